@@ -1,0 +1,77 @@
+# Every target sets up .venv by itself. `make help` lists them.
+#
+#   make install PYTHON=python3.12                                    another interpreter
+#   make install TORCH_INDEX=https://download.pytorch.org/whl/cpu     torch without CUDA, from its own index
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+DATA ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+BENCH_STAMP := .venv-bench/.installed
+PIP_FLAGS := --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+TORCH := $(shell grep -m1 '^torch==' constraints.txt)
+
+# Tests and benchmarks compare numbers: one thread, and no spinning while two of them share a core.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint docs bench clean
+
+help:
+	@echo "make install   set up .venv with the tested versions"
+	@echo "make demo      the main job on an embedded phantom cohort; results in demo/"
+	@echo "make test      all tests, the examples in docstrings and docs, and coverage"
+	@echo "make lint      ruff, pyright, layers"
+	@echo "make docs      HTML in docs/_build/html"
+	@echo "make bench DATA=dir   benchmarks against other packages (in .venv-bench)"
+	@echo "make clean     remove what was built, not .venv"
+
+install: $(STAMP)
+
+# $(call environment,folder,extras): a virtual environment with this package. The pinned torch goes in
+# first and alone: a looser request elsewhere in the tree would fetch another build of it.
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "TrueVox needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Remedy: make install PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) can't make virtual environments." >&2; \
+	  echo "Remedy on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/pip install $(PIP_FLAGS) $(TORCH)
+	$(1)/bin/pip install $(PIP_FLAGS) -e '.[$(2)]'
+	@touch $(1)/.installed
+endef
+
+$(STAMP): pyproject.toml constraints.txt
+	$(call environment,.venv,dev$(comma)docs)
+
+$(BENCH_STAMP): pyproject.toml constraints.txt
+	$(call environment,.venv-bench,bench)
+
+comma := ,
+
+demo: $(STAMP)
+	$(BIN)/truevox demo --out demo/
+
+test: $(STAMP)
+	$(BIN)/python -m pytest --doctest-modules --cov=truevox --cov-report=term src tests
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+bench: $(BENCH_STAMP)
+	@test -n "$(DATA)" || { echo "Remedy: make bench DATA=folder-with-the-data-sets" >&2; exit 2; }
+	@for work in benchmarks/[a-z]*.py; do \
+	  echo "== $$work" >&2; .venv-bench/bin/python $$work --data "$(DATA)" || exit 1; done
+
+clean:
+	rm -rf demo docs/_build docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

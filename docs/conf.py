@@ -1,0 +1,79 @@
+"""Settings of the documentation. One page per public module is written before the build, see `write_reference`."""
+
+from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from pathlib import Path
+
+project = "TrueVox"
+author = "The TrueVox contributors"
+copyright = "The TrueVox contributors"
+release = version = installed_version("truevox")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+]
+html_theme = "furo"
+html_title = "TrueVox"
+exclude_patterns = ["_build"]
+nitpicky = False
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+PUBLIC_MODULES = [
+    "space",
+    "image",
+    "labels",
+    "io",
+    "cohort",
+    "transforms",
+    "pipeline",
+    "networks",
+    "losses",
+    "model",
+    "measures",
+    "metrics",
+    "evaluation",
+    "recipe",
+    "errors",
+]
+
+PAGE = """# {name}
+
+```{{eval-rst}}
+.. automodule:: {name}
+   :members:
+   :show-inheritance:
+```
+"""
+
+
+def write_reference(app, config):
+    """Write docs/reference/<module>.md for the public modules that exist; leave unchanged pages alone."""
+    folder = Path(app.srcdir) / "reference"
+    folder.mkdir(exist_ok=True)
+    specs = [find_spec(f"truevox.{name}") for name in PUBLIC_MODULES]
+    names = [spec.name for spec in specs if spec is not None and spec.origin is not None]
+    for old in folder.glob("*.md"):
+        if old.stem not in names and old.name != "index.md":
+            old.unlink()
+    for name in names:
+        page, text = folder / f"{name}.md", PAGE.format(name=name)
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+    entries = "\n".join(names)
+    index = f"# Modules\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```\n"
+    (folder / "index.md").write_text(index, encoding="utf-8")
+
+
+def setup(app):
+    app.connect("config-inited", write_reference)

@@ -1,0 +1,111 @@
+"""TrueVox: medical image segmentation that knows where every voxel is and what every probability means.
+
+Names resolve on first use, so that ``import truevox`` loads neither torch nor NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from truevox import errors as errors
+    from truevox import losses as losses
+    from truevox import metrics as metrics
+    from truevox import networks as networks
+    from truevox import transforms as transforms
+    from truevox.cohort import Case as Case
+    from truevox.cohort import Cohort as Cohort
+    from truevox.errors import CaseError as CaseError
+    from truevox.errors import FileError as FileError
+    from truevox.errors import GeometryError as GeometryError
+    from truevox.errors import GraphError as GraphError
+    from truevox.errors import LabelError as LabelError
+    from truevox.errors import SettingsError as SettingsError
+    from truevox.errors import TrueVoxError as TrueVoxError
+    from truevox.image import Image as Image
+    from truevox.io import load as load
+    from truevox.io import save as save
+    from truevox.labels import Labels as Labels
+    from truevox.measures import volume as volume
+    from truevox.model import Model as Model
+    from truevox.networks import field_of_view as field_of_view
+    from truevox.space import Grid as Grid
+    from truevox.transforms import Clip as Clip
+    from truevox.transforms import GridCrop as GridCrop
+    from truevox.transforms import Input as Input
+    from truevox.transforms import Like as Like
+    from truevox.transforms import Mean as Mean
+    from truevox.transforms import Network as Network
+    from truevox.transforms import Put as Put
+    from truevox.transforms import RandomAffine as RandomAffine
+    from truevox.transforms import RandomCrop as RandomCrop
+    from truevox.transforms import RandomFlip as RandomFlip
+    from truevox.transforms import RandomGamma as RandomGamma
+    from truevox.transforms import RandomNoise as RandomNoise
+    from truevox.transforms import Resample as Resample
+    from truevox.transforms import Sigmoid as Sigmoid
+    from truevox.transforms import Softmax as Softmax
+    from truevox.transforms import Stack as Stack
+    from truevox.transforms import ZScore as ZScore
+
+    __version__: str
+
+# Public name -> module that defines it. tests/test_import.py holds it equal to the block above.
+_NAMES = {
+    "Case": "cohort",
+    "CaseError": "errors",
+    "Clip": "transforms",
+    "Cohort": "cohort",
+    "FileError": "errors",
+    "GeometryError": "errors",
+    "GraphError": "errors",
+    "Grid": "space",
+    "GridCrop": "transforms",
+    "Image": "image",
+    "Input": "transforms",
+    "LabelError": "errors",
+    "Labels": "labels",
+    "Like": "transforms",
+    "Mean": "transforms",
+    "Model": "model",
+    "Network": "transforms",
+    "Put": "transforms",
+    "RandomAffine": "transforms",
+    "RandomCrop": "transforms",
+    "RandomFlip": "transforms",
+    "RandomGamma": "transforms",
+    "RandomNoise": "transforms",
+    "Resample": "transforms",
+    "SettingsError": "errors",
+    "Sigmoid": "transforms",
+    "Softmax": "transforms",
+    "Stack": "transforms",
+    "TrueVoxError": "errors",
+    "ZScore": "transforms",
+    "field_of_view": "networks",
+    "load": "io",
+    "save": "io",
+    "volume": "measures",
+}
+_SUBPACKAGES = ("errors", "losses", "metrics", "networks", "transforms")
+
+
+def __getattr__(name: str) -> object:
+    value: object
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("truevox")
+    elif name in _NAMES:
+        value = getattr(import_module(f"truevox.{_NAMES[name]}"), name)
+    elif name in _SUBPACKAGES:
+        value = import_module(f"truevox.{name}")
+    else:
+        raise AttributeError(f"module 'truevox' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*_NAMES, *_SUBPACKAGES, "__version__", "__doc__", "__file__", "__name__", "__path__"})
