@@ -1,0 +1,47 @@
+"""Devices by name, with an error that lists what is there."""
+
+from __future__ import annotations
+
+import torch
+
+from truevox.errors import SettingsError
+
+__all__ = ["available_devices", "resolve_device"]
+
+
+def available_devices() -> list[str]:
+    """Names that :func:`resolve_device` takes on this machine.
+
+    Examples
+    --------
+    >>> "cpu" in available_devices()
+    True
+    """
+    names = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        names += ["cuda", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; never another one in silence.
+
+    Raises
+    ------
+    SettingsError
+        If this machine has no such device.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    text = str(name)
+    there = available_devices()
+    if text not in there:
+        raise SettingsError(f"There is no device '{text}' here.", got=text, expected=" | ".join(there))
+    if text == "auto":
+        text = next((d for d in ("cuda", "mps") if d in there), "cpu")
+    return torch.device(text)

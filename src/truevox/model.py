@@ -1,0 +1,400 @@
+"""Model: a graph with a loss. It trains, predicts, describes itself, and goes to a folder and back."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from truevox.devices import resolve_device
+from truevox.errors import CaseError, GraphError, SettingsError
+from truevox.image import Image
+from truevox.networks import Network
+from truevox.pipeline.cache import Cache
+from truevox.pipeline.cases import as_case
+from truevox.pipeline.draws import Draw
+from truevox.pipeline.graph import Node, Transform, ancestors
+from truevox.pipeline.kinds import FanIn, Source
+from truevox.pipeline.plan import Plan
+from truevox.pipeline.run import Frame, Run
+
+if TYPE_CHECKING:
+    from truevox.cohort import Case, Cohort
+
+__all__ = ["Model"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Model:
+    """Outputs of a graph, a loss, and the networks in between.
+
+    Parameters
+    ----------
+    train : (prediction, label)
+        What the loss compares. The prediction may be a tuple of nodes (deep supervision): the label is
+        moved to each one's grid, and their losses are weighted 1, 1/2, 1/4, ... (normalised).
+    predict : mapping of str to Node
+        Named outputs, each on the grid of its reference.
+    loss : callable, optional
+        ``loss(logits, target)``; needed for :meth:`fit` only.
+
+    Attributes
+    ----------
+    remarks : Counter
+        What users should be told of the last runs: padded patches, labels without foreground.
+
+    Raises
+    ------
+    GraphError
+        If the outputs do not suit: fanned-out outputs, labels where predictions are expected, mirrored
+        labels that the network's outputs do not mirror.
+
+    Examples
+    --------
+    >>> import truevox as tv
+    >>> scan, label = tv.Input("image"), tv.Input("mask", kind="label")
+    >>> net = tv.Network(tv.networks.UNet(1, 1, channels=(4, 8)))
+    >>> x, y = tv.RandomCrop(16)(scan, label)
+    >>> full = tv.Put(like=scan)(tv.Sigmoid()(net(tv.GridCrop(16)(scan))))
+    >>> model = Model(train=(net(x), y), predict={"mask": full}, loss=tv.losses.CrossEntropy())
+    >>> model.inputs, model.targets
+    (['image'], {'mask': 'mask'})
+    """
+
+    def __init__(
+        self,
+        train: tuple[Node | Sequence[Node], Node] | None,
+        predict: Mapping[str, Node],
+        loss: Loss | None = None,
+        *,
+        keys: Mapping[Transform, str] | None = None,
+    ) -> None:
+        self.loss_function = loss
+        self.predictions = dict(sorted(predict.items()))
+        self.pairs: list[tuple[Node, Node]] = []
+        if train is not None:
+            outputs, label = train
+            many = [outputs] if isinstance(outputs, Node) else list(outputs)
+            self.pairs = [(p, label) for p in many]
+        trained = [p for p, _ in self.pairs] + [y for _, y in self.pairs[:1]]
+        self.plan = Plan([*trained, *self.predictions.values()], keys)
+        self.remarks: Counter[str] = Counter()
+        self._check()
+        ops = dict.fromkeys(c.op for c in self.plan.calls if isinstance(c.op, Network))
+        self.module_dict = nn.ModuleDict({_key(self.plan.keys[op]): op.module for op in ops})
+
+    def _check(self) -> None:
+        for name, output in self.predictions.items():
+            if output.signature.axes:
+                raise GraphError(
+                    f"Output '{name}' is still fanned out.",
+                    got=repr(output),
+                    remedy="fold it: tv.Put(like=...)",
+                )
+        for prediction, label in self.pairs:
+            if prediction.signature.kind not in ("logits", "scalar"):
+                raise GraphError(
+                    "The loss compares logits with a label.",
+                    got=repr(prediction),
+                    remedy="pass the network's output itself, without Sigmoid or Softmax",
+                )
+            if prediction.signature.axes or any(isinstance(c.op, FanIn) for c in ancestors([prediction])):
+                raise GraphError("Training runs on single patches: no fan-out in the train outputs.")
+            table, mine = label.signature.labels, prediction.signature.labels
+            if table is not None and table.swap and (mine is None or mine.swap != table.swap):
+                raise GraphError(
+                    "The label table has mirrored pairs (swap) that the network's output does not know.",
+                    remedy="tv.Network(module, labels=table) with the same table",
+                )
+            wanted, given = table.channels if table else None, prediction.signature.channels
+            if wanted is not None and given is not None and wanted != given:
+                raise GraphError(
+                    "The network's output does not fit the label table.",
+                    got=f"{given} channels",
+                    expected=f"{wanted} for {', '.join(table.names) if table else ''}",
+                )
+
+    # ---- what it needs and gives -----------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> list[str]:
+        """Columns of the cohort that prediction reads."""
+        calls = ancestors(self.predictions.values())
+        return list(dict.fromkeys(c for call in calls for c in _columns(call.op)))
+
+    @property
+    def targets(self) -> dict[str, str | None]:
+        """For each output, the label column that its network learned from."""
+        found: dict[str, str | None] = {}
+        for name, output in self.predictions.items():
+            networks = {c.op for c in ancestors([output]) if isinstance(c.op, Network)}
+            found[name] = None
+            for prediction, label in self.pairs:
+                if networks & {c.op for c in ancestors([prediction])}:
+                    columns = [c for call in ancestors([label]) for c in _columns(call.op, "label")]
+                    found[name] = columns[-1] if columns else None
+        return found
+
+    @property
+    def output_weights(self) -> list[float]:
+        """Weight of each train output: halved with each coarser one."""
+        raw = [0.5**k for k in range(len(self.pairs))]
+        return [r / sum(raw) for r in raw]
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch."""
+        if self.loss_function is None:
+            raise SettingsError("The model has no loss.", remedy="Model(..., loss=tv.losses.CrossEntropy())")
+        return self.loss_function(logits, target)
+
+    def networks_to(self, device: str | torch.device) -> None:
+        """Move the networks."""
+        self.module_dict.to(device)
+
+    # ---- training ------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train: Cohort,
+        val: Cohort | None = None,
+        *,
+        max_steps: int | None = None,
+        max_epochs: int | None = None,
+        samples_per_case: int = 1,
+        batch_size: int = 2,
+        optimizer: Literal["adamw", "sgd"] = "adamw",
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        schedule: Literal["poly", "cosine", "constant", "onecycle"] = "poly",
+        warmup_steps: int = 0,
+        gradient_clip: float | None = 12.0,
+        average: float = 0.0,
+        seed: int = 0,
+        workers: int = 0,
+        val_every: int | None = None,
+        checkpoint_every: int | None = None,
+        out: str | Path | None = None,
+        cache: str | Path | Cache | None = None,
+        device: str = "auto",
+        channels_last: bool = False,
+        report: Callable[[dict[str, Any]], None] | None = None,
+        trainer: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, float]]:
+        """Train on a Lightning ``Trainer``.
+
+        Parameters
+        ----------
+        train, val : Cohort
+            Validation predicts whole scans, through the same graph as :meth:`predict`.
+        max_steps, max_epochs : int
+            One of them. An epoch is one sample per training case, times ``samples_per_case``.
+        batch_size : int
+            Samples per step and device.
+        average : float
+            Decay of an exponential moving average of the weights, which is then what predicts; 0 for none.
+        seed : int
+            Of all draws. A sample depends on it and on its number, not on workers, devices or resuming.
+        val_every, checkpoint_every : int, optional
+            Steps. No validation if left out; a checkpoint every ``val_every``, or every 5 %.
+        out : path, optional
+            Folder of ``checkpoint.pt`` and ``history.csv``. If a checkpoint is there, the run resumes.
+        cache : path or Cache, optional
+            Folder of the prefix cache; see :func:`truevox.pipeline.cache.default_folder`.
+        device : str
+            ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
+        report : callable, optional
+            Gets a dict every ten steps and after every validation.
+        trainer : mapping, optional
+            More options of Lightning's ``Trainer``, which win: devices, strategy, precision, logger, callbacks.
+
+        Returns
+        -------
+        list of dict
+            The history: step, loss, learning rate, validation scores.
+
+        Raises
+        ------
+        CaseError
+            If the training cohort is empty.
+        SettingsError
+            If a setting can't be used, or a checkpoint belongs to other settings.
+        GraphError
+            Before the run, if the network can't produce the patch size.
+        """
+        from truevox.training import Settings, fit
+
+        if not self.pairs:
+            raise GraphError("The model has no train outputs.")
+        if self.loss_function is None:
+            raise SettingsError("The model has no loss.", remedy="Model(..., loss=tv.losses.CrossEntropy())")
+        if len(train) == 0:
+            raise CaseError(
+                "The training cohort is empty.", remedy="name a split 'train' in the table's split column"
+            )
+        if (max_steps is None) == (max_epochs is None):
+            raise SettingsError("Give max_steps or max_epochs, and not both.")
+        steps = max_steps or math.ceil((max_epochs or 0) * len(train) * samples_per_case / batch_size)
+        if steps < 1 or batch_size < 1 or learning_rate <= 0:
+            raise SettingsError(
+                "Steps, batch size and learning rate are positive.", got=(steps, batch_size, learning_rate)
+            )
+        self.dry_run(next(iter(train)))
+        settings = Settings(
+            steps, batch_size, optimizer, learning_rate, weight_decay, schedule, warmup_steps, gradient_clip,
+            average, seed, channels_last,
+        )  # fmt: skip
+        return fit(
+            self, train, val, settings,
+            workers=workers, val_every=val_every, checkpoint_every=checkpoint_every,
+            out=None if out is None else Path(out), cache=cache if isinstance(cache, Cache) else Cache(cache),
+            device=device, report=report, trainer=trainer,
+        )  # fmt: skip
+
+    def dry_run(self, case: Case | Mapping[str, Image]) -> None:
+        """Compute all grids of the train outputs for one case, from headers alone; raises what a run would."""
+        run = Run(self.plan, networks=False)
+        frame = Frame([as_case(case)], [Draw(0, 0)])
+        for prediction, label in self.pairs:
+            run.values(prediction, frame)
+            run.values(label, frame)
+
+    # ---- prediction ------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        case: Case | Mapping[str, Image],
+        *,
+        batch_size: int = 4,
+        device: str | torch.device = "cpu",
+        cache: Cache | None = None,
+    ) -> dict[str, Image]:
+        """All outputs for one case, on the stored grid of their reference.
+
+        Parameters
+        ----------
+        case : Case, or mapping of column to Image
+        batch_size : int
+            Patches that go through the network together.
+
+        Returns
+        -------
+        dict of str to Image
+            In the storage order of the reference's file, with its header.
+
+        Raises
+        ------
+        CaseError
+            If an output holds values that are not finite: voxels that no patch covered, or a network
+            that diverged.
+        """
+        run = Run(self.plan, cache=cache, batch_size=batch_size)
+        frame = Frame([as_case(case)], [Draw(0, 0)])
+        training = self.module_dict.training
+        self.networks_to(resolve_device(device))
+        self.module_dict.eval()
+        try:
+            with torch.inference_mode():
+                out = {name: self._output(name, node, run, frame) for name, node in self.predictions.items()}
+        finally:
+            self.module_dict.train(training)
+        self.remarks.update(run.remarks)
+        return out
+
+    def _output(self, name: str, node: Node, run: Run, frame: Frame) -> Image:
+        lazy = run.values(node, frame)[0]
+        image = lazy.image()
+        if not bool(torch.isfinite(image.data).all()):
+            raise CaseError(
+                f"Output '{name}' holds values that are not finite.",
+                case=str(frame.cases[0].key),
+                remedy="if patches left voxels uncovered, tv.Put(..., uncovered=value); else the network diverged",
+            )
+        labels = replace(image.labels, swap=()) if image.labels is not None else None
+        image = image.replace(
+            data=image.data.cpu().clone() if image.data.is_cuda else image.data, labels=labels
+        )
+        if lazy.stored is None:
+            return image
+        grid, header = lazy.stored
+        # Storage order is no mirror: the pairs of the label table have changed back already.
+        return image.on(grid, mirror=False).replace(grid=grid, header=header)
+
+    # ---- description and files ---------------------------------------------------------------------------------
+
+    def summary(self, case: Case | Mapping[str, Image] | None = None) -> str:
+        """Every node with its grid, field of view and parameters, and the memory of a prediction, as text.
+
+        Parameters
+        ----------
+        case : optional
+            Grids and memory are those of this case; without one they are left open.
+        """
+        from truevox.summary import summary
+
+        return summary(self, None if case is None else as_case(case))
+
+    def memory(self, case: Case | Mapping[str, Image], batch_size: int = 4) -> dict[str, int]:
+        """Bytes that predicting a case needs beyond the weights: see :func:`truevox.summary.memory`."""
+        from truevox.summary import memory
+
+        return memory(self, as_case(case), batch_size)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the graph (JSON) and the weights (safetensors) to a folder.
+
+        Raises
+        ------
+        GraphError
+            If a node holds a field that is no plain data.
+        FileError
+            If the folder can't be written.
+        """
+        from truevox.storage import save_model
+
+        save_model(self, Path(folder))
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        networks: Mapping[str, nn.Module] | None = None,
+        nodes: Sequence[type[Transform]] = (),
+    ) -> Model:
+        """Read a model. Nothing in the folder is executed.
+
+        Parameters
+        ----------
+        networks : mapping of str to module
+            Networks that are not part of TrueVox, by the name in the file (e.g. ``"Network.1"``).
+        nodes : sequence of Transform classes
+            Transforms that are not part of TrueVox.
+
+        Raises
+        ------
+        FileError
+            If a file is missing or damaged, or the weights are not those of the graph.
+        GraphError
+            If the graph names something that is not registered.
+        """
+        from truevox.storage import load_model
+
+        return load_model(Path(folder), networks or {}, nodes)
+
+
+def _key(name: str) -> str:
+    """A draw key as a name for torch, which allows no dots."""
+    return name.replace(".", "_")
+
+
+def _columns(op: Transform, kind: str | None = None) -> tuple[str, ...]:
+    if not isinstance(op, Source) or (kind is not None and getattr(op, "kind", None) != kind):
+        return ()
+    return op.columns()

@@ -1,0 +1,175 @@
+"""Any torch module as a node: it takes images on one grid to images on another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from truevox.errors import GraphError
+from truevox.image import Kind
+from truevox.labels import Labels
+from truevox.networks.field_of_view import FieldOfView, field_of_view
+from truevox.networks.lattice import LatticeMap
+from truevox.pipeline.graph import Signature, node
+from truevox.pipeline.kinds import Batched
+from truevox.space import Grid
+
+__all__ = ["Network"]
+
+
+@node
+class Network(Batched):
+    """A torch module as a node of the graph.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Takes (B, C, *spatial) and returns (B, C', *spatial'), or a tuple of such.
+    labels : Labels, optional
+        Meaning of the output's channels.
+    outputs : int
+        Tensors that the module returns; each becomes a node.
+    ndim : int, optional
+        1, 2 or 3; the module's own ``ndim`` if it has one, else 3. Fewer than 3 drop axes of size 1.
+    kind : {"logits", "scalar", "probability"}
+    lattice : sequence of LatticeMap, optional
+        Grid map of each output, declared; found by :func:`~truevox.networks.field_of_view` if left out.
+    defines : int
+        Of several inputs, the one whose grid the output's lattice refers to.
+
+    Raises
+    ------
+    GraphError
+        If channels do not fit, or (when grids are known, before any run) the network can't produce a size.
+
+    Examples
+    --------
+    >>> from truevox import Image
+    >>> net = Network(nn.Conv3d(1, 2, 3))
+    >>> net(Image(torch.zeros(1, 8, 8, 8), Grid((8, 8, 8)))).grid.to_world((0, 0, 0)).tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    module: nn.Module
+    labels: Labels | None = None
+    outputs: int = 1
+    ndim: int | None = None
+    kind: Kind = "logits"
+    lattice: Sequence[LatticeMap] | None = None
+    defines: int = 0
+
+    def __post_init__(self) -> None:
+        if self.ndim is None:
+            object.__setattr__(self, "ndim", int(getattr(self.module, "ndim", 3)))
+        if self.ndim not in (1, 2, 3):
+            raise GraphError("A network has 1, 2 or 3 spatial dimensions.", got=self.ndim)
+        object.__setattr__(self, "_found", {})
+
+    def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
+        wanted, given = getattr(self.module, "in_channels", None), inputs[0].channels
+        if len(inputs) == 1 and isinstance(wanted, int) and given is not None and wanted != given:
+            raise GraphError("The network takes another number of channels.", got=given, expected=wanted)
+        made = getattr(self.module, "out_channels", None)
+        made = made if isinstance(made, int) else None
+        if self.labels is not None and made is not None and made != self.labels.channels:
+            raise GraphError(
+                "The network's output does not fit the label table.",
+                got=f"{made} channels",
+                expected=f"{self.labels.channels} for {', '.join(self.labels.names)}",
+            )
+        channels = made if self.labels is None else self.labels.channels
+        return tuple(Signature(self.kind, channels, labels=self.labels) for _ in range(self.outputs))
+
+    def field_of_view(self, channels: int | None = None) -> FieldOfView:
+        """What the module does to its input's grid (found once)."""
+        found: dict[str, FieldOfView] = getattr(self, "_found")  # noqa: B009 - set in a frozen dataclass
+        if "fov" not in found:
+            with torch.inference_mode(False), torch.enable_grad():
+                found["fov"] = field_of_view(self.module, self.ndim or 3, in_channels=channels)
+        return found["fov"]
+
+    def maps(self) -> tuple[LatticeMap, ...]:
+        """Grid map of every output.
+
+        Raises
+        ------
+        GraphError
+            If the module returns another number of tensors than ``outputs``.
+        """
+        if self.lattice is not None:
+            maps = tuple(self.lattice)
+        else:
+            fov = self.field_of_view()
+            maps = (fov.map, *(o.map for o in fov.others))
+        if len(maps) != self.outputs:
+            raise GraphError(
+                "The network returns another number of images than the node has outputs.",
+                got=len(maps),
+                expected=self.outputs,
+                remedy=f"tv.Network(module, outputs={len(maps)})",
+            )
+        return maps
+
+    def _kept_axes(self, grid: Grid) -> list[int]:
+        """The axes that the module sees: all but as many of size 1 as it has no dimension for."""
+        kept = [0, 1, 2]
+        for axis in (2, 1, 0):
+            if len(kept) > (self.ndim or 3) and grid.shape[axis] == 1:
+                kept.remove(axis)
+        if len(kept) != self.ndim:
+            raise GraphError(
+                f"A {self.ndim}D network was given an image with more wide axes.",
+                got=grid.describe(),
+                expected=f"at most {self.ndim} axes of more than one voxel",
+            )
+        return kept
+
+    def grids(self, grids: Sequence[Grid]) -> tuple[Grid, ...]:
+        grid = grids[self.defines]
+        kept = self._kept_axes(grid)
+        out = []
+        for lattice in self.maps():
+            offset, stride, shape = np.zeros(3), np.ones(3), [1, 1, 1]
+            offset[kept], stride[kept], sizes = lattice.on([grid.shape[a] for a in kept])
+            for axis, size in zip(kept, sizes, strict=True):
+                shape[axis] = size
+            out.append(grid.lattice(offset, stride, shape))
+        return tuple(out)
+
+    def forward(self, batch: Sequence[Tensor], grids: Sequence[Grid]) -> tuple[Tensor, ...]:
+        dropped = [a for a in range(3) if a not in self._kept_axes(grids[self.defines])]
+        device = next((p.device for p in self.module.parameters()), batch[0].device)
+        ready = [(b if b.is_floating_point() else b.float()).to(device) for b in batch]
+        inputs = [_squeezed(b, dropped) for b in ready]
+        size = inputs[0].shape[0]
+        if size == 1 and self._slow_alone(inputs[0]):
+            inputs = [i.repeat(2, *[1] * (i.ndim - 1)) for i in inputs]
+        result = self.module(*inputs)
+        tensors = result if isinstance(result, (tuple, list)) else (result,)
+        if len(tensors) != self.outputs:
+            raise GraphError(
+                "The network returned another number of tensors.", got=len(tensors), expected=self.outputs
+            )
+        return tuple(_unsqueezed(t[:size], dropped) for t in tensors)
+
+    def _slow_alone(self, tensor: Tensor) -> bool:
+        """Whether two copies run faster than one: float32 3D convolutions on the CPU at batch size 1."""
+        alone = tensor.device.type == "cpu" and tensor.dtype == torch.float32 and not self.module.training
+        return alone and self.ndim == 3 and any(isinstance(m, nn.Conv3d) for m in self.module.modules())
+
+
+def _squeezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:
+    for axis in sorted(axes, reverse=True):
+        tensor = tensor.squeeze(2 + axis)
+    return tensor
+
+
+def _unsqueezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:
+    if tensor.ndim == 2:  # a classifier's (B, C): one voxel that covers the whole input
+        return tensor[:, :, None, None, None]
+    for axis in sorted(axes):
+        tensor = tensor.unsqueeze(2 + axis)
+    return tensor

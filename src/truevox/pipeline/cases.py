@@ -1,0 +1,50 @@
+"""Images in memory as a case, so that a graph runs on them as on files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from truevox.errors import CaseError
+from truevox.image import Image, Kind
+from truevox.labels import Labels
+
+__all__ = ["as_case"]
+
+
+@dataclass(frozen=True)
+class _Header:
+    grid: Any
+    channels: int
+    path: None = None
+
+
+class _Images:
+    """What a node reads of a case, from a mapping of column to image."""
+
+    def __init__(self, images: Mapping[str, Image]) -> None:
+        self.images = dict(images)
+        self.key = "images in memory"
+
+    def header(self, column: str) -> Any:
+        """What a file's header would say."""
+        image = self._get(column)
+        return image.header if image.header is not None else _Header(image.grid, image.channels)
+
+    def load(self, column: str, kind: Kind, labels: Labels | None) -> Image:
+        """The image."""
+        return self._get(column)
+
+    def path(self, column: str) -> None:
+        """No file, hence no cache."""
+
+    def _get(self, column: str) -> Image:
+        if column not in self.images:
+            raise CaseError(f"There is no image '{column}'.", got=sorted(self.images))
+        return self.images[column]
+
+
+def as_case(case: Any) -> Any:
+    """The case itself, or a mapping of column to image as a case."""
+    return _Images(case) if isinstance(case, Mapping) else case

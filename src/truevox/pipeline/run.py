@@ -1,0 +1,347 @@
+"""Execution of a graph: frames of elements, networks in batches, fan-ins as streaming folds.
+
+A :class:`Frame` is a list of elements that are evaluated side by side: the samples of a training
+batch, or one case, or a batch of its patches (a frame whose parent is the case's frame). A value that
+does not depend on the innermost axis lives in the parent's frame and is shared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from truevox.errors import GraphError, TrueVoxError
+from truevox.image import Image
+from truevox.pipeline.cache import Cache
+from truevox.pipeline.draws import Draw
+from truevox.pipeline.graph import Call, Node
+from truevox.pipeline.kinds import Batched, FanIn, FanOut, Source
+from truevox.pipeline.lazy import Awaited, Held, Lazy
+from truevox.pipeline.plan import Plan
+from truevox.sampling import coincidence
+from truevox.space import Grid
+
+__all__ = ["Frame", "NodeError", "Run", "case_name", "stacked"]
+
+Outputs = tuple[Lazy, ...]
+
+
+class NodeError(TrueVoxError):
+    """A node failed: names the case, the node and the grids of its inputs; the cause follows."""
+
+
+@dataclass(eq=False)
+class Frame:
+    """Elements that are evaluated side by side."""
+
+    cases: list[Any]
+    draws: list[Draw]
+    parent: Frame | None = None
+    axis: Call | None = None
+    items: list[Outputs] = field(default_factory=list)
+    memo: dict[Call, list[Outputs]] = field(default_factory=dict)
+
+    def child(self, position: int, axis: Call, name: str, items: Sequence[tuple[int, Outputs]]) -> Frame:
+        """Some elements of a fan-out of one element of this frame."""
+        draws = [self.draws[position].at(name, k) for k, _ in items]
+        single = self if len(self.cases) == 1 else self.only(position)
+        return Frame([self.cases[position]] * len(items), draws, single, axis, [i for _, i in items])
+
+    def only(self, position: int) -> Frame:
+        """A frame of one of the elements, with what is known of it."""
+        memo = {call: [values[position]] for call, values in self.memo.items()}
+        items = self.items[position : position + 1]
+        return Frame([self.cases[position]], [self.draws[position]], self.parent, self.axis, items, memo)
+
+
+class Run:
+    """Evaluates nodes of a plan; ``remarks`` counts what a user should be told.
+
+    Parameters
+    ----------
+    plan : Plan
+    cache : Cache, optional
+        For the deterministic prefix; nothing is cached if left out.
+    batch_size : int
+        Elements of a fan-out that go through a network together.
+    networks : bool
+        If False, networks do not run: their outputs' grids are known, their voxels are not.
+    prefix : dict, optional
+        Kept by the caller from run to run: ends of the prefix that are in the cache, so that headers and
+        file times are read once per process and case.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        cache: Cache | None = None,
+        batch_size: int = 1,
+        networks: bool = True,
+        prefix: dict[tuple[Call, str], Outputs] | None = None,
+    ) -> None:
+        self.plan, self.cache, self.batch_size, self.networks = plan, cache, batch_size, networks
+        self.prefix = prefix if prefix is not None else {}
+        self.remarks: Counter[str] = Counter()
+
+    def values(self, node: Node, frame: Frame) -> list[Lazy]:
+        """One deferred image per element of the frame."""
+        return [outputs[node.index] for outputs in self._outputs(node.call, frame)]
+
+    def _outputs(self, call: Call, frame: Frame) -> list[Outputs]:
+        axes = call.signatures[0].axes
+        if frame.axis is not None and frame.axis not in axes:
+            if frame.parent is None:
+                raise GraphError("A frame of a fan-out has lost its parent.")
+            return self._outputs(call, frame.parent) * len(frame.cases)
+        if call not in frame.memo:
+            frame.memo[call] = self._compute(call, frame)
+        return frame.memo[call]
+
+    def _compute(self, call: Call, frame: Frame) -> list[Outputs]:
+        op = call.op
+        if isinstance(op, FanOut) and frame.axis is call:
+            return frame.items
+        if isinstance(op, FanIn):
+            return self._fold(call, frame)
+        places = [(call, str(case_name(case))) for case in frame.cases]
+        if all(place in self.prefix for place in places):
+            return [self.prefix[place] for place in places]
+        inputs = [self.values(n, frame) for n in call.inputs]
+        if isinstance(op, Batched):
+            return self._batched(call, inputs, frame)
+        edges = {name: self.values(n, frame) for name, n in call.edges.items()}
+        made = []
+        for k, case in enumerate(frame.cases):
+            mine = [i[k] for i in inputs]
+            try:
+                if isinstance(op, Source):
+                    outputs = op.read(case)
+                else:
+                    rng = frame.draws[k].rng(self.plan.name(call))
+                    beside = {name: e[k] for name, e in edges.items()}
+                    outputs = op.run(mine, beside, rng)
+                    self.remarks.update(f"{self.plan.name(call)}: {r}" for r in op.remarks(mine, beside))
+            except Exception as error:
+                raise self._failure(error, call, case, mine) from error
+            if call in self.plan.ends:
+                outputs = tuple(self._materialised(call, j, o, case) for j, o in enumerate(outputs))
+            guarded = tuple(_Guarded.around(o, self, call, case, mine) for o in outputs)
+            made.append(guarded)
+            if all(isinstance(o, _Materialised) and o.cached for o in outputs):
+                self.prefix[places[k]] = guarded
+        return made
+
+    def _materialised(self, call: Call, index: int, lazy: Lazy, case: Any) -> Lazy:
+        """The end of the deterministic prefix: voxels are made once, when first pulled."""
+        key = None
+        if self.cache is not None:
+            key = self.plan.cache_key(call, index, case, self.cache.verify)
+        return _Materialised(lazy, self.cache, key)
+
+    def _batched(self, call: Call, inputs: list[list[Lazy]], frame: Frame) -> list[Outputs]:
+        op = call.op
+        if not isinstance(op, Batched):
+            raise GraphError("Only networks run on batches.")
+        grids = [[lazy.grid for lazy in of_one] for of_one in zip(*inputs, strict=True)]
+        try:
+            outgrids = [op.grids(g) for g in grids]
+            if not self.networks:
+                return [
+                    tuple(Awaited(g, s.kind, s.labels) for g, s in zip(out, call.signatures, strict=True))
+                    for out in outgrids
+                ]
+            tensors = op.forward([stacked(i) for i in inputs], grids[0])
+        except Exception as error:
+            raise self._failure(error, call, frame.cases[0], [i[0] for i in inputs]) from error
+        made = []
+        for k, out in enumerate(outgrids):
+            outputs = []
+            for tensor, grid, signature in zip(tensors, out, call.signatures, strict=True):
+                image = Image(tensor[k], grid, signature.kind, 0.0, signature.labels)
+                held = Held(image)
+                held.batch = (tensor, k)
+                outputs.append(held)
+            made.append(tuple(outputs))
+        return made
+
+    # ---- fan-out and fan-in --------------------------------------------------------------------------
+
+    def _fold(self, call: Call, frame: Frame) -> list[Outputs]:
+        """Fold an axis for every element; fan-ins over the same axis share one pass."""
+        axis = call.inputs[0].signature.axes[-1]
+        together = self.plan.sinks(axis)
+        wanted = [c for c in together if c not in frame.memo] if call in together else [call]
+        results: dict[Call, list[Outputs]] = {c: [] for c in wanted}
+        for position in range(len(frame.cases)):
+            for sink, image in zip(wanted, self._stream(axis, wanted, frame, position), strict=True):
+                results[sink].append((image,))
+        frame.memo.update(results)
+        return results[call]
+
+    def _stream(self, axis: Call, sinks: list[Call], frame: Frame, position: int) -> list[Lazy]:
+        folds: list[tuple[FanIn, Call, dict[str, Lazy], Any]] = []
+        covers = []
+        for sink in sinks:
+            op = sink.op
+            if not isinstance(op, FanIn):
+                continue
+            edges = {name: self.values(n, frame)[position] for name, n in sink.edges.items()}
+            folds.append((op, sink, edges, op.start(edges)))
+            covers += [g for g in [op.covers(edges)] if g is not None]
+        name = self.plan.name(axis)
+        for chunk in _chunks(enumerate(self.elements(axis, sinks, frame, position, covers)), self.batch_size):
+            child = frame.child(position, axis, name, chunk)
+            for op, sink, _, state in folds:
+                for lazy in self.values(sink.inputs[0], child):
+                    try:
+                        op.step(state, lazy.image())
+                    except Exception as error:
+                        raise self._failure(error, sink, frame.cases[position], [lazy]) from error
+        results = []
+        for op, sink, edges, state in folds:
+            try:
+                held = Held(op.end(state))
+            except Exception as error:
+                raise self._failure(error, sink, frame.cases[position], list(edges.values())) from error
+            held.stored = next((e.stored for e in edges.values() if e.stored is not None), None)
+            results.append(held)
+        return results
+
+    def elements(
+        self, axis: Call, sinks: list[Call], frame: Frame, position: int, covers: list[Grid]
+    ) -> Iterable[Outputs]:
+        """The elements of a fan-out of one element of a frame, such that ``covers`` are covered at its folds."""
+        op = axis.op
+        if not isinstance(op, FanOut):
+            raise GraphError(f"{self.plan.name(axis)} is no fan-out.")
+        inputs = [self.values(n, frame)[position] for n in axis.inputs]
+
+        def reach(grid: Grid) -> Grid:
+            """Where an element on ``grid`` arrives at the fold, by grids alone."""
+            planning = Run(self.plan, networks=False)
+            item = tuple(Awaited(grid, i.kind, i.labels) for i in inputs)
+            child = frame.child(position, axis, self.plan.name(axis), [(0, item)])
+            return planning.values(sinks[0].inputs[0], child)[0].grid
+
+        self.remarks.update(f"{self.plan.name(axis)}: {r}" for r in op.remarks(inputs, {}))
+        return op.expand(inputs, reach, covers)
+
+    # ---- failures ------------------------------------------------------------------------------------
+
+    def _failure(self, error: Exception, call: Call, case: Any, inputs: Sequence[Lazy]) -> TrueVoxError:
+        """The error with its place: case, node, grids of the inputs."""
+        name = case_name(case)
+        if isinstance(error, TrueVoxError):
+            error.case = error.case or name
+            error.node = error.node or self.plan.name(call)
+            return error
+        grids = "; ".join(i.grid.describe() for i in inputs) or "none"
+        return NodeError(
+            f"{type(error).__name__} in a node of the pipeline: {error}",
+            case=name,
+            node=f"{self.plan.name(call)}, inputs {grids}",
+        )
+
+
+class _Materialised(Lazy):
+    """Voxels at the end of the prefix: from the cache where there is one, else held.
+
+    An exact edit (crop, flip) stays a frame on all the voxels behind it; an interpolation ends here.
+    """
+
+    def __init__(self, lazy: Lazy, cache: Cache | None, key: str | None) -> None:
+        self.grid = lazy.grid
+        self.extent = lazy.extent if coincidence(lazy.extent, lazy.grid) is not None else lazy.grid
+        self.kind, self.labels, self.stored = lazy.kind, lazy.labels, lazy.stored
+        self._lazy, self._cache, self._key, self._held = lazy, cache, key, None
+
+    @property
+    def cached(self) -> bool:
+        """Whether the voxels come from the disk, so that keeping this costs no memory."""
+        return self._cache is not None and self._key is not None
+
+    def image(self) -> Image:
+        return self.pull(self.grid)
+
+    def pull(self, grid: Grid, antialias: bool = False) -> Image:
+        if self._cache is not None and self._key is not None:
+            return self._cache.image(self._key, self._whole).on(grid, antialias=antialias)
+        if self._held is None:
+            self._held = self._whole()
+        return self._held.on(grid, antialias=antialias)
+
+    def _whole(self) -> Image:
+        return self._lazy.pull(self.extent)
+
+
+class _Guarded(Lazy):
+    """Voxels whose making names the case and the node if it fails."""
+
+    @staticmethod
+    def around(lazy: Lazy, run: Run, call: Call, case: Any, inputs: Sequence[Lazy]) -> Lazy:
+        made = _Guarded()
+        made.grid, made.extent, made.kind = lazy.grid, lazy.extent, lazy.kind
+        made.labels, made.stored = lazy.labels, lazy.stored
+        made._lazy, made._explain = lazy, lambda error: run._failure(error, call, case, inputs)
+        return made
+
+    _lazy: Lazy
+    _explain: Any
+
+    def image(self) -> Image:
+        return self._guard(self._lazy.image)
+
+    def pull(self, grid: Grid, antialias: bool = False) -> Image:
+        return self._guard(lambda: self._lazy.pull(grid, antialias))
+
+    def _guard(self, make: Callable[[], Image]) -> Image:
+        try:
+            return make()
+        except Exception as error:
+            if isinstance(error, TrueVoxError) and error.node is not None:
+                raise
+            raise self._explain(error) from error
+
+
+def case_name(case: Any) -> str:
+    """How messages name a case."""
+    return str(getattr(case, "key", case))
+
+
+def stacked(lazies: Sequence[Lazy]) -> Tensor:
+    """Voxels of several elements as one tensor (B, C, I, J, K); no copy if they already are one.
+
+    Raises
+    ------
+    GraphError
+        If shapes or channels differ.
+    """
+    first = lazies[0]
+    if isinstance(first, Held) and first.batch is not None:
+        whole = first.batch[0]
+        if len(whole) == len(lazies) and all(
+            isinstance(v, Held) and v.batch is not None and v.batch[0] is whole and v.batch[1] == k
+            for k, v in enumerate(lazies)
+        ):
+            return whole
+    images = [v.image().data for v in lazies]
+    if len({tuple(i.shape) for i in images}) > 1:
+        raise GraphError(
+            "A batch holds images of different sizes.",
+            got=sorted({tuple(i.shape) for i in images}),
+            remedy="crop to one size before the network, or use batch size 1",
+        )
+    return torch.stack(images)
+
+
+def _chunks(items: Iterable[tuple[int, Outputs]], size: int) -> Iterator[list[tuple[int, Outputs]]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,123 @@
+"""A graph as plain data, and back. Loading builds registered transforms only and runs no code."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from truevox.errors import GraphError
+from truevox.labels import Labels
+from truevox.pipeline.graph import REGISTRY, Call, Node, Transform, ancestors
+
+__all__ = ["FORMAT", "dump", "load"]
+
+FORMAT = 1
+"""Version of the file format. A newer file than the library is refused."""
+
+
+def dump(
+    outputs: Sequence[Node], keys: Mapping[Transform, str], foreign: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """The graph under ``outputs`` as JSON-able data.
+
+    Parameters
+    ----------
+    keys : mapping of transform to str
+        Draw keys, kept with the operations.
+    foreign : callable
+        Writes what is no plain data, e.g. networks; returns None for what it does not know.
+
+    Raises
+    ------
+    GraphError
+        If a transform holds a field that is no plain data.
+    """
+    calls = ancestors(outputs)
+    place = {call: k for k, call in enumerate(calls)}
+    ops: dict[Transform, int] = {}
+    table: list[dict[str, Any]] = []
+
+    def reference(node: Node) -> list[int]:
+        return [place[node.call], node.index]
+
+    def plain(value: Any, where: str) -> Any:
+        if isinstance(value, Node):
+            return {"$node": reference(value)}
+        if isinstance(value, Labels):
+            return {"$labels": value.to_dict()}
+        if isinstance(value, (np.integer, np.floating)):
+            return value.item()
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, (list, tuple)):
+            return [plain(v, where) for v in value]
+        if isinstance(value, Mapping):
+            return {str(k): plain(v, where) for k, v in value.items()}
+        written = foreign(value)
+        if written is not None:
+            return {"$foreign": written}
+        raise GraphError(f"{where} can't be written as plain data.", got=type(value).__name__)
+
+    rows = []
+    for call in calls:
+        if call.op not in ops:
+            ops[call.op] = len(table)
+            fields = {f.name: getattr(call.op, f.name) for f in dataclasses.fields(call.op)}
+            kind = type(call.op).__name__
+            written = {n: plain(v, f"{kind}.{n}") for n, v in fields.items()}
+            table.append({"class": kind, "key": keys[call.op], "fields": written})
+        rows.append({"op": ops[call.op], "inputs": [reference(n) for n in call.inputs]})
+    return {"format": FORMAT, "ops": table, "calls": rows, "outputs": [reference(n) for n in outputs]}
+
+
+def load(
+    data: Mapping[str, Any], foreign: Callable[[Any], Any], nodes: Sequence[type[Transform]] = ()
+) -> tuple[list[Node], dict[Transform, str]]:
+    """Outputs and draw keys of a written graph.
+
+    Raises
+    ------
+    GraphError
+        If the file is newer than the library, or names a transform that is not registered.
+    """
+    if int(data.get("format", 0)) > FORMAT:
+        raise GraphError(
+            "The model file is newer than this version of TrueVox.",
+            got=f"format {data['format']}",
+            expected=f"format {FORMAT} or older",
+            remedy="pip install --upgrade truevox",
+        )
+    known = {**REGISTRY, **{n.__name__: n for n in nodes}}
+    calls: list[Call] = []
+    ops: dict[int, Transform] = {}
+    keys: dict[Transform, str] = {}
+
+    def value(written: Any) -> Any:
+        if isinstance(written, Mapping):
+            if "$node" in written:
+                call, index = written["$node"]
+                return Node(calls[call], index)
+            if "$labels" in written:
+                return Labels.from_dict(written["$labels"])
+            if "$foreign" in written:
+                return foreign(written["$foreign"])
+            return {k: value(v) for k, v in written.items()}
+        return tuple(value(v) for v in written) if isinstance(written, list) else written
+
+    for row in data["calls"]:
+        if row["op"] not in ops:
+            entry = data["ops"][row["op"]]
+            if entry["class"] not in known:
+                raise GraphError(
+                    f"The model uses a transform that is not part of TrueVox: {entry['class']}.",
+                    remedy=f"tv.Model.load(folder, nodes=[{entry['class']}])",
+                )
+            op = known[entry["class"]](**{n: value(v) for n, v in entry["fields"].items()})
+            ops[row["op"]], keys[op] = op, entry["key"]
+        op = ops[row["op"]]
+        made = op(*(Node(calls[c], i) for c, i in row["inputs"]))
+        calls.append((made if isinstance(made, Node) else made[0]).call)
+    return [Node(calls[c], i) for c, i in data["outputs"]], keys

@@ -1,0 +1,199 @@
+"""How an array on one grid is read on another: slicing where voxels coincide, else one interpolation.
+
+Pure NumPy on arrays (C, I, J, K); :meth:`truevox.Image.on` is its only caller outside of tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truevox.errors import GeometryError
+from truevox.space import Grid
+
+__all__ = ["axis_weights", "coarsening", "coincidence", "resample", "take"]
+
+Array = NDArray[Any]
+COINCIDE = 1e-4
+"""Voxels closer than this (in voxels) are the same voxel."""
+COARSE = 1.5
+"""Steps longer than this (in voxels) are antialiased."""
+
+
+def coincidence(source: Grid, target: Grid) -> tuple[list[int], list[int], list[int]] | None:
+    """Whether the voxels of ``target`` are voxels of the endless lattice of ``source``.
+
+    Returns
+    -------
+    (axes, signs, starts) or None
+        Target axis ``t`` runs along source axis ``axes[t]``, by ``signs[t]``, and target voxel 0 is
+        source index ``starts[a]`` on source axis ``a``.
+    """
+    matrix = source.index_map(target)
+    rounded = np.rint(matrix)
+    linear = np.abs(rounded[:3, :3])
+    if not ((linear.sum(0) == 1).all() and (linear.sum(1) == 1).all() and linear.max() == 1):
+        return None
+    reach = np.maximum(np.array(target.shape) - 1, 1)
+    error = np.abs(matrix - rounded)[:3]
+    if (error[:, :3] @ reach + error[:, 3]).max() > COINCIDE:
+        return None
+    axes = linear.argmax(0)
+    return (
+        axes.tolist(),
+        [int(rounded[a, t]) for t, a in enumerate(axes)],
+        rounded[:3, 3].astype(int).tolist(),
+    )
+
+
+def take(
+    data: Array, found: tuple[list[int], list[int], list[int]], shape: tuple[int, ...], fill: Array
+) -> Array:
+    """Exact samples where voxels coincide: a view where it can be, ``fill`` outside."""
+    axes, signs, starts = found
+    view = np.transpose(data, [0, *(1 + a for a in axes)])
+    inner: list[slice] = []
+    outer: list[slice] = []
+    for t, a in enumerate(axes):
+        size, start, count = view.shape[1 + t], starts[a], shape[t]
+        first = start if signs[t] > 0 else start - count + 1
+        low, high = max(first, 0), min(first + count, size)
+        if high <= low:
+            return np.broadcast_to(fill.reshape(-1, 1, 1, 1).astype(data.dtype), (len(data), *shape)).copy()
+        before = low - first
+        if signs[t] > 0:
+            inner.append(slice(low, high))
+            outer.append(slice(before, before + high - low))
+        else:
+            inner.append(slice(high - 1, low - 1 if low else None, -1))
+            after = first + count - high
+            outer.append(slice(after, after + high - low))
+    part = view[(slice(None), *inner)]
+    if part.shape[1:] == shape:
+        return part
+    out = np.empty((len(data), *shape), data.dtype)
+    out[:] = fill.reshape(-1, 1, 1, 1)
+    out[(slice(None), *outer)] = part
+    return out
+
+
+def coarsening(source: Grid, target: Grid) -> NDArray[np.float64]:
+    """Source voxels that one target voxel spans along each source axis: (3,)."""
+    return np.abs(source.index_map(target)[:3, :3]).max(axis=1)
+
+
+def axis_weights(size: int, start: float, step: float, count: int, mode: str) -> tuple[Array, Array]:
+    """Weights of ``size`` voxels for ``count`` samples at ``start + step * o`` of one axis.
+
+    ``"linear"`` interpolates between the two neighbours; ``"box"`` averages the linear interpolant
+    over the sample's own box, shrunk evenly where it would leave the volume, so that a ramp stays the
+    same ramp up to the border; ``"area"`` averages voxels by overlap (for one-hot labels: keeps volume).
+
+    Returns
+    -------
+    weights (count, size) float64, inside (count,) bool
+    """
+    position = start + step * np.arange(count, dtype=np.float64)
+    inside = (position >= -0.5) & (position < size - 0.5)
+    voxel = np.arange(size, dtype=np.float64)
+    if mode == "area":
+        half = abs(step) / 2
+        low, high = np.clip(position - half, -0.5, size - 0.5), np.clip(position + half, -0.5, size - 0.5)
+        shared = np.minimum(high[:, None], voxel + 0.5) - np.maximum(low[:, None], voxel - 0.5)
+        weights = np.clip(shared, 0, None)
+        total = weights.sum(1, keepdims=True)
+        return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0), inside
+    position = np.clip(position, 0, size - 1)[:, None]
+    if mode == "linear" or size == 1:
+        return np.clip(1 - np.abs(position - voxel), 0, None), inside
+    half = np.minimum(abs(step) / 2, np.minimum(position + 0.5, size - 0.5 - position))
+    low, high = position - half, position + half
+    weights = _hat_integral(np.minimum(high, size - 1) - voxel) - _hat_integral(np.maximum(low, 0) - voxel)
+    # Within the outer half voxel the interpolant goes on straight.
+    under, over = np.maximum(-low, 0)[:, 0], np.maximum(high - (size - 1), 0)[:, 0]
+    weights[:, 0] += under + under**2 / 2
+    weights[:, 1] -= under**2 / 2
+    weights[:, -1] += over + over**2 / 2
+    weights[:, -2] -= over**2 / 2
+    return weights / (2 * half), inside
+
+
+def _hat_integral(u: Array) -> Array:
+    """Integral of the linear interpolation kernel from minus infinity to ``u``."""
+    rising = np.clip(u + 1, 0, 1)
+    falling = np.clip(1 - u, 0, 1)
+    return np.where(u < 0, rising**2 / 2, 1 - falling**2 / 2)
+
+
+def resample(
+    data: Array, source: Grid, target: Grid, fill: Array, *, mode: str = "linear", antialias: bool = True
+) -> Array:
+    """Samples of ``data`` (C, I, J, K) on ``target``: one interpolation.
+
+    Parameters
+    ----------
+    mode : {"linear", "nearest", "area"}
+        ``"area"`` is ``"linear"`` whose coarse axes are averaged by overlap.
+    antialias : bool
+        Average over the target voxel along axes whose step exceeds 1.5 source voxels.
+
+    Raises
+    ------
+    GeometryError
+        If the map between the grids is not finite.
+    """
+    matrix = source.index_map(target)
+    if not np.isfinite(matrix).all():
+        raise GeometryError("The map between two grids is not finite.", got=matrix.tolist())
+    from truevox.kernels import sample_linear, sample_nearest
+
+    if mode == "nearest":
+        return sample_nearest(_plain(data), matrix[:3], target.shape, fill)
+    coarse = (coarsening(source, target) > COARSE) & (np.array(source.shape) > 1)
+    if not antialias or not coarse.any():
+        return sample_linear(_plain(data), matrix[:3], target.shape, fill)
+    average = "area" if mode == "area" else "box"
+    axes = np.abs(matrix[:3, :3]).argmax(0)
+    straight = np.abs(matrix[:3, :3]).copy()
+    straight[axes, np.arange(3)] = 0
+    if sorted(axes) == [0, 1, 2] and straight.max() * max(target.shape) <= COINCIDE:
+        return _separable(data, matrix, axes, target.shape, fill, coarse, average)
+    blurred = np.asarray(data, np.float32)
+    for axis in np.flatnonzero(coarse):
+        width = float(coarsening(source, target)[axis])
+        size = source.shape[axis]
+        band = np.stack([axis_weights(size, o, width, 1, average)[0][0] for o in range(size)])
+        blurred = _along(blurred, band, axis)
+    return sample_linear(np.ascontiguousarray(blurred), matrix[:3], target.shape, fill)
+
+
+def _separable(
+    data: Array, matrix: Array, axes: Array, shape: tuple[int, ...], fill: Array, coarse: Array, average: str
+) -> Array:
+    out = np.transpose(data, [0, *(1 + axes)])
+    inside = []
+    # The axis that shrinks most goes first: the least work for the others.
+    order = np.argsort([shape[t] / data.shape[1 + axes[t]] for t in range(3)])
+    marks: dict[int, Array] = {}
+    for t in order:
+        a = axes[t]
+        mode = average if coarse[a] else "linear"
+        weights, marks[int(t)] = axis_weights(out.shape[1 + t], matrix[a, 3], matrix[a, t], shape[t], mode)
+        out = _along(np.asarray(out, np.float32), weights, int(t))
+    inside = [marks[t] for t in range(3)]
+    mask = inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
+    return np.where(mask, out, fill.reshape(-1, 1, 1, 1)).astype(np.float32)
+
+
+def _along(data: Array, weights: Array, axis: int) -> Array:
+    moved = np.tensordot(weights.astype(np.float32), data, axes=(1, 1 + axis))
+    return np.moveaxis(moved, 0, 1 + axis)
+
+
+def _plain(data: Array) -> Array:
+    """Contiguous, of a dtype that the compiled loops know."""
+    if data.dtype in (np.bool_, np.float16):
+        data = data.astype(np.uint8 if data.dtype == np.bool_ else np.float32)
+    return np.ascontiguousarray(data)

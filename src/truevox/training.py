@@ -1,0 +1,393 @@
+"""Training: the Lightning module behind ``Model.fit``, its schedule, checkpoints and validation."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from truevox.devices import resolve_device
+from truevox.errors import FileError, GraphError, SettingsError
+from truevox.files import atomic_path
+from truevox.metrics import dice
+from truevox.pipeline.cache import Cache
+from truevox.pipeline.data import Failure, Samples, Steps, batches, frame_of_batch
+from truevox.pipeline.draws import Draw
+from truevox.pipeline.run import Run, stacked
+
+if TYPE_CHECKING:
+    from truevox.cohort import Cohort
+    from truevox.model import Model
+
+__all__ = ["Settings", "fit"]
+
+Row = dict[str, float]
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; every field is an argument of :meth:`truevox.Model.fit`."""
+
+    max_steps: int
+    batch_size: int = 2
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    schedule: Literal["poly", "cosine", "constant", "onecycle"] = "poly"
+    warmup_steps: int = 0
+    gradient_clip: float | None = 12.0
+    average: float = 0.0
+    seed: int = 0
+    channels_last: bool = False
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: a function of the step alone, so a resumed run needs no state for it."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / (self.warmup_steps + 1)
+        done = (step - self.warmup_steps) / max(self.max_steps - self.warmup_steps, 1)
+        if self.schedule == "poly":
+            return self.learning_rate * (1 - done) ** 0.9
+        if self.schedule == "cosine":
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        if self.schedule == "onecycle":
+            up = 0.3
+            if done < up:
+                return self.learning_rate * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / up)))
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - up) / (1 - up)))
+        return self.learning_rate
+
+
+class Trained(pl.LightningModule):
+    """What Lightning sees of a model: steps on batches, validation on whole scans."""
+
+    def __init__(
+        self, model: Model, settings: Settings, samples: Samples, cases: Sequence[Any], cache: Cache
+    ) -> None:
+        super().__init__()
+        self.networks = model.module_dict
+        self._model, self._settings, self._samples = model, settings, samples
+        self._cases, self._cache = list(cases), cache
+        self.first_step = 0
+        self.history: list[Row] = []
+        self.remarks: Counter[str] = Counter()
+        self.averaged: dict[str, Tensor] | None = None
+        self._losses: list[float] = []
+        self._scores: list[tuple[str, float]] = []
+        self.report: Callable[[dict[str, Any]], None] | None = None
+        self.resume_from: dict[str, Any] | None = None
+
+    @property
+    def step(self) -> int:
+        """Steps done since the beginning, resumed or not."""
+        return self.first_step + self.global_step
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        s = self._settings
+        decayed = [p for p in self.networks.parameters() if p.requires_grad and p.ndim > 1]
+        plain = [p for p in self.networks.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": s.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        if s.optimizer == "adamw":
+            return torch.optim.AdamW(groups, lr=s.learning_rate)
+        if s.optimizer == "sgd":
+            return torch.optim.SGD(groups, lr=s.learning_rate, momentum=0.99, nesterov=True)
+        raise SettingsError("Unknown optimizer.", got=s.optimizer, expected="adamw | sgd")
+
+    def on_train_start(self) -> None:
+        if self.resume_from is not None:
+            self.optimizers(use_pl_optimizer=False).load_state_dict(self.resume_from["optimizer"])  # type: ignore[union-attr]
+            self.resume_from = None
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed(Draw(self._settings.seed, self.step).torch_seed(f"rank {self.global_rank}"))
+        rate = self._settings.rate(self.step)
+        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
+            group["lr"] = rate
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        if isinstance(batch, Failure):
+            raise batch.error()
+        self.remarks.update(batch["remarks"])
+        run = Run(self._model.plan)
+        frame = frame_of_batch(batch, self._samples.nodes, self._samples.cases, self._settings.seed)
+        weights = self._model.output_weights
+        parts = []
+        for (prediction, _), target, weight in zip(
+            self._samples.targets, batch["targets"], weights, strict=True
+        ):
+            logits = stacked(run.values(prediction, frame))
+            parts.append(weight * self._model.loss(logits, target))
+        loss = torch.stack(parts).sum()
+        if not torch.isfinite(loss):
+            cases = ", ".join(str(c.key) for c in frame.cases)
+            raise GraphError(f"The loss is not finite at step {self.step}.", case=cases, got=float(loss))
+        self._losses.append(float(loss.detach()))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._average()
+        last = self.step == self._settings.max_steps
+        if self.step % LOG_EVERY == 0 or last:
+            row = {
+                "step": float(self.step),
+                "loss": float(np.mean(self._losses)),
+                "learning_rate": self._settings.rate(self.step - 1),
+            }
+            self._losses.clear()
+            self.log("loss", row["loss"], batch_size=self._settings.batch_size)
+            self._note(row)
+
+    def _average(self) -> None:
+        """Exponential moving average of the weights, which prediction and the saved model use."""
+        if not self._settings.average:
+            return
+        state = self.networks.state_dict()
+        if self.averaged is None:
+            self.averaged = {k: v.detach().clone() for k, v in state.items()}
+        # Early on the average forgets faster, or the random start would stay in it.
+        decay = min(self._settings.average, (1 + self.step) / (10 + self.step))
+        for name, value in state.items():
+            if value.is_floating_point():
+                self.averaged[name].lerp_(value.detach(), 1 - decay)
+            else:
+                self.averaged[name].copy_(value)
+
+    def _note(self, row: Row) -> None:
+        self.history.append(row)
+        if self.report is not None and self.global_rank == 0:
+            self.report({"max_steps": self._settings.max_steps, **row})
+
+    # ---- validation: whole scans, through the same graph as later use ---------------------------------
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """The networks with their averaged weights, for a while."""
+        if self.averaged is None:
+            yield
+            return
+        live = {k: v.detach().clone() for k, v in self.networks.state_dict().items()}
+        self.networks.load_state_dict(self.averaged)
+        try:
+            yield
+        finally:
+            self.networks.load_state_dict(live)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        index = batch[0] * self.trainer.world_size + self.global_rank
+        if index >= len(self._cases):
+            return
+        case = self._cases[index]
+        with torch.random.fork_rng(devices=[]), self.averaged_weights():
+            predicted = self._model.predict(case, device=self.device, cache=self._cache)
+        for output, column in self._model.targets.items():
+            image, labels = predicted[output], predicted[output].labels
+            if column is None or labels is None or not labels.exclusive:
+                continue
+            decided = labels.decode(image.numpy())
+            truth = case[column].on(image.grid, mirror=False).numpy()
+            for name in labels.names:
+                value = labels.names[name]
+                values = [value] if isinstance(value, int) else list(value)
+                score = dice(np.isin(decided, values[0]), np.isin(truth, values))
+                self._scores.append((f"val/{output}/{name}/dice", score.value))
+
+    def on_validation_epoch_end(self) -> None:
+        scores = self._scores
+        if self.trainer.world_size > 1:
+            gathered: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(gathered, scores)
+            scores = [s for part in gathered for s in part]
+        self._scores = []
+        names = dict.fromkeys(name for name, _ in scores)
+        row: Row = {"step": float(self.step)}
+        for name in names:
+            values = np.array([v for n, v in scores if n == name])
+            defined = values[np.isfinite(values)]
+            row[name] = float(defined.mean()) if defined.size else math.nan
+            row[name + "/undefined"] = float(values.size - defined.size)
+            self.log(name, row[name], batch_size=1)
+        if len(row) > 1:
+            self._note(row)
+
+
+class Checkpoints(pl.Callback):
+    """Everything a killed run needs, in one file that is written whole or not at all."""
+
+    def __init__(self, folder: Path, every: int, settings: Mapping[str, Any]) -> None:
+        self.folder, self.every, self.settings = folder, every, dict(settings)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / "checkpoint.pt"
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_global_zero and (
+            module.step % self.every == 0 or module.step == self.settings["max_steps"]
+        ):
+            self.write(module)
+
+    def write(self, module: Trained) -> None:
+        """Write the checkpoint and ``history.csv``."""
+        state = {
+            "step": module.step,
+            "networks": module.networks.state_dict(),
+            "averaged": module.averaged,
+            "optimizer": module.optimizers(use_pl_optimizer=False).state_dict(),  # type: ignore[union-attr]
+            "history": module.history,
+            "remarks": dict(module.remarks),
+            "settings": self.settings,
+        }
+        with atomic_path(self.path) as temporary:
+            torch.save(state, temporary)
+        names = list(dict.fromkeys(k for row in module.history for k in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: format(v, ".10g") for k, v in row.items()} for row in module.history)
+        with atomic_path(self.folder / "history.csv") as temporary:
+            Path(temporary).write_text(text.getvalue(), encoding="utf-8")
+
+    def read(self) -> dict[str, Any] | None:
+        """The state to resume from, or None. Holds tensors and primitives; reading it runs no code.
+
+        Raises
+        ------
+        FileError, SettingsError
+            If it can't be read, or belongs to a run with other settings.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise FileError(
+                f"The checkpoint can't be read: {error}", file=self.path, remedy="delete it to start anew"
+            ) from error
+        differing = {
+            k: (state["settings"].get(k), v)
+            for k, v in self.settings.items()
+            if state["settings"].get(k) != v
+        }
+        if differing:
+            raise SettingsError(
+                "The run to resume was started with other settings.",
+                file=self.path,
+                got="; ".join(f"{k}: {then} then, {now} now" for k, (then, now) in differing.items()),
+                remedy="use another folder, or the settings of the run",
+            )
+        return state
+
+
+def fit(
+    model: Model,
+    train: Cohort,
+    val: Cohort | None,
+    settings: Settings,
+    *,
+    workers: int,
+    val_every: int | None,
+    checkpoint_every: int | None,
+    out: Path | None,
+    cache: Cache,
+    device: str,
+    report: Callable[[dict[str, Any]], None] | None,
+    trainer: Mapping[str, Any] | None,
+) -> list[Row]:
+    """Train a model; see :meth:`truevox.Model.fit`."""
+    samples = Samples(model.plan, list(train), model.pairs, settings.seed, cache)
+    cases = list(val) if val is not None else []
+    module = Trained(model, settings, samples, cases, cache)
+    module.report = report
+    every = checkpoint_every or val_every or max(settings.max_steps // 20, 1)
+    options = dict(trainer or {})
+    callbacks = list(options.pop("callbacks", None) or [])
+    if out is not None:
+        keeper = Checkpoints(out, every, {**asdict(settings), "cases": [c.key for c in train]})
+        callbacks.append(keeper)
+        if (state := keeper.read()) is not None:
+            module.networks.load_state_dict(state["networks"])
+            module.averaged, module.history = state["averaged"], state["history"]
+            module.first_step, module.remarks = state["step"], Counter(state["remarks"])
+            module.resume_from = state
+    if settings.channels_last:
+        layout = (
+            torch.channels_last_3d if any(p.ndim == 5 for p in module.parameters()) else torch.channels_last
+        )
+        module.networks.to(memory_format=layout)
+    remaining = settings.max_steps - module.first_step
+    if remaining > 0:
+        with _quiet():
+            chosen = resolve_device(device)
+            runner = pl.Trainer(
+                **{
+                    "accelerator": {"cuda": "gpu"}.get(chosen.type, chosen.type),
+                    "devices": [chosen.index] if chosen.index is not None else 1,
+                    "max_steps": remaining,
+                    "max_epochs": -1,
+                    "gradient_clip_val": settings.gradient_clip,
+                    "logger": False,
+                    "enable_checkpointing": False,
+                    "enable_progress_bar": False,
+                    "enable_model_summary": False,
+                    "num_sanity_val_steps": 0,
+                    "val_check_interval": val_every
+                    if cases and val_every and val_every <= remaining
+                    else None,
+                    "check_val_every_n_epoch": None,
+                    "limit_val_batches": 1.0 if cases and val_every else 0,
+                    "use_distributed_sampler": False,
+                    **options,
+                },
+                callbacks=callbacks,
+            )
+            steps = Steps(
+                module.first_step,
+                settings.max_steps,
+                settings.batch_size,
+                runner.global_rank,
+                runner.world_size,
+            )
+            shards = math.ceil(len(cases) / runner.world_size)
+            validation = DataLoader(range(shards), batch_size=1, collate_fn=list) if cases else None
+            runner.fit(module, batches(samples, steps, workers), validation)
+    model.networks_to("cpu")
+    if module.averaged is not None:
+        module.networks.load_state_dict(module.averaged)
+    model.remarks.update(module.remarks)
+    return module.history
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice about loaders and loggers is not for our users: what it warns of is decided here."""
+    import logging
+    import warnings
+
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero")]
+    levels = [lg.level for lg in loggers]
+    for lg in loggers:
+        lg.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
+            yield
+    finally:
+        for lg, level in zip(loggers, levels, strict=True):
+            lg.setLevel(level)

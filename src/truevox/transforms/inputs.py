@@ -1,0 +1,97 @@
+"""Reading a column of the case, in the closest canonical orientation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from truevox.errors import CaseError, LabelError
+from truevox.image import Image, Kind
+from truevox.labels import Labels
+from truevox.pipeline.graph import Node, Signature, node
+from truevox.pipeline.kinds import Source
+from truevox.pipeline.lazy import Deferred, Lazy
+
+__all__ = ["Input", "Read"]
+
+
+@node
+class Read(Source):
+    """The image of one column, as canonical RAS (an exact permutation and flips). See :func:`Input`."""
+
+    column: str
+    kind: Kind = "scalar"
+    labels: Labels | None = None
+    channels: int | None = 1
+
+    def columns(self) -> tuple[str, ...]:
+        """Columns whose files the cache depends on."""
+        return (self.column,)
+
+    def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
+        return (Signature(self.kind, self.channels, labels=self.labels),)
+
+    def read(self, case: Any) -> tuple[Lazy, ...]:
+        header = case.header(self.column)
+        if self.channels is not None and header.channels != self.channels:
+            raise CaseError(
+                f"'{self.column}' is 4D with {header.channels} volumes where {'3D' if self.channels == 1 else ''}"
+                f"{'' if self.channels == 1 else f'{self.channels} channels'} is expected.",
+                file=getattr(header, "path", None),
+                remedy="name another file, or tv.Input(..., channels=None) to take all volumes as channels",
+            )
+        stored = header.grid
+        canonical = stored.reorient("RAS")
+
+        def make() -> Image:
+            image = case.load(self.column, self.kind, self.labels)
+            if self.kind == "label" and self.labels is not None:
+                try:
+                    self.labels.check(image.numpy())
+                except LabelError as error:
+                    error.file = error.file or str(getattr(header, "path", ""))
+                    raise
+            plain = Image(image.data, stored, self.kind, 0.0, self.labels)
+            # Another storage order is no mirror: nothing changes sides here.
+            return plain.on(canonical, mirror=False)
+
+        lazy = Deferred(make, canonical, self.kind, self.labels)
+        lazy.stored = (stored, header)
+        return (lazy,)
+
+
+def Input(
+    column: str,
+    kind: Kind = "scalar",
+    *,
+    labels: Labels | Mapping[str, int] | None = None,
+    channels: int | None = 1,
+    name: str | None = None,
+) -> Node:
+    """A column of the cohort as the start of a graph.
+
+    Parameters
+    ----------
+    column : str
+        Name in the cohort's table.
+    kind : {"scalar", "label", "probability"}
+        Labels are sampled nearest, scalars linearly.
+    labels : Labels or mapping of name to value, optional
+        Meaning of the values of a label; ``{column: 1}`` if left out. Undeclared values are an error.
+    channels : int, optional
+        Volumes in the file; None takes any number as channels.
+
+    Returns
+    -------
+    Node
+        On the closest canonical RAS grid of the file: an exact permutation and flips of its voxels.
+
+    Examples
+    --------
+    >>> Input("flair")
+    Node(Read, scalar, 1 channels)
+    """
+    if kind == "label" and labels is None:
+        labels = {column: 1}
+    table = labels if labels is None or isinstance(labels, Labels) else Labels(labels)
+    return Read(column, kind, table, channels, name=name)()

@@ -1,0 +1,231 @@
+"""Patches to predict with: tiles over a scan, and their way back onto a reference grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from truevox.errors import GraphError
+from truevox.image import Image
+from truevox.pipeline.graph import Node, Signature, node
+from truevox.pipeline.kinds import FanIn, FanOut
+from truevox.pipeline.lazy import Lazy, Moved
+from truevox.space import Grid
+from truevox.transforms.crops import full_size, padded_remark
+
+__all__ = ["GridCrop", "Put", "tile_starts"]
+
+
+def tile_starts(low: float, high: float, size: float, overlap: float, stride: float = 1.0) -> list[int]:
+    """Positions of tiles of ``size`` that cover [low, high] and overlap by at least a fraction.
+
+    Whole positions relative to ``low``, evenly spread, the first at 0 and the last so that its end
+    reaches ``high``; one centred tile where it covers everything. With ``stride`` above 1, tiles of a
+    strided output, neighbours share at least one output voxel.
+
+    Examples
+    --------
+    >>> tile_starts(0, 100, 40, 0.5)
+    [0, 20, 40, 60]
+    >>> tile_starts(0, 30, 40, 0.5)
+    [-5]
+    """
+    length = high - low
+    if size >= length:
+        return [-math.floor((size - length) / 2)]
+    step = max(min(size * (1 - overlap), size - stride if stride > 1 else size), 1.0)
+    count = math.ceil((length - size) / step - 1e-9) + 1
+    last = math.ceil(length - size - 1e-9)
+    return [math.floor(last * k / (count - 1) + 0.5) for k in range(count)]
+
+
+@node
+class GridCrop(FanOut):
+    """Tiles of ``size`` voxels that, put back, cover the reference.
+
+    Parameters
+    ----------
+    size : int or sequence of int
+        Voxels per tile at the input of the network. A single number skips axes of one voxel.
+    overlap : float
+        Least fraction of a tile's output that its neighbour covers too, in [0, 1).
+
+    Notes
+    -----
+    Tiling refers to the lattice on which the network's output arrives: a network with valid
+    convolutions gets overlapping inputs, padded with ``fill`` at the border, whose outputs cover the
+    reference; without a network, tiles cover the image itself. An image smaller than a tile is padded.
+    """
+
+    size: int | Sequence[int] = 96
+    overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < 1:
+            raise GraphError("GridCrop: overlap is a fraction below 1.", got=self.overlap)
+
+    def expand(
+        self, inputs: Sequence[Lazy], reach: Callable[[Grid], Grid], cover: Sequence[Grid]
+    ) -> Iterator[tuple[Lazy, ...]]:
+        for grid in self.grids(inputs[0].grid, reach, cover):
+            yield tuple(Moved(i, grid, False) for i in inputs)
+
+    def remarks(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy]) -> list[str]:
+        return padded_remark(self.size, inputs[0].grid, "GridCrop")
+
+    def grids(self, scan: Grid, reach: Callable[[Grid], Grid], cover: Iterable[Grid]) -> list[Grid]:
+        """Grids of all tiles, slowest axis first."""
+        size = full_size(self.size, scan, "GridCrop")
+        probe = scan.crop((0, 0, 0), size.tolist())
+        out = reach(probe)
+        matrix = probe.index_map(out)
+        stride, offset = np.diag(matrix)[:3], matrix[:3, 3]
+        if np.abs(matrix[:3, :3] - np.diag(stride)).max() > 1e-6 or stride.min() <= 0:
+            raise GraphError("GridCrop: between the tiles and Put, nothing may turn or flip the tiles.")
+        span = stride * out.shape
+        before = offset - stride / 2  # where the output's box starts, from the tile's first voxel
+        low, high = _box(scan, list(cover) or [scan])
+        starts = [
+            [
+                math.floor(low[a] - before[a] + 0.5 - 1e-9) + s
+                for s in self._axis(low[a], high[a], span[a], stride[a])
+            ]
+            if out.shape[a] * stride[a] > 1 or scan.shape[a] > 1
+            else [0]
+            for a in range(3)
+        ]
+        return [scan.crop((i, j, k), size.tolist()) for i in starts[0] for j in starts[1] for k in starts[2]]
+
+    def _axis(self, low: float, high: float, span: float, stride: float) -> list[int]:
+        return tile_starts(low, high, span, self.overlap, stride)
+
+
+def _box(scan: Grid, cover: Sequence[Grid]) -> tuple[np.ndarray, np.ndarray]:
+    """Box that holds all voxels to cover, in index coordinates of the scan (voxel 0 starts at -0.5)."""
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for grid in cover:
+        corners = scan.to_index(grid.corners)
+        low, high = np.minimum(low, corners.min(0)), np.maximum(high, corners.max(0))
+    # Corners of a grid that coincides are half-integers up to rounding; a sliver is no voxel.
+    return np.round(low, 4), np.round(high, 4)
+
+
+class _Accumulator:
+    """Weighted mean per voxel of the reference, updated in place.
+
+    A running mean instead of sum and division: where all patches agree, the result is their value, bit
+    for bit, whatever the weights.
+    """
+
+    def __init__(self, reference: Grid) -> None:
+        self.reference = reference
+        self.total = torch.zeros((1, *reference.shape))
+        self.mean: Tensor | None = None
+        self.image: Image | None = None
+        self.weights: dict[tuple[int, ...], Tensor] = {}
+
+    def add(self, image: Image, weights: Tensor) -> None:
+        window = _window(self.reference, image.grid)
+        if window is None:
+            return
+        start, shape = window
+        box = self.reference.crop(start, shape)
+        value = image.on(box).data.to("cpu", torch.float32)
+        weight = Image(weights, image.grid).on(box, antialias=False).data
+        if self.mean is None:
+            self.mean = torch.zeros((value.shape[0], *self.reference.shape))
+            self.image = image
+        region = (slice(None), *(slice(a, a + n) for a, n in zip(start, shape, strict=True)))
+        total = self.total[region]
+        total += weight
+        share = weight / total.clamp(min=torch.finfo(torch.float32).tiny)
+        mean = self.mean[region]
+        mean += (value - mean).mul_(share)
+
+
+def _window(reference: Grid, patch: Grid) -> tuple[list[int], list[int]] | None:
+    """Start and shape of the part of the reference that a patch's box touches."""
+    corners = reference.to_index(patch.corners)
+    low = np.clip(np.floor(corners.min(0) + 0.5 + 1e-4), 0, reference.shape).astype(int)
+    high = np.clip(np.ceil(corners.max(0) + 0.5 - 1e-4), 0, reference.shape).astype(int)
+    if (high <= low).any():
+        return None
+    return low.tolist(), (high - low).tolist()
+
+
+@node
+class Put(FanIn):
+    """Patches back onto the grid of a reference, wherever they come from.
+
+    Each patch is sampled on its bounding box in the reference and enters a weighted mean per voxel. It is
+    geometry, not history: crops, flips and rotations in between need no inverse.
+
+    Parameters
+    ----------
+    like : node or Image
+        The reference; only its grid is used.
+    weights : {"gaussian", "uniform"}
+        Gaussian: standard deviation an eighth of the patch, centred; uniform: every voxel counts once.
+    uncovered : float, optional
+        Value of voxels that no patch reached. They are NaN and an error in prediction if left out.
+
+    Raises
+    ------
+    GraphError
+        For labels (put back one-hot votes) and if no patch came.
+
+    Notes
+    -----
+    Memory: (channels + 1) float32 volumes of the reference, and one patch.
+    """
+
+    like: Node | Image
+    weights: Literal["gaussian", "uniform"] = "gaussian"
+    uncovered: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("gaussian", "uniform"):
+            raise GraphError("Put: weights are 'gaussian' or 'uniform'.", got=self.weights)
+
+    def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
+        if len(inputs) != 1 or inputs[0].kind == "label":
+            raise GraphError(
+                "Put takes one image of patches, and no labels: a mean of labels has no meaning.",
+                got=[s.kind for s in inputs],
+                remedy="put back probabilities",
+            )
+        return tuple(inputs)
+
+    def covers(self, edges: Mapping[str, Lazy]) -> Grid | None:
+        return edges["like"].grid
+
+    def start(self, edges: Mapping[str, Lazy]) -> _Accumulator:
+        return _Accumulator(edges["like"].grid)
+
+    def step(self, state: _Accumulator, image: Image) -> None:
+        shape = image.grid.shape
+        if shape not in state.weights:
+            state.weights[shape] = _gaussian(shape) if self.weights == "gaussian" else torch.ones(1, *shape)
+        state.add(image, state.weights[shape])
+
+    def end(self, state: _Accumulator) -> Image:
+        if state.mean is None or state.image is None:
+            raise GraphError(
+                "Put: no patch reached the reference.", remedy="do the scan and the reference overlap?"
+            )
+        missing = state.total == 0
+        if bool(missing.any()):
+            state.mean.masked_fill_(missing, math.nan if self.uncovered is None else self.uncovered)
+        return state.image.replace(data=state.mean, grid=state.reference)
+
+
+def _gaussian(shape: Sequence[int]) -> Tensor:
+    """Separable weights, 1 at the centre; their floor keeps the corners in play."""
+    axes = [torch.exp(-0.5 * ((torch.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in shape]
+    weights = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
+    return weights.clamp(min=1e-3)[None]
