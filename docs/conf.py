@@ -1,5 +1,6 @@
-"""Settings of the documentation. One page per public module is written before the build, see `write_reference`."""
+"""Settings of the documentation. `write_reference` writes one page per public module before the build."""
 
+import re
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,5 +76,15 @@ def write_reference(app, config):
     (folder / "index.md").write_text(index, encoding="utf-8")
 
 
+def escape_stars(app, what, name, obj, options, lines):
+    """Shapes such as (B, C, *spatial) are no emphasis; literals and examples are left alone."""
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(``.*?``)", line)
+            parts[::2] = [re.sub(r"(?<=, )\*(?=\w)", r"\\*", part) for part in parts[::2]]
+            lines[number] = "".join(parts)
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", escape_stars)
     app.connect("config-inited", write_reference)

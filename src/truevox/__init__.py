@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from truevox.labels import Labels as Labels
     from truevox.measures import volume as volume
     from truevox.model import Model as Model
+    from truevox.networks import Network as Network
     from truevox.networks import field_of_view as field_of_view
     from truevox.space import Grid as Grid
     from truevox.transforms import Clip as Clip
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from truevox.transforms import Input as Input
     from truevox.transforms import Like as Like
     from truevox.transforms import Mean as Mean
-    from truevox.transforms import Network as Network
     from truevox.transforms import Put as Put
     from truevox.transforms import RandomAffine as RandomAffine
     from truevox.transforms import RandomCrop as RandomCrop
@@ -69,7 +69,7 @@ _NAMES = {
     "Like": "transforms",
     "Mean": "transforms",
     "Model": "model",
-    "Network": "transforms",
+    "Network": "networks",
     "Put": "transforms",
     "RandomAffine": "transforms",
     "RandomCrop": "transforms",
