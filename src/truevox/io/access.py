@@ -1,0 +1,286 @@
+"""Files to images and back: what every format shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truevox.errors import CaseError, FileError, LabelError
+from truevox.files import atomic_path
+from truevox.io.header import Header
+from truevox.io.registry import find_reader, find_writer
+from truevox.labels import Labels
+
+if TYPE_CHECKING:
+    from truevox.image import Image, Kind
+
+__all__ = ["as_labels", "check_finite", "expect_3d", "load", "read", "read_header", "save"]
+
+# Types that torch computes with; the others go to the next larger one.
+_TORCH = {"uint16": "int32", "uint32": "int64", "uint64": "int64", "float16": "float32", "float64": "float32"}
+# Probabilities written as scaled integers, or summed in float32, may leave [0, 1] by this much.
+_PROBABILITY_SLACK = 1e-3
+
+
+def read_header(path: str | Path) -> Header:
+    """Read what a file says about its voxels, and no voxel. Loads no torch.
+
+    Returns
+    -------
+    Header
+        With the grid as stored.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, can't be read, or is not of the format that its suffix says.
+    GeometryError
+        If the file's affine is singular or not finite, or its two affines contradict each other.
+
+    Examples
+    --------
+    >>> import tempfile, torch, truevox as tv
+    >>> file = Path(tempfile.mkdtemp()) / "p07.nii.gz"
+    >>> save(tv.Image(torch.zeros(1, 4, 5, 6), tv.Grid((4, 5, 6))), file)
+    >>> read_header(file).grid
+    Grid(4x5x6  1.00x1.00x1.00 mm  RAS)
+    """
+    return find_reader(Path(path))(Path(path), False)[0]
+
+
+def read(path: str | Path) -> tuple[NDArray, Header]:
+    """Read a file's voxels as stored, and its header. Loads no torch.
+
+    Returns
+    -------
+    array : (C, I, J, K)
+        The stored type in native byte order where the file has no scaling; else floats, scaled.
+        The memory may be read-only, and ordered as in the file.
+    header : Header
+
+    Raises
+    ------
+    FileError
+        As :func:`read_header`, and if the file is truncated or damaged.
+    GeometryError
+        As :func:`read_header`.
+    """
+    header, voxels = find_reader(Path(path))(Path(path), True)
+    if voxels is None:
+        raise FileError("The reader of this format returned no voxels.", file=path)
+    return voxels, header
+
+
+def load(path: str | Path, kind: Kind = "scalar", labels: Labels | None = None) -> Image:
+    """Read a file as an image on the grid as stored: nothing is reoriented or resampled.
+
+    Parameters
+    ----------
+    path : path
+    kind : {"scalar", "label", "probability", "logits", "value"}
+        What the numbers mean. Labels become the smallest integers that hold them.
+    labels : Labels, optional
+        Meaning of label values or of channels; label values that it does not declare are refused.
+
+    Returns
+    -------
+    Image
+        Integers stay integers; floats become float32. ``.header`` is the file's.
+
+    Raises
+    ------
+    FileError, GeometryError
+        As :func:`read`.
+    LabelError
+        If a label image holds values that are no integers or not declared, or probabilities leave [0, 1].
+    CaseError
+        If voxels are NaN or infinite (probabilities: infinite; NaN there means not covered).
+
+    Examples
+    --------
+    >>> import tempfile, torch, truevox as tv
+    >>> file = Path(tempfile.mkdtemp()) / "mask.nii.gz"
+    >>> save(tv.Image(torch.ones(1, 4, 5, 6), tv.Grid((4, 5, 6)), kind="label"), file)
+    >>> load(file, kind="label")
+    Image(label, 1 channel, 4x5x6  1.00x1.00x1.00 mm  RAS)
+    """
+    import torch
+
+    from truevox.image import Image
+
+    array, header = read(path)
+    if kind == "label":
+        array = as_labels(array, header.path, labels)
+    else:
+        check_finite(array, header.path, allow_nan=kind == "probability")
+    if kind == "probability":
+        _check_probabilities(array, header.path)
+    name = array.dtype.name
+    data = _in_order(array, np.dtype(_TORCH.get(name, name)))
+    return Image(torch.from_numpy(data), header.grid, kind, labels=labels, header=header)
+
+
+def save(image: Image, path: str | Path) -> None:
+    """Write an image atomically: the file is whole, or as it was before.
+
+    If the image is on exactly the grid of its header, the header's geometry (NIfTI: sform, qform and
+    their codes) is written back byte for byte, so that the file reads back on exactly the same grid.
+    Any other grid is written as float32, which moves a voxel by less than 1e-4 mm.
+
+    Parameters
+    ----------
+    image : Image
+        Labels become the smallest integers that hold them; scalars of integers stay integers;
+        everything else is float32. Several channels make a 4D file with the channels last.
+    path : path
+        The suffix names the format. Missing folders are made.
+
+    Raises
+    ------
+    FileError
+        If no format has this suffix, the folder can't be written, or the disk is full.
+    LabelError
+        If a label image holds values between the integers.
+
+    Examples
+    --------
+    >>> import tempfile, torch, truevox as tv
+    >>> file = Path(tempfile.mkdtemp()) / "p07.nii.gz"
+    >>> save(tv.Image(torch.rand(1, 4, 5, 6), tv.Grid((4, 5, 6)), kind="probability"), file)
+    >>> load(file, kind="probability").shape
+    (1, 4, 5, 6)
+    """
+    target = Path(path)
+    write = find_writer(target)
+    array = image.numpy()
+    if tuple(array.shape[1:]) != image.grid.shape:
+        array = np.broadcast_to(array, (len(array), *image.grid.shape))
+    if image.kind == "label":
+        array = as_labels(array, target, None)
+    elif array.dtype.kind not in "iu" or image.kind != "scalar":
+        array = array.astype(np.float32, copy=False)
+    header = image.header
+    raw = header.raw if isinstance(header, Header) and header.grid == image.grid else None
+    with atomic_path(target) as temporary:
+        write(temporary, array, image.grid, image.kind, raw)
+
+
+def expect_3d(header: Header, case: str | None = None, column: str | None = None) -> Header:
+    """The header itself, if the file holds one volume.
+
+    Raises
+    ------
+    CaseError
+        If it holds several.
+
+    Examples
+    --------
+    >>> from truevox.space import Grid
+    >>> expect_3d(Header(Path("dwi.nii.gz"), Grid((64, 64, 30)), 33, "int16"), "p07", "flair")
+    Traceback (most recent call last):
+    truevox.errors.CaseError: 'flair' is 4D with 33 volumes where 3D is expected.
+      case      p07
+      file      dwi.nii.gz
+      Remedy: extract one volume, or declare an input with 33 channels
+    """
+    if header.channels == 1:
+        return header
+    what = f"'{column}'" if column else "The image"
+    raise CaseError(
+        f"{what} is 4D with {header.channels} volumes where 3D is expected.",
+        case=case,
+        file=header.path,
+        remedy=f"extract one volume, or declare an input with {header.channels} channels",
+    )
+
+
+def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
+    """Voxels as the smallest integers that hold them, checked against a label table if there is one.
+
+    Raises
+    ------
+    LabelError
+        If voxels are not integers, or not declared; names the file.
+    """
+    found = _as_integers(array)
+    if found is None:
+        bad = ~np.isfinite(array)
+        bad |= np.rint(array) != array
+        example = float(array[bad].flat[0]) if bad.any() else float(array.flat[np.abs(array).argmax()])
+        raise LabelError(
+            "A label image holds values that are not integers.",
+            file=path,
+            got=f"{int(np.count_nonzero(bad))} voxels, e.g. {example:g}",
+            remedy="if these are probabilities, declare the column as such; if they were interpolated, "
+            "resample the mask again with nearest neighbours",
+        )
+    array = found
+    if labels is not None:
+        try:
+            labels.check(array)
+        except LabelError as error:
+            error.file = str(path)
+            raise
+    return array
+
+
+def _as_integers(array: NDArray) -> NDArray | None:
+    """Voxels in the smallest integer type that holds them; None if they are not all integers."""
+    if array.dtype == bool:
+        return array.view(np.uint8)
+    low, high = array.min(), array.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return None
+    for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"):
+        if np.iinfo(name).min <= low and high <= np.iinfo(name).max:
+            small = array.astype(name, copy=False)
+            return small if array.dtype.kind in "iu" or np.array_equal(small, array) else None
+    return None
+
+
+def check_finite(array: NDArray, path: Path, *, allow_nan: bool = False) -> None:
+    """Refuse voxels that are NaN or infinite.
+
+    Raises
+    ------
+    CaseError
+        Naming the file and how many there are.
+    """
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(all="ignore"):
+        # One number tells for nearly every file, without a mask as large as the image.
+        if np.isfinite(array.sum()):
+            return
+    bad = np.isinf(array) if allow_nan else ~np.isfinite(array)
+    count = int(np.count_nonzero(bad))
+    if count:
+        raise CaseError(
+            "The image holds voxels that are not finite (NaN or infinite).",
+            file=path,
+            got=f"{count} of {array.size} voxels",
+            remedy="find out where they come from; if they mark the outside, replace them by a number",
+        )
+
+
+def _in_order(array: NDArray, kind: np.dtype) -> NDArray:
+    """A writable C-ordered copy. Slab by slab the transposition stays in the processor's cache."""
+    out = np.empty(array.shape, kind)
+    for j in range(array.shape[2]):
+        out[:, :, j] = array[:, :, j]
+    return out
+
+
+def _check_probabilities(array: NDArray, path: Path) -> None:
+    # fmin and fmax skip NaN without a copy of the image; a comparison with NaN is False.
+    low, high = float(np.fmin.reduce(array, axis=None)), float(np.fmax.reduce(array, axis=None))
+    if low < -_PROBABILITY_SLACK or high > 1 + _PROBABILITY_SLACK:
+        raise LabelError(
+            "An image of probabilities leaves [0, 1].",
+            file=path,
+            got=f"{low:g} to {high:g}",
+            remedy="logits need Sigmoid or Softmax first; percentages a division by 100",
+        )

@@ -1,0 +1,43 @@
+"""Header: what a file says about its voxels before any is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from truevox.space import Grid
+
+__all__ = ["Header"]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its voxels.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    grid : Grid
+        As stored: no axis is permuted or flipped.
+    channels : int
+        Volumes per voxel (time points, vector components): 1 for a plain 3D image.
+    dtype : str
+        NumPy name of the type that :func:`truevox.io.read` returns, e.g. ``"int16"``.
+    raw : bytes, optional
+        The format's own geometry, so that it can be written back unchanged.
+    notes : tuple of str
+        What ``truevox check`` should tell, e.g. a file without orientation.
+
+    Examples
+    --------
+    >>> Header(Path("p07.nii.gz"), Grid((240, 240, 155)), 1, "int16").grid.describe()
+    '240x240x155  1.00x1.00x1.00 mm  RAS'
+    """
+
+    path: Path
+    grid: Grid
+    channels: int
+    dtype: str
+    raw: bytes | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,281 @@
+"""NIfTI-1 and NIfTI-2 in one file (.nii, .nii.gz). Headers are nibabel's; voxels are read in one go."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truevox.errors import CaseError, FileError, GeometryError
+from truevox.io.header import Header
+from truevox.io.registry import native, reader, writer
+from truevox.space import Grid
+
+__all__ = ["read_nifti", "write_nifti"]
+
+_SIZES = {348: "Nifti1Header", 540: "Nifti2Header"}
+_LONGEST_HEADER = 544
+_INTENT_LABEL = 1002
+_GEOMETRY = (
+    *("sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "xyzt_units"),
+)
+# A quaternion in float32 that turns by nearly 180 degrees loses its scalar part (below 1e-3): up to
+# 1.5e-3 rad. Files by ITK of oblique scans do this; they are not contradictory.
+_LOST_SCALAR = 1e-3
+_LOST_ANGLE = 1.5e-3
+_TOLERANCE_MM = 0.1
+
+
+@reader(".nii", ".nii.gz")
+def read_nifti(path: Path, voxels: bool) -> tuple[Header, NDArray | None]:
+    """Read a NIfTI file: its header and, if asked, its voxels (C, I, J, K), scaled.
+
+    The affine is the sform if its code is positive, else the qform, else spacing alone (as nibabel).
+
+    Raises
+    ------
+    FileError
+        If the file is missing, unreadable, truncated, damaged or no NIfTI.
+    GeometryError
+        If the affine is singular or not finite, or sform and qform contradict each other.
+    CaseError
+        If the file has more than one axis beyond the third.
+    """
+    content = _bytes(path, None if voxels else _LONGEST_HEADER)
+    raw = _parse(content, path)
+    shape = _shape(raw, path)
+    grid, notes = _grid(raw, shape, path)
+    stored, slope, inter = _stored(raw, path)
+    kind = _scaled(stored, slope, inter)
+    header = Header(path, grid, shape[3], kind.name, raw.binaryblock, notes)
+    if not voxels:
+        return header, None
+    offset = int(raw["vox_offset"]) or raw.single_vox_offset
+    count = math.prod(shape)
+    if len(content) < offset + count * stored.itemsize:
+        _refuse_truncated(path, f"{len(content)} bytes", f"{offset + count * stored.itemsize} bytes")
+    # NIfTI stores the first axis fastest; the channel axis comes first by a view.
+    array = np.frombuffer(content, stored, count, offset).reshape(shape, order="F").transpose(3, 0, 1, 2)
+    if kind == stored.newbyteorder("="):
+        return header, native(array)
+    scaled = array.astype(kind)
+    scaled *= kind.type(slope)
+    scaled += kind.type(inter)
+    return header, scaled
+
+
+@writer(".nii", ".nii.gz")
+def write_nifti(path: Path, voxels: NDArray, grid: Grid, kind: str, raw: bytes | None) -> None:
+    """Write voxels (C, I, J, K) as NIfTI, channels last; one channel makes a 3D file.
+
+    ``raw``, a NIfTI header, keeps its sform, qform and codes; without it both are the grid's affine
+    with code 1 (scanner), the qform only where a quaternion can hold it (no shear).
+    """
+    import nibabel
+
+    block = voxels[0] if len(voxels) == 1 else np.moveaxis(voxels, 0, -1)
+    header = _kept(raw, block, grid)
+    if header is None:
+        header = (nibabel.Nifti2Header if max(block.shape) > 32767 else nibabel.Nifti1Header)(endianness="<")
+        header.set_xyzt_units("mm")
+        header.set_data_shape(block.shape)
+        header.set_data_dtype(block.dtype)
+        header.set_zooms([*grid.spacing, 1.0][: block.ndim])
+        _set_affines(header, grid)
+    header["descrip"] = b"TrueVox"
+    header["intent_code"] = _INTENT_LABEL if kind == "label" else 0
+    header["vox_offset"] = header.single_vox_offset
+    header["magic"] = header.single_magic
+    # The four bytes after the header say that no extension follows.
+    content = (
+        header.binaryblock,
+        bytes(4),
+        block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes("F"),
+    )
+    with open(path, "wb") as stream:
+        if path.name.lower().endswith(".gz"):
+            # No time and no name inside: the same image makes the same bytes.
+            with gzip.GzipFile("", "wb", 1 if block.dtype.kind == "f" else 6, stream, mtime=0) as packed:
+                packed.writelines(content)
+        else:
+            stream.writelines(content)
+
+
+def _bytes(path: Path, most: int | None) -> bytes:
+    """The (unpacked) file, or its first bytes."""
+    packed = path.name.lower().endswith(".gz")
+    try:
+        if most is None and packed:
+            # One call on the whole file is a quarter faster than a stream.
+            return gzip.decompress(path.read_bytes())
+        with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
+            return stream.read() if most is None else stream.read(most)
+    except gzip.BadGzipFile as error:
+        raise FileError(
+            "The file is not compressed with gzip, as its name says.", file=path, remedy="rename it to .nii"
+        ) from error
+    except (EOFError, zlib.error) as error:
+        _refuse_truncated(path, str(error), "a whole gzip file", error)
+    except FileNotFoundError as error:
+        raise FileError(
+            "The file does not exist.", file=path, remedy="check the path, and its case"
+        ) from error
+    except PermissionError as error:
+        raise FileError(
+            "The file can't be read: permission denied.",
+            file=path,
+            remedy="ask its owner for the right to read it",
+        ) from error
+    except OSError as error:
+        raise FileError(f"The file can't be read: {error.strerror or error}.", file=path) from error
+
+
+def _refuse_truncated(path: Path, got: str, expected: str, cause: Exception | None = None) -> NoReturn:
+    raise FileError(
+        "The file is truncated or damaged.",
+        file=path,
+        got=got,
+        expected=expected,
+        remedy="copy or convert it again from its source",
+    ) from cause
+
+
+def _parse(content: bytes, path: Path) -> Any:
+    """The header as nibabel's object, whatever its version and byte order."""
+    import nibabel
+
+    for order in ("<", ">"):
+        size = int(np.frombuffer(content[:4], f"{order}i4")[0]) if len(content) >= 4 else 0
+        if size in _SIZES and len(content) >= size:
+            raw = getattr(nibabel, _SIZES[size])(content[:size], order, check=False)
+            if bytes(raw["magic"]).rstrip(b"\0") == raw.single_magic.rstrip(b"\0"):
+                return raw
+    remedy = (
+        "rename it to .nii.gz"
+        if content[:2] == b"\x1f\x8b"
+        else "convert it to NIfTI (one file, .nii or .nii.gz)"
+    )
+    raise FileError("The file is not a NIfTI image.", file=path, remedy=remedy)
+
+
+def _shape(raw: Any, path: Path) -> tuple[int, int, int, int]:
+    """(I, J, K, C): missing axes have size 1; time points or vector components are channels."""
+    axes = int(raw["dim"][0])
+    sizes = [int(n) for n in raw["dim"][1 : axes + 1]] if 1 <= axes <= 7 else []
+    if not sizes or min(sizes) < 1:
+        raise FileError(
+            "The header's dimensions make no image.", file=path, got=np.array(raw["dim"]).tolist()
+        )
+    sizes += [1] * (3 - len(sizes))
+    beyond = [n for n in sizes[3:] if n > 1]
+    if len(beyond) > 1:
+        raise CaseError(
+            f"The image has {len(beyond)} axes beyond the third; one is understood (time or components).",
+            file=path,
+            got="x".join(map(str, sizes)),
+            remedy="split it into several files",
+        )
+    return (sizes[0], sizes[1], sizes[2], beyond[0] if beyond else 1)
+
+
+def _stored(raw: Any, path: Path) -> tuple[np.dtype, float, float]:
+    """Type on disk, slope and intercept (1 and 0 where the header has no valid ones)."""
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        stored = raw.get_data_dtype()
+        slope, inter = raw.get_slope_inter()
+    except (HeaderDataError, KeyError) as error:
+        raise FileError(f"The header is damaged: {error}.", file=path, remedy="convert it again") from error
+    if stored.kind not in "iuf" or stored.itemsize > 8:
+        raise FileError(
+            f"Voxels of type {stored} can't be used as numbers.",
+            file=path,
+            expected="integers or floats of up to 64 bits",
+            remedy="convert the image; a colour or complex image is several channels",
+        )
+    return stored, 1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter)
+
+
+def _scaled(stored: np.dtype, slope: float, inter: float) -> np.dtype:
+    """Type after scaling: as stored without one; float32, or float64 where float32 would lose digits."""
+    if (slope, inter) == (1.0, 0.0):
+        return stored.newbyteorder("=")
+    return np.dtype(np.float32 if stored.itemsize <= 2 or stored == np.float32 else np.float64)
+
+
+def _grid(raw: Any, shape: tuple[int, ...], path: Path) -> tuple[Grid, tuple[str, ...]]:
+    """The grid as stored, and what is odd about it."""
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        sform = Grid(shape[:3], raw.get_sform()) if raw["sform_code"] > 0 else None
+        qform = Grid(shape[:3], raw.get_qform()) if raw["qform_code"] > 0 else None
+        if sform is not None and qform is not None:
+            _agree(raw, sform, qform, path)
+        found = sform or qform
+        if found is not None:
+            return found, ()
+        note = "no sform and no qform: spacing only, orientation and position are guesses"
+        return Grid(shape[:3], raw.get_base_affine()), (note,)
+    except HeaderDataError as error:
+        raise GeometryError(
+            f"The header's qform can't be used: {error}.", file=path, remedy="repair the header's sform/qform"
+        ) from error
+    except GeometryError as error:
+        error.file = str(path)
+        raise
+
+
+def _agree(raw: Any, sform: Grid, qform: Grid, path: Path) -> None:
+    displacement = sform.displacement(qform)
+    imaginary = [float(raw[f"quatern_{axis}"]) for axis in "bcd"]
+    lost = 1.0 - sum(x * x for x in imaginary) < _LOST_SCALAR**2
+    tolerance = _TOLERANCE_MM + (
+        _LOST_ANGLE * float(np.linalg.norm(sform.shape * sform.spacing)) if lost else 0.0
+    )
+    if displacement <= tolerance:
+        return
+    raise GeometryError(
+        "The file contradicts itself: its sform and its qform place the image differently.\n"
+        f"  sform  code {int(raw['sform_code'])}  {sform.describe()}  {_rows(sform)}\n"
+        f"  qform  code {int(raw['qform_code'])}  {qform.describe()}  {_rows(qform)}\n"
+        f"  largest corner displacement {displacement:.2f} mm (tolerance {tolerance:.2f} mm)",
+        remedy="find out which is right, and copy it over the other, "
+        "e.g. with nibabel image.set_qform(image.get_sform(), 1)",
+    )
+
+
+def _rows(grid: Grid) -> str:
+    return "; ".join(" ".join(f"{x:.4g}" for x in row) for row in grid.affine[:3])
+
+
+def _kept(raw: bytes | None, block: NDArray, grid: Grid) -> Any:
+    """The geometry of a NIfTI header with nothing else of it; None where it does not give this grid."""
+    import nibabel
+
+    if raw is None or len(raw) not in _SIZES or (len(raw) == 348 and max(block.shape) > 32767):
+        return None
+    order = "<" if int.from_bytes(raw[:4], "little") == len(raw) else ">"
+    kind = getattr(nibabel, _SIZES[len(raw)])
+    old, new = kind(raw, order, check=False), kind(endianness="<")
+    for name in _GEOMETRY:
+        new[name] = old[name]
+    new.set_data_shape(block.shape)
+    new.set_data_dtype(block.dtype)
+    new["pixdim"] = old["pixdim"]
+    return new if _grid(new, grid.shape, Path())[0] == grid else None
+
+
+def _set_affines(header: Any, grid: Grid) -> None:
+    header.set_sform(grid.affine, 1)
+    header.set_qform(grid.affine, 1)
+    if grid.displacement(Grid(grid.shape, header.get_qform())) > _TOLERANCE_MM / 2:
+        # Sheared, or lost in float32: the sform alone is right.
+        header.set_qform(None, 0)

@@ -1,0 +1,130 @@
+"""The table of volumes of a folder of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+from truevox import io
+from truevox.errors import FileError, TrueVoxError
+from truevox.files import software
+from truevox.io.access import as_labels
+from truevox.measures.outputs import Output, find_cases, find_output, read_outputs
+from truevox.measures.volumes import Method, volumes_of
+
+__all__ = ["VOLUME_COLUMNS", "volumes_table"]
+
+VOLUME_COLUMNS = (
+    *("case", "output", "label", "method", "volume_ml", "status", "voxel_volume_ml", "definition", "file"),
+    *("software", "message"),
+)
+"""Order of the columns of ``volumes.csv``."""
+
+
+def volumes_table(predictions: str | Path, n_jobs: int = 1) -> list[dict[str, Any]]:
+    """Volumes of all predictions in a folder, a row per case, label and method.
+
+    Label maps (``<case>/<output>.nii.gz``) give method ``threshold``; probabilities
+    (``<case>/<output>_probabilities.nii.gz``), where they were kept, give ``expected``.
+
+    Parameters
+    ----------
+    predictions : path
+        With ``labels.json`` (:func:`read_outputs`).
+    n_jobs : int
+        Processes (joblib).
+
+    Returns
+    -------
+    list of rows with ``VOLUME_COLUMNS``
+        A file that can't be used, or is missing, gives rows of status ``"failed"`` with the reason in
+        ``message``.
+
+    Raises
+    ------
+    FileError
+        If the folder or its ``labels.json`` is missing, or it holds no prediction.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, truevox as tv
+    >>> from truevox.measures import write_outputs
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_outputs(folder, {"tumour": Output(tv.Labels({"tumour": 1}))})
+    >>> mask = tv.Image(np.ones((1, 10, 10, 10), np.uint8), tv.Grid((10, 10, 10)), kind="label")
+    >>> tv.save(mask, folder / "p07" / "tumour.nii.gz")
+    >>> [(row["case"], row["method"], row["volume_ml"]) for row in volumes_table(folder)]
+    [('p07', 'threshold', 1.0)]
+    """
+    folder = Path(predictions)
+    outputs = read_outputs(folder)
+    cases = list(find_cases(folder, outputs))
+    if not cases:
+        raise FileError(
+            "The folder holds no predictions.",
+            file=folder,
+            expected=", ".join(f"<case>/{name}.nii.gz" for name in outputs),
+            remedy="run `truevox predict` first",
+        )
+    work = (delayed(_case_rows)(folder, key, place, outputs) for key, place in cases)
+    rows: list[list[dict[str, Any]]] = Parallel(n_jobs=n_jobs)(work)  # type: ignore[assignment]
+    return [row for part in rows for row in part]
+
+
+def _case_rows(root: Path, key: str, folder: Path, outputs: Mapping[str, Output]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name, output in outputs.items():
+        mask, probabilities = find_output(folder, name), find_output(folder, f"{name}_probabilities")
+        if mask is None and probabilities is None:
+            rows += _failed(key, name, output, "threshold", "", "The prediction is missing.")
+        if mask is not None:
+            rows += _file_rows(root, key, name, mask, output, "threshold")
+        if probabilities is not None:
+            rows += _file_rows(root, key, name, probabilities, output, "expected")
+    return rows
+
+
+def _file_rows(
+    root: Path, key: str, name: str, path: Path, output: Output, method: Method
+) -> list[dict[str, Any]]:
+    relative = path.relative_to(root).as_posix()
+    try:
+        array, header = io.read(path)
+        if method == "threshold":
+            array = as_labels(array, path, None)
+        size = header.grid.voxel_volume_ml
+        kind = "label" if method == "threshold" else "probability"
+        found = volumes_of(array, kind, size, method, labels=output.labels)
+    except TrueVoxError as error:
+        return _failed(key, name, output, method, relative, str(error))
+    return [
+        _row(key, name, one.label, method, relative)
+        | {"volume_ml": one.ml, "status": one.status, "voxel_volume_ml": size}
+        for one in found
+    ]
+
+
+def _failed(
+    key: str, name: str, output: Output, method: Method, file: str, message: str
+) -> list[dict[str, Any]]:
+    text = " ".join(message.split())
+    return [_row(key, name, label, method, file) | {"message": text} for label in output.labels.names]
+
+
+def _row(key: str, name: str, label: str, method: Method, file: str) -> dict[str, Any]:
+    return {
+        "case": key,
+        "output": name,
+        "label": label,
+        "method": method,
+        "volume_ml": float("nan"),
+        "status": "failed",
+        "voxel_volume_ml": float("nan"),
+        "definition": f"volume/{method}",
+        "file": file,
+        "software": software(),
+        "message": "",
+    }
