@@ -188,7 +188,7 @@ class Labels:
         if not self.exclusive:
             return (p > threshold).astype(np.uint8)
         value = np.array([0, *(self._values(n)[0] for n in self.names)])
-        small = value.astype(np.uint8 if 0 <= value.min() and value.max() < 256 else np.int32)
+        small = value.astype(np.uint8 if value.min() >= 0 and value.max() < 256 else np.int32)
         index = p.argmax(0)[None] if self.activation == "softmax" else (p > threshold).astype(np.intp)
         return small[index]
 

@@ -158,7 +158,7 @@ class Model:
         """Move the networks."""
         self.module_dict.to(device)
 
-    # ---- training ------------------------------------------------------------------------------------------
+    # ---- training --------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -212,7 +212,7 @@ class Model:
         report : callable, optional
             Gets a dict every ten steps and after every validation.
         trainer : mapping, optional
-            More options of Lightning's ``Trainer``, which win: devices, strategy, precision, logger, callbacks.
+            More options of Lightning's ``Trainer``, which win: devices, strategy, precision, callbacks.
 
         Returns
         -------
@@ -258,14 +258,14 @@ class Model:
         )  # fmt: skip
 
     def dry_run(self, case: Case | Mapping[str, Image]) -> None:
-        """Compute all grids of the train outputs for one case, from headers alone; raises what a run would."""
+        """Compute all grids of the train outputs for one case, from headers; raises what a run would."""
         run = Run(self.plan, networks=False)
         frame = Frame([as_case(case)], [Draw(0, 0)])
         for prediction, label in self.pairs:
             run.values(prediction, frame)
             run.values(label, frame)
 
-    # ---- prediction ------------------------------------------------------------------------------------------
+    # ---- prediction ------------------------------------------------------------------------------
 
     def predict(
         self,
@@ -314,7 +314,7 @@ class Model:
             raise CaseError(
                 f"Output '{name}' holds values that are not finite.",
                 case=str(frame.cases[0].key),
-                remedy="if patches left voxels uncovered, tv.Put(..., uncovered=value); else the network diverged",
+                remedy="if patches left voxels uncovered: tv.Put(..., uncovered=0); else the network diverged",
             )
         labels = replace(image.labels, swap=()) if image.labels is not None else None
         image = image.replace(
@@ -326,7 +326,7 @@ class Model:
         # Storage order is no mirror: the pairs of the label table have changed back already.
         return image.on(grid, mirror=False).replace(grid=grid, header=header)
 
-    # ---- description and files ---------------------------------------------------------------------------------
+    # ---- description and files -------------------------------------------------------------------
 
     def summary(self, case: Case | Mapping[str, Image] | None = None) -> str:
         """Every node with its grid, field of view and parameters, and the memory of a prediction, as text.

@@ -161,7 +161,7 @@ def resample(
     if sorted(axes) == [0, 1, 2] and straight.max() * max(target.shape) <= COINCIDE:
         return _separable(data, matrix, axes, target.shape, fill, coarse, average)
     blurred = np.asarray(data, np.float32)
-    for axis in np.flatnonzero(coarse):
+    for axis in np.flatnonzero(coarse).tolist():
         width = float(coarsening(source, target)[axis])
         size = source.shape[axis]
         band = np.stack([axis_weights(size, o, width, 1, average)[0][0] for o in range(size)])
@@ -180,7 +180,9 @@ def _separable(
     for t in order:
         a = axes[t]
         mode = average if coarse[a] else "linear"
-        weights, marks[int(t)] = axis_weights(out.shape[1 + t], matrix[a, 3], matrix[a, t], shape[t], mode)
+        weights, marks[int(t)] = axis_weights(
+            out.shape[1 + t], float(matrix[a, 3]), float(matrix[a, t]), shape[t], mode
+        )
         out = _along(np.asarray(out, np.float32), weights, int(t))
     inside = [marks[t] for t in range(3)]
     mask = inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]

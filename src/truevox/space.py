@@ -154,11 +154,12 @@ class Grid:
     def to_index(self, world: ArrayLike) -> NDArray[np.float64]:
         """Fractional voxel index of world positions (mm): (..., 3) to (..., 3)."""
         points = np.asarray(world, dtype=np.float64) - self.affine[:3, 3]
-        return np.linalg.solve(self.affine[:3, :3], points.reshape(-1, 3).T).T.reshape(points.shape)
+        index = np.linalg.solve(self.affine[:3, :3], points.reshape(-1, 3).T).T
+        return np.asarray(index.reshape(points.shape), dtype=np.float64)
 
     def index_map(self, other: Grid) -> Affine:
         """(4, 4) matrix that takes indices of ``other`` to indices of this grid."""
-        return np.linalg.solve(self.affine, other.affine)
+        return np.asarray(np.linalg.solve(self.affine, other.affine), dtype=np.float64)
 
     # ---- reindexing: the same world, other voxels --------------------------------------------
 

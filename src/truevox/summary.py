@@ -119,8 +119,8 @@ def _stages(model: Model) -> list[str]:
             ]
             if any(not isinstance(c.op, Spatial) for c in before):
                 lines.append(
-                    f"Note: {model.plan.name(call)} comes after an intensity node, which then acts on the voxels as "
-                    "stored: put spatial nodes first where you can."
+                    f"Note: {model.plan.name(call)} comes after an intensity node, which then acts on the "
+                    "voxels as stored: put spatial nodes first where you can."
                 )
     prefix = any(
         isinstance(c.op, Spatial) and getattr(c.op, "antialias", False)
@@ -150,8 +150,9 @@ def memory(model: Model, case: Any, batch_size: int = 4) -> dict[str, int]:
     -------
     dict
         ``inputs`` (the prefix, held once), ``accumulators`` ((channels + 1) float32 volumes of the
-        reference per ``Put``, twice while an output returns to its storage order), ``activations`` (the most
-        that is alive at once for one batch; workspaces of the convolution library are not counted), ``total``.
+        reference per ``Put``, twice while an output returns to its storage order), ``activations`` (the
+        most that is alive at once for one batch, without workspaces of the convolution library),
+        ``total``.
     """
     grids = _grids(model, case)
     held = accumulators = activations = 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +14,11 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from truevox.checkpoints import Checkpoints
 from truevox.devices import resolve_device
-from truevox.errors import FileError, GraphError, SettingsError
-from truevox.files import atomic_path
+from truevox.errors import GraphError, SettingsError
 from truevox.metrics import dice
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.data import Failure, Samples, Steps, batches, frame_of_batch
@@ -222,77 +220,6 @@ class Trained(pl.LightningModule):
             self._note(row)
 
 
-class Checkpoints(pl.Callback):
-    """Everything a killed run needs, in one file that is written whole or not at all."""
-
-    def __init__(self, folder: Path, every: int, settings: Mapping[str, Any]) -> None:
-        self.folder, self.every, self.settings = folder, every, dict(settings)
-
-    @property
-    def path(self) -> Path:
-        """Where it lies."""
-        return self.folder / "checkpoint.pt"
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.is_global_zero and (
-            module.step % self.every == 0 or module.step == self.settings["max_steps"]
-        ):
-            self.write(module)
-
-    def write(self, module: Trained) -> None:
-        """Write the checkpoint and ``history.csv``."""
-        state = {
-            "step": module.step,
-            "networks": module.networks.state_dict(),
-            "averaged": module.averaged,
-            "optimizer": module.optimizers(use_pl_optimizer=False).state_dict(),  # type: ignore[union-attr]
-            "history": module.history,
-            "remarks": dict(module.remarks),
-            "settings": self.settings,
-        }
-        with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
-        names = list(dict.fromkeys(k for row in module.history for k in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: format(v, ".10g") for k, v in row.items()} for row in module.history)
-        with atomic_path(self.folder / "history.csv") as temporary:
-            Path(temporary).write_text(text.getvalue(), encoding="utf-8")
-
-    def read(self) -> dict[str, Any] | None:
-        """The state to resume from, or None. Holds tensors and primitives; reading it runs no code.
-
-        Raises
-        ------
-        FileError, SettingsError
-            If it can't be read, or belongs to a run with other settings.
-        """
-        if not self.path.exists():
-            return None
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise FileError(
-                f"The checkpoint can't be read: {error}", file=self.path, remedy="delete it to start anew"
-            ) from error
-        differing = {
-            k: (state["settings"].get(k), v)
-            for k, v in self.settings.items()
-            if state["settings"].get(k) != v
-        }
-        if differing:
-            raise SettingsError(
-                "The run to resume was started with other settings.",
-                file=self.path,
-                got="; ".join(f"{k}: {then} then, {now} now" for k, (then, now) in differing.items()),
-                remedy="use another folder, or the settings of the run",
-            )
-        return state
-
-
 def fit(
     model: Model,
     train: Cohort,
@@ -325,10 +252,7 @@ def fit(
             module.first_step, module.remarks = state["step"], Counter(state["remarks"])
             module.resume_from = state
     if settings.channels_last:
-        layout = (
-            torch.channels_last_3d if any(p.ndim == 5 for p in module.parameters()) else torch.channels_last
-        )
-        module.networks.to(memory_format=layout)
+        _channels_last(module.networks)
     remaining = settings.max_steps - module.first_step
     if remaining > 0:
         with _quiet():
@@ -363,13 +287,34 @@ def fit(
                 runner.world_size,
             )
             shards = math.ceil(len(cases) / runner.world_size)
-            validation = DataLoader(range(shards), batch_size=1, collate_fn=list) if cases else None
+            validation = DataLoader(_Indices(shards), batch_size=1, collate_fn=list) if cases else None
             runner.fit(module, batches(samples, steps, workers), validation)
     model.networks_to("cpu")
     if module.averaged is not None:
         module.networks.load_state_dict(module.averaged)
     model.remarks.update(module.remarks)
     return module.history
+
+
+class _Indices(Dataset[int]):
+    """The whole numbers below ``count``."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+def _channels_last(networks: torch.nn.Module) -> None:
+    for module in networks.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.ndim in (4, 5):
+                layout = torch.channels_last if parameter.ndim == 4 else torch.channels_last_3d
+                parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,25 @@ from truevox.pipeline.graph import Call, Rng, Signature, Transform
 from truevox.pipeline.lazy import Lazy, Mapped, Moved
 from truevox.space import Grid
 
-__all__ = ["Batched", "Combine", "FanIn", "FanOut", "Pointwise", "Source", "Spatial"]
+__all__ = ["Batched", "Combine", "FanIn", "FanOut", "Pointwise", "Source", "Spatial", "demand_one_grid"]
+
+
+def demand_one_grid(inputs: Sequence[Lazy], what: str) -> None:
+    """Refuse inputs on different grids.
+
+    Raises
+    ------
+    GeometryError
+    """
+    first = inputs[0].grid
+    for other in inputs[1:]:
+        if not first.same_as(other.grid):
+            raise GeometryError(
+                f"{what} was given images that are not on the same grid.",
+                got=f"{first.describe()} and {other.grid.describe()}, "
+                f"largest corner displacement {first.displacement(other.grid):.2f} mm (tolerance 0.001 mm)",
+                remedy="put the second on the first's grid: tv.Like(first)(second)",
+            )
 
 
 class Source(Transform):
@@ -119,14 +137,7 @@ class Combine(Transform):
         raise NotImplementedError
 
     def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
-        for other in inputs[1:]:
-            if not inputs[0].grid.same_as(other.grid):
-                raise GeometryError(
-                    f"{type(self).__name__} was given images on different grids.",
-                    got=f"{inputs[0].grid.describe()} and {other.grid.describe()}, largest corner displacement "
-                    f"{inputs[0].grid.displacement(other.grid):.2f} mm",
-                    remedy="put the second on the first's grid: tv.Like(first)(second)",
-                )
+        demand_one_grid(inputs, type(self).__name__)
         signature = self.signatures([Signature(i.kind, labels=i.labels) for i in inputs])[0]
         return (Mapped(inputs, self.combine, signature.kind, signature.labels),)
 

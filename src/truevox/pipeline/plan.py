@@ -94,9 +94,10 @@ class Plan:
             parts.append((type(op).__name__, op.version, source, sorted(op.parameters().items()), wired))
             if isinstance(op, Source):
                 paths = [case.path(column) for column in op.columns()] if hasattr(case, "path") else [None]
-                if any(p is None for p in paths):
-                    return None
-                parts.extend(file_identity(p, verify) for p in paths)
+                for path in paths:
+                    if path is None:
+                        return None
+                    parts.append(file_identity(path, verify))
         return repr(parts)
 
     def _warn_once(self, name: str) -> None:

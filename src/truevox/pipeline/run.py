@@ -217,7 +217,7 @@ class Run:
     def elements(
         self, axis: Call, sinks: list[Call], frame: Frame, position: int, covers: list[Grid]
     ) -> Iterable[Outputs]:
-        """The elements of a fan-out of one element of a frame, such that ``covers`` are covered at its folds."""
+        """The elements of a fan-out, for one element of a frame, that cover ``covers`` at its folds."""
         op = axis.op
         if not isinstance(op, FanOut):
             raise GraphError(f"{self.plan.name(axis)} is no fan-out.")

@@ -10,8 +10,8 @@ import torch
 from truevox.errors import GraphError
 from truevox.image import Image
 from truevox.pipeline.graph import Node, Rng, Signature, node
-from truevox.pipeline.kinds import Spatial
-from truevox.pipeline.lazy import Held, Lazy
+from truevox.pipeline.kinds import Spatial, demand_one_grid
+from truevox.pipeline.lazy import Lazy
 from truevox.space import Grid
 from truevox.transforms.spatial import Edges
 
@@ -135,6 +135,10 @@ class RandomCrop(Spatial):
             if self.centre_on.signature.kind == "label":
                 # A hidden node, so that the index is cached with the prefix.
                 object.__setattr__(self, "centre_on", Foreground()(self.centre_on))
+
+    def run(self, inputs: Sequence[Lazy], edges: Edges, rng: Rng) -> tuple[Lazy, ...]:
+        demand_one_grid(inputs, "RandomCrop")
+        return super().run(inputs, edges, rng)
 
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
         lattice = grid if self.spacing is None else grid.with_spacing(self.spacing)

@@ -34,9 +34,9 @@ class Read(Source):
     def read(self, case: Any) -> tuple[Lazy, ...]:
         header = case.header(self.column)
         if self.channels is not None and header.channels != self.channels:
+            expected = "3D" if self.channels == 1 else f"{self.channels} channels"
             raise CaseError(
-                f"'{self.column}' is 4D with {header.channels} volumes where {'3D' if self.channels == 1 else ''}"
-                f"{'' if self.channels == 1 else f'{self.channels} channels'} is expected.",
+                f"'{self.column}' is 4D with {header.channels} volumes where {expected} is expected.",
                 file=getattr(header, "path", None),
                 remedy="name another file, or tv.Input(..., channels=None) to take all volumes as channels",
             )
@@ -60,7 +60,7 @@ class Read(Source):
         return (lazy,)
 
 
-def Input(
+def Input(  # noqa: N802 - it reads like the node that it makes
     column: str,
     kind: Kind = "scalar",
     *,

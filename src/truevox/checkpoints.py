@@ -1,0 +1,91 @@
+"""What a killed run needs to resume: weights, optimiser, history, and one whole number for all draws."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+
+from truevox.errors import FileError, SettingsError
+from truevox.files import atomic_path
+
+if TYPE_CHECKING:
+    from truevox.training import Trained
+
+__all__ = ["Checkpoints"]
+
+
+class Checkpoints(pl.Callback):
+    """Everything a killed run needs, in one file that is written whole or not at all."""
+
+    def __init__(self, folder: Path, every: int, settings: Mapping[str, Any]) -> None:
+        self.folder, self.every, self.settings = folder, every, dict(settings)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / "checkpoint.pt"
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_global_zero and (
+            module.step % self.every == 0 or module.step == self.settings["max_steps"]
+        ):
+            self.write(module)
+
+    def write(self, module: Trained) -> None:
+        """Write the checkpoint and ``history.csv``."""
+        state = {
+            "step": module.step,
+            "networks": module.networks.state_dict(),
+            "averaged": module.averaged,
+            "optimizer": module.optimizers(use_pl_optimizer=False).state_dict(),  # type: ignore[union-attr]
+            "history": module.history,
+            "remarks": dict(module.remarks),
+            "settings": self.settings,
+        }
+        with atomic_path(self.path) as temporary:
+            torch.save(state, temporary)
+        names = list(dict.fromkeys(k for row in module.history for k in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: format(v, ".10g") for k, v in row.items()} for row in module.history)
+        with atomic_path(self.folder / "history.csv") as temporary:
+            Path(temporary).write_text(text.getvalue(), encoding="utf-8")
+
+    def read(self) -> dict[str, Any] | None:
+        """The state to resume from, or None. Holds tensors and primitives; reading it runs no code.
+
+        Raises
+        ------
+        FileError, SettingsError
+            If it can't be read, or belongs to a run with other settings.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise FileError(
+                f"The checkpoint can't be read: {error}", file=self.path, remedy="delete it to start anew"
+            ) from error
+        differing = {
+            k: (state["settings"].get(k), v)
+            for k, v in self.settings.items()
+            if state["settings"].get(k) != v
+        }
+        if differing:
+            raise SettingsError(
+                "The run to resume was started with other settings.",
+                file=self.path,
+                got="; ".join(f"{k}: {then} then, {now} now" for k, (then, now) in differing.items()),
+                remedy="use another folder, or the settings of the run",
+            )
+        return state
