@@ -53,12 +53,9 @@ def shares(target: Tensor, logits: Tensor, binary: bool, ignore_index: int | Non
         if target.shape != logits.shape:
             raise _misfit(target, logits)
         return target.to(logits.dtype)
-    if target.shape == logits.shape and binary:
-        return (
-            torch.where(target == ignore_index, 0, target).to(logits.dtype)
-            if ignore_index is not None
-            else target.to(logits.dtype)
-        )
+    if binary and target.shape == logits.shape and logits.shape[1] > 1:
+        marks = target if ignore_index is None else torch.where(target == ignore_index, 0, target)
+        return marks.to(logits.dtype)
     index = class_index(target, logits, ignore_index)
     channels = logits.shape[1]
     if channels == 1:
@@ -91,7 +88,7 @@ def class_index(target: Tensor, logits: Tensor, ignore_index: int | None) -> Ten
 def voxel_weight(
     target: Tensor, logits: Tensor, weight: Tensor | None, ignore_index: int | None
 ) -> Tensor | None:
-    """Weight (B, 1 or C, *spatial) of each voxel: ``weight``, 0 where the target is ignored; None if all 1."""
+    """Weight (B, 1 or C, *spatial) per voxel: ``weight``, 0 where the target is ignored; None if all 1."""
     result = None
     if weight is not None:
         if weight.dim() != logits.dim() or weight.shape[1] != 1:

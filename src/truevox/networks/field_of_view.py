@@ -282,7 +282,7 @@ def _stride(runner: _Runner, anchor: tuple[int, ...], output: int, axis: int) ->
     if far <= near:
         raise GraphError(
             "The network's output does not grow with its input, so that its stride is not known.",
-            got=f"axis {axis}: {anchor[axis]} voxels give {near}, {anchor[axis] + _BASELINE} {far or 'an error'}",
+            got=f"axis {axis}: {anchor[axis]} voxels give {near}, {anchor[axis] + _BASELINE} give {far}",
             remedy="use a network whose output size follows its input size, or that ends on one voxel",
         )
     return Fraction(_BASELINE, far - near)

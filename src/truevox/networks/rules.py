@@ -1,7 +1,7 @@
 """Layer arithmetic of single operations, for :mod:`truevox.networks.tracing`.
 
-A rule is a function of a ``Call`` that returns the ``Track`` of its result; ``rule("name", ...)`` registers it
-for operations of torch's dispatcher (``torch.ops.aten``).
+A rule is a function of a ``Call`` that returns the ``Track`` of its result; ``rule("name", ...)`` registers
+it for operations of torch's dispatcher (``torch.ops.aten``).
 """
 
 from __future__ import annotations
