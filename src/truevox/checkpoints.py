@@ -43,6 +43,7 @@ class Checkpoints(pl.Callback):
         """Write the checkpoint and ``history.csv``."""
         state = {
             "step": module.step,
+            "bf16": module.bf16,
             "networks": module.networks.state_dict(),
             "averaged": module.averaged,
             "optimizer": module.optimizers(use_pl_optimizer=False).state_dict(),  # type: ignore[union-attr]

@@ -154,10 +154,6 @@ class Model:
             raise SettingsError("The model has no loss.", remedy="Model(..., loss=tv.losses.CrossEntropy())")
         return self.loss_function(logits, target)
 
-    def networks_to(self, device: str | torch.device) -> None:
-        """Move the networks."""
-        self.module_dict.to(device)
-
     # ---- training --------------------------------------------------------------------------------
 
     def fit(
@@ -184,6 +180,7 @@ class Model:
         cache: str | Path | Cache | None = None,
         device: str = "auto",
         channels_last: bool = False,
+        precision: Literal["float32", "bf16", "auto"] = "float32",
         report: Callable[[dict[str, Any]], None] | None = None,
         trainer: Mapping[str, Any] | None = None,
     ) -> list[dict[str, float]]:
@@ -209,6 +206,9 @@ class Model:
             Folder of the prefix cache; see :func:`truevox.pipeline.cache.default_folder`.
         device : str
             ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
+        precision : {"float32", "bf16", "auto"}
+            Of training; ``auto`` times a step of each on the first batch and takes the faster. Prediction and
+            validation are float32.
         report : callable, optional
             Gets a dict every ten steps and after every validation.
         trainer : mapping, optional
@@ -230,10 +230,10 @@ class Model:
         """
         from truevox.training import Settings, fit
 
-        if not self.pairs:
-            raise GraphError("The model has no train outputs.")
-        if self.loss_function is None:
-            raise SettingsError("The model has no loss.", remedy="Model(..., loss=tv.losses.CrossEntropy())")
+        if not self.pairs or self.loss_function is None:
+            raise SettingsError(
+                "The model has no train outputs, or no loss.", remedy="Model(train=..., loss=...)"
+            )
         if len(train) == 0:
             raise CaseError(
                 "The training cohort is empty.", remedy="name a split 'train' in the table's split column"
@@ -248,7 +248,7 @@ class Model:
         self.dry_run(next(iter(train)))
         settings = Settings(
             steps, batch_size, optimizer, learning_rate, weight_decay, schedule, warmup_steps, gradient_clip,
-            average, seed, channels_last,
+            average, seed, channels_last, precision,
         )  # fmt: skip
         return fit(
             self, train, val, settings,
@@ -297,7 +297,7 @@ class Model:
         run = Run(self.plan, cache=cache, batch_size=batch_size)
         frame = Frame([as_case(case)], [Draw(0, 0)])
         training = self.module_dict.training
-        self.networks_to(resolve_device(device))
+        self.module_dict.to(resolve_device(device))
         self.module_dict.eval()
         try:
             with torch.inference_mode():
@@ -314,7 +314,7 @@ class Model:
             raise CaseError(
                 f"Output '{name}' holds values that are not finite.",
                 case=str(frame.cases[0].key),
-                remedy="if patches left voxels uncovered: tv.Put(..., uncovered=0); else the network diverged",
+                remedy="tv.Put(..., uncovered=0) if patches left voxels uncovered; else the network diverged",
             )
         labels = replace(image.labels, swap=()) if image.labels is not None else None
         image = image.replace(

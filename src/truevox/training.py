@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -50,6 +51,7 @@ class Settings:
     average: float = 0.0
     seed: int = 0
     channels_last: bool = False
+    precision: Literal["float32", "bf16", "auto"] = "float32"
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a function of the step alone, so a resumed run needs no state for it."""
@@ -85,6 +87,8 @@ class Trained(pl.LightningModule):
         self._losses: list[float] = []
         self._scores: list[tuple[str, float]] = []
         self.report: Callable[[dict[str, Any]], None] | None = None
+        self.workers = 0
+        self.bf16 = False
         self.resume_from: dict[str, Any] | None = None
 
     @property
@@ -103,6 +107,22 @@ class Trained(pl.LightningModule):
             return torch.optim.SGD(groups, lr=s.learning_rate, momentum=0.99, nesterov=True)
         raise SettingsError("Unknown optimizer.", got=s.optimizer, expected="adamw | sgd")
 
+    def train_dataloader(self) -> DataLoader:
+        """Batches of this rank, from where the run resumes; asked for once ranks are known."""
+        return self.batches_from(
+            self.first_step, self.trainer.global_rank, self.trainer.world_size, self.workers
+        )
+
+    def batches_from(self, step: int, rank: int = 0, world: int = 1, workers: int = 0) -> DataLoader:
+        """Batches from a step on."""
+        steps = Steps(step, self._settings.max_steps, self._settings.batch_size, rank, world)
+        return batches(self._samples, steps, workers)
+
+    def val_dataloader(self) -> DataLoader:
+        """Positions of cases; every rank takes its own share of them, without padding."""
+        shards = math.ceil(len(self._cases) / self.trainer.world_size)
+        return DataLoader(_Indices(shards), batch_size=1, collate_fn=list)
+
     def on_train_start(self) -> None:
         if self.resume_from is not None:
             self.optimizers(use_pl_optimizer=False).load_state_dict(self.resume_from["optimizer"])  # type: ignore[union-attr]
@@ -115,9 +135,21 @@ class Trained(pl.LightningModule):
             group["lr"] = rate
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = self.loss_of(batch)
+        self.remarks.update(batch["remarks"])
+        self._losses.append(float(loss.detach()))
+        return loss
+
+    def loss_of(self, batch: Any) -> Tensor:
+        """The loss of a batch as the workers made it.
+
+        Raises
+        ------
+        TrueVoxError
+            What a worker failed with, or that the loss is not finite.
+        """
         if isinstance(batch, Failure):
             raise batch.error()
-        self.remarks.update(batch["remarks"])
         run = Run(self._model.plan)
         frame = frame_of_batch(batch, self._samples.nodes, self._samples.cases, self._settings.seed)
         weights = self._model.output_weights
@@ -131,7 +163,6 @@ class Trained(pl.LightningModule):
         if not torch.isfinite(loss):
             cases = ", ".join(str(c.key) for c in frame.cases)
             raise GraphError(f"The loss is not finite at step {self.step}.", case=cases, got=float(loss))
-        self._losses.append(float(loss.detach()))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -187,7 +218,9 @@ class Trained(pl.LightningModule):
         if index >= len(self._cases):
             return
         case = self._cases[index]
-        with torch.random.fork_rng(devices=[]), self.averaged_weights():
+        # Prediction is float32, as in later use, whatever the precision of training.
+        full = torch.autocast(self.device.type, enabled=False)
+        with torch.random.fork_rng(devices=[]), self.averaged_weights(), full:
             predicted = self._model.predict(case, device=self.device, cache=self._cache)
         for output, column in self._model.targets.items():
             image, labels = predicted[output], predicted[output].labels
@@ -239,14 +272,16 @@ def fit(
     samples = Samples(model.plan, list(train), model.pairs, settings.seed, cache)
     cases = list(val) if val is not None else []
     module = Trained(model, settings, samples, cases, cache)
-    module.report = report
+    module.report, module.workers = report, workers
     every = checkpoint_every or val_every or max(settings.max_steps // 20, 1)
     options = dict(trainer or {})
+    bf16 = settings.precision == "bf16"
     callbacks = list(options.pop("callbacks", None) or [])
     if out is not None:
         keeper = Checkpoints(out, every, {**asdict(settings), "cases": [c.key for c in train]})
         callbacks.append(keeper)
         if (state := keeper.read()) is not None:
+            bf16 = bool(state["bf16"])
             module.networks.load_state_dict(state["networks"])
             module.averaged, module.history = state["averaged"], state["history"]
             module.first_step, module.remarks = state["step"], Counter(state["remarks"])
@@ -255,13 +290,17 @@ def fit(
         _channels_last(module.networks)
     remaining = settings.max_steps - module.first_step
     if remaining > 0:
+        chosen = resolve_device(device)
+        if settings.precision == "auto" and module.first_step == 0:
+            bf16 = _faster_in_bf16(module, chosen)
+        module.bf16 = bf16
         with _quiet():
-            chosen = resolve_device(device)
             runner = pl.Trainer(
                 **{
                     "accelerator": {"cuda": "gpu"}.get(chosen.type, chosen.type),
                     "devices": [chosen.index] if chosen.index is not None else 1,
                     "max_steps": remaining,
+                    "precision": "bf16-mixed" if bf16 else "32-true",
                     "max_epochs": -1,
                     "gradient_clip_val": settings.gradient_clip,
                     "logger": False,
@@ -279,17 +318,8 @@ def fit(
                 },
                 callbacks=callbacks,
             )
-            steps = Steps(
-                module.first_step,
-                settings.max_steps,
-                settings.batch_size,
-                runner.global_rank,
-                runner.world_size,
-            )
-            shards = math.ceil(len(cases) / runner.world_size)
-            validation = DataLoader(_Indices(shards), batch_size=1, collate_fn=list) if cases else None
-            runner.fit(module, batches(samples, steps, workers), validation)
-    model.networks_to("cpu")
+            runner.fit(module)
+    model.module_dict.to("cpu")
     if module.averaged is not None:
         module.networks.load_state_dict(module.averaged)
     model.remarks.update(module.remarks)
@@ -307,6 +337,29 @@ class _Indices(Dataset[int]):
 
     def __getitem__(self, index: int) -> int:
         return index
+
+
+def _faster_in_bf16(module: Trained, device: torch.device) -> bool:
+    """Whether a training step is faster in bfloat16 here: processors differ, so it is timed."""
+    batch = module.transfer_batch_to_device(next(iter(module.batches_from(0))), device, 0)
+    state = {k: v.detach().clone() for k, v in module.networks.state_dict().items()}
+    module.networks.to(device)
+    seconds = {}
+    with torch.random.fork_rng(devices=[]):
+        for enabled in (False, True):
+            times = []
+            for _ in range(3):
+                begin = time.perf_counter()
+                with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+                    loss = module.loss_of(batch)
+                loss.backward()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                times.append(time.perf_counter() - begin)
+            seconds[enabled] = min(times)
+    module.zero_grad(set_to_none=True)
+    module.networks.load_state_dict(state)
+    return seconds[True] < 0.9 * seconds[False]
 
 
 def _channels_last(networks: torch.nn.Module) -> None:
