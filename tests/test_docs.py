@@ -7,6 +7,8 @@ and why, after its language: ```python no-run: needs a cohort of yours
 from __future__ import annotations
 
 import re
+import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +42,10 @@ def pages() -> list[Path]:
 
 
 def run(page: Path, blocks: list[Block]) -> None:
-    namespace: dict[str, object] = {"__name__": "__docs__"}
+    # A real module: dataclasses look up the module that defines them.
+    module = types.ModuleType("__docs__")
+    sys.modules["__docs__"] = module
+    namespace = module.__dict__
     for block in blocks:
         if block.runs:
             # Empty lines in front make tracebacks point to the line of the page.
