@@ -17,7 +17,7 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs bench clean
+.PHONY: help install demo test lint docs bench data-is-named clean
 
 help:
 	@echo "make install   set up .venv with the tested versions"
@@ -68,10 +68,12 @@ lint: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(BENCH_STAMP)
-	@test -n "$(DATA)" || { echo "Remedy: make bench DATA=folder-with-the-data-sets" >&2; exit 2; }
+bench: data-is-named $(BENCH_STAMP)
 	@for work in benchmarks/[a-z]*.py; do \
 	  echo "== $$work" >&2; .venv-bench/bin/python $$work --data "$(DATA)" || exit 1; done
+
+data-is-named:
+	@test -n "$(DATA)" || { echo "Name the data: make bench DATA=folder-with-the-data-sets" >&2; exit 2; }
 
 clean:
 	rm -rf demo docs/_build docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
