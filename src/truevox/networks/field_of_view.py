@@ -16,15 +16,16 @@ from truevox.errors import GraphError
 from truevox.networks.lattice import LatticeMap, find_period
 from truevox.networks.probing import probe
 from truevox.networks.rules import RULES
-from truevox.networks.tracing import Axis, Tracer, Track
+from truevox.networks.tracing import Tracer, Track
 
 __all__ = ["FieldOfView", "field_of_view"]
 
 Shapes = tuple[tuple[int, ...], ...]
 _ANCHORS = (128, 96, 64, 160, 192, 256, 48, 32, 100, 140, 188, 224, 28, 16, 8, 4, 2, 1)
 _TABLES = (64, 128, 256, 512)
+_SPOTS = (1, 2, 5, 16, 31, 48, 50, 56, 63, 64)
 _LARGEST_TRACE = 1024
-_BASELINE = 240  # divisible by the usual strides: 2 to 6, 8, 10, 12, 16
+_BASELINES = (6720, 960, 240)  # differences of size that the usual strides divide: 2 to 8, 10, 12, 16, 32, 64
 
 
 @dataclass(frozen=True)
@@ -229,9 +230,7 @@ def _view(
 ) -> FieldOfView:
     tracks, unknown = runner.trace(anchor)
     track = tracks[output]
-    if track is not None and all(
-        len(axis) == 1 and _sees_all(axis, n) for axis, n in zip(track.axes, anchor, strict=True)
-    ):
+    if track is not None and all(len(axis) == 1 for axis in track.axes):
         lattice = _one_voxel(runner, anchor, output)
         if lattice is not None:
             return FieldOfView((None,) * runner.ndim, lattice, track.notes, True)
@@ -254,13 +253,9 @@ def _with_offset(lattice: LatticeMap, offset: tuple[Fraction, ...]) -> LatticeMa
     return LatticeMap(lattice.stride, offset, lattice.sizes, lattice.period)
 
 
-def _sees_all(axis: Axis, size: int) -> bool:
-    return bool(axis.low[0] == 0 and axis.high[0] == size - 1)
-
-
 def _one_voxel(runner: _Runner, anchor: tuple[int, ...], output: int) -> LatticeMap | None:
     """Map onto one voxel, if a larger input gives one voxel too (or is refused, as by a dense layer)."""
-    larger = runner.shapes([n + _BASELINE for n in anchor])
+    larger = runner.shapes([n + _BASELINES[1] for n in anchor])
     if larger is not None and max(larger[output]) > 1:
         return None
     tables = []
@@ -277,15 +272,23 @@ def _size(runner: _Runner, anchor: tuple[int, ...], output: int, axis: int, size
 
 
 def _stride(runner: _Runner, anchor: tuple[int, ...], output: int, axis: int) -> Fraction:
+    track = runner.trace(anchor)[0][output]
+    centre = [] if track is None else track.axes[axis].centre
+    if len(centre) > 1:
+        step = float(centre[1] - centre[0])
+        stride = Fraction(step).limit_denominator(64)
+        if stride > 0 and abs(stride - step) < 1e-9:
+            return stride
     near = _size(runner, anchor, output, axis, anchor[axis])
-    far = _size(runner, anchor, output, axis, anchor[axis] + _BASELINE)
-    if far <= near:
-        raise GraphError(
-            "The network's output does not grow with its input, so that its stride is not known.",
-            got=f"axis {axis}: {anchor[axis]} voxels give {near}, {anchor[axis] + _BASELINE} give {far}",
-            remedy="use a network whose output size follows its input size, or that ends on one voxel",
-        )
-    return Fraction(_BASELINE, far - near)
+    for further in _BASELINES:
+        far = _size(runner, anchor, output, axis, anchor[axis] + further)
+        if far > near:
+            return Fraction(further, far - near)
+    raise GraphError(
+        "The network's output does not grow with its input, so that its stride is not known.",
+        got=f"axis {axis}: {anchor[axis]} voxels give {near}; with {_BASELINES} more it grows not, or fails",
+        remedy="use a network whose output size follows its input size, or that ends on one voxel",
+    )
 
 
 def _tables(
@@ -294,6 +297,10 @@ def _tables(
     tables: list[tuple[int, ...]] = []
     periods: list[int] = []
     for axis in range(runner.ndim):
+        if axis and _like_first(runner, anchor, output, axis, tables[0]):
+            tables.append(tables[0])
+            periods.append(periods[0])
+            continue
         for largest in _TABLES:
             table = tuple(_size(runner, anchor, output, axis, n) for n in range(1, largest + 1))
             try:
@@ -305,6 +312,20 @@ def _tables(
             tables.append(table)
             break
     return tuple(tables), tuple(periods)
+
+
+def _like_first(
+    runner: _Runner, anchor: tuple[int, ...], output: int, axis: int, table: tuple[int, ...]
+) -> bool:
+    """Whether an axis behaves as the first one: same arithmetic, and same sizes where they are tried."""
+    track = runner.trace(anchor)[0][output]
+    if track is None or anchor[axis] != anchor[0]:
+        return False
+    ours, first = track.axes[axis], track.axes[0]
+    for name in ("low", "high", "centre"):
+        if not np.array_equal(getattr(ours, name), getattr(first, name)):
+            return False
+    return all(_size(runner, anchor, output, axis, n) == table[n - 1] for n in _SPOTS)
 
 
 def _offset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = ["Probed", "averaging_copy", "probe"]
 _REMEDY = "declare it: field_of_view(module, ndim, offset=...), the input index of output voxel 0's centre"
 _MAX_POOL = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _MEAN_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _WANTED = 96
 _TOLERANCE = 0.01
@@ -58,10 +60,17 @@ def averaging_copy(module: nn.Module) -> tuple[nn.Module, bool]:
                 statistics |= not isinstance(child, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm))
                 setattr(parent, name, nn.Identity())
     with torch.no_grad():
-        for name, weight in twin.named_parameters():
-            inputs = weight[0].numel() if weight.dim() > 1 else 1
-            weight.fill_(0.0 if name.endswith("bias") else 1.0 / inputs)
+        for part in twin.modules():
+            for name, weight in part.named_parameters(recurse=False):
+                weight.fill_(0.0 if name.endswith("bias") else 1.0 / _contributions(part, weight))
     return twin, statistics
+
+
+def _contributions(part: nn.Module, weight: Tensor) -> float:
+    """How many values a layer adds up for one value of its result."""
+    if isinstance(part, _TRANSPOSED):
+        return weight.shape[0] / part.groups * math.prod(part.kernel_size) / math.prod(part.stride)
+    return weight[0].numel() if weight.dim() > 1 else 1
 
 
 def probe(module: nn.Module, channels: int, lattice: LatticeMap, output: int, declared: bool) -> Probed:

@@ -260,7 +260,18 @@ def _pad(call: Call) -> Track:
     return _each(call, change)
 
 
-@rule("clone", "detach", "alias", "_to_copy", "contiguous", "native_dropout", "lift_fresh", "to", "dropout")
+@rule(
+    "clone",
+    "detach",
+    "alias",
+    "_to_copy",
+    "contiguous",
+    "native_dropout",
+    "_prelu_kernel",
+    "lift_fresh",
+    "to",
+    "dropout",
+)
 def _same(call: Call) -> Track:
     return call.track()
 
