@@ -14,21 +14,26 @@ from truevox.errors import FileError
 from truevox.files import atomic_path, read_json, write_csv, write_json
 
 
+def write_half(path: Path, error: Exception) -> None:
+    """A write that fails in the middle."""
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(KeyError), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise KeyError("stop")
+    with pytest.raises(KeyError):
+        write_half(target, KeyError("stop"))
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_disk_full_names_the_file_and_a_remedy(tmp_path: Path) -> None:
     target = tmp_path / "a.nii.gz"
-    with pytest.raises(FileError, match="the disk is full") as caught, atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileError, match="the disk is full") as caught:
+        write_half(target, OSError(errno.ENOSPC, "No space left on device"))
     assert caught.value.file == str(target)
     assert "free some space" in str(caught.value.remedy)
     assert list(tmp_path.iterdir()) == []
