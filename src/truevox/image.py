@@ -132,11 +132,11 @@ class Image:
             low = min(start, start + step * (count - 1))
             data = data.narrow(axis + 1, low, count) if step == 1 else data.index_select(axis + 1, index)
         fill = self.fill if isinstance(self.fill, (int, float)) else tuple(self.fill)[first]
-        whole = data.shape[0] == self.channels
+        whole = range(self.channels)[first] == range(self.channels)
         labels = self.labels if whole or self.kind == "label" else None
-        return self.replace(
-            data=data, grid=self.grid.lattice(offset, stride, shape), fill=fill, labels=labels
-        )
+        grid = self.grid.lattice(offset, stride, shape)
+        part = self.replace(data=data, grid=grid, fill=fill, labels=labels)
+        return part if grid.handedness == self.grid.handedness else part.mirrored()
 
     def on(self, grid: Grid, *, antialias: bool = True, mirror: bool = True) -> Image:
         """The image as seen on another grid.
@@ -185,9 +185,15 @@ class Image:
                 part = part if min(part.strides) >= 0 else np.ascontiguousarray(part)
                 return self.replace(data=torch.from_numpy(part), grid=grid)
             return self._taken_on_device(found, grid)
+        steps = sampling.coarsening(self.grid, grid)
+        if antialias and (steps > sampling.COARSE).any():
+            # Averages touch every voxel: leave out those that are far from the new grid.
+            near = self.grid.covering(grid, 2 + int(np.ceil(steps.max())))
+            window = sampling.clipped(near, self.grid)
+            if window.shape != self.grid.shape:
+                return self.on(window)._sampled(grid, antialias)
         if self.kind == "label":
-            coarse = antialias and bool((sampling.coarsening(self.grid, grid) > sampling.COARSE).any())
-            if not (coarse and self.labels is not None):
+            if not (antialias and self.labels is not None and (steps > sampling.COARSE).any()):
                 out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), mode="nearest")
                 return self.replace(data=torch.from_numpy(out), grid=grid)
             masks = self.labels.one_hot(self.numpy())

@@ -33,7 +33,7 @@ class Labels:
     Raises
     ------
     LabelError
-        If the table is empty, a value is 0, or two exclusive classes share a value.
+        If the table is empty, a value is 0, or a mirrored pair does not fit the classes.
 
     Notes
     -----
@@ -68,6 +68,8 @@ class Labels:
             raise LabelError("The value to ignore is also a class.", got=self.ignore)
         if unknown := {n for pair in pairs for n in pair} - set(table):
             raise LabelError("Mirrored pairs name classes that the table lacks.", got=sorted(unknown))
+        if uneven := [(a, b) for a, b in pairs if len(self._values(a)) != len(self._values(b))]:
+            raise LabelError("Mirrored classes have as many values as each other.", got=uneven)
 
     def __hash__(self) -> int:
         return hash((tuple(self.names.items()), tuple(self.swap), self.ignore))
@@ -152,19 +154,18 @@ class Labels:
         if not self.exclusive:
             masks = [np.isin(data[0], self._values(name)) for name in self.names]
             return np.stack(masks).astype(np.uint8)
-        highest = int(max(*self.values, self.ignore or 0, 1))
+        codes = {v: k for k, name in enumerate(self.names, start=1) for v in self._values(name)}
+        if self.ignore is not None:
+            codes[self.ignore] = IGNORE_INDEX
         if int(data.min()) >= 0:
-            table = np.zeros(highest + 1, np.uint8)
-            for k, name in enumerate(self.names):
-                table[list(self._values(name))] = k + 1
-            if self.ignore is not None:
-                table[self.ignore] = IGNORE_INDEX
+            table = np.zeros(max(*codes, 1) + 1, np.uint8)
+            for value, code in codes.items():
+                if value > 0:
+                    table[value] = code
             return table[data.astype(np.intp, copy=False)]
         out = np.zeros(data.shape, np.uint8)
-        for k, name in enumerate(self.names):
-            out[np.isin(data, self._values(name))] = k + 1
-        if self.ignore is not None:
-            out[data == self.ignore] = IGNORE_INDEX
+        for value, code in codes.items():
+            out[data == value] = code
         return out
 
     def one_hot(self, array: Any) -> np.ndarray:

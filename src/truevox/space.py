@@ -189,7 +189,9 @@ class Grid:
         return self.lattice(-lower, 1, (np.array(self.shape) + lower + upper).tolist())
 
     def flip(self, axes: Sequence[int] | int) -> Grid:
-        """The same voxels in reverse order along ``axes``."""
+        """The same voxels in reverse order along ``axes`` (0, 1, 2)."""
+        if not np.isin(axes, (0, 1, 2)).all():
+            raise GeometryError("Axes to flip are 0, 1 or 2.", got=axes)
         flipped = np.isin(np.arange(3), axes)
         offset = np.where(flipped, np.array(self.shape) - 1, 0)
         return self.lattice(offset, np.where(flipped, -1, 1), self.shape)
@@ -222,8 +224,9 @@ class Grid:
     def with_spacing(self, spacing: float | Sequence[float]) -> Grid:
         """Grid of another spacing (mm) over the same box, about the same centre.
 
-        The shape is rounded to whole voxels (at least one), so the box may change by up to half a
-        new voxel on either side. A single number leaves axes of one voxel as they are.
+        The shape is rounded up to whole voxels, so the box may grow by up to half a new voxel on either
+        side, and never shrinks (by more than 1 % of a voxel): what lies at the border stays in the
+        picture. A single number leaves axes of one voxel as they are.
         """
         new = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 3).copy()
         if not np.isfinite(new).all() or new.min() <= 0:
@@ -231,7 +234,7 @@ class Grid:
         if np.ndim(spacing) == 0:
             new = np.where(np.array(self.shape) == 1, self.spacing, new)
         stride = new / self.spacing
-        shape = np.maximum(np.floor(np.array(self.shape) / stride + 0.5 + 1e-9), 1).astype(int)
+        shape = np.maximum(np.ceil(np.array(self.shape) / stride - 0.01), 1).astype(int)
         offset = (np.array(self.shape) - 1) / 2 - stride * (shape - 1) / 2
         return self.lattice(offset, stride, shape.tolist())
 

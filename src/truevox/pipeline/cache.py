@@ -1,6 +1,6 @@
 """The cache of the deterministic prefix: memory-mapped arrays on disk, made once per case.
 
-An entry is a folder ``<key>/`` with ``data.npy`` and ``meta.json``, written under a temporary name and
+An entry is a folder ``<key>/`` with ``data.bin`` and ``meta.json``, written under a temporary name and
 renamed when whole. So two processes may build it at once (the second rename loses, both hold the same
 bytes), and a process that dies leaves only a temporary folder, which a later run removes.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -95,8 +96,10 @@ class Cache:
             entry.parent.mkdir(parents=True, exist_ok=True)
             _sweep(entry.parent)
             temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=entry.parent))
-            np.save(temporary / "data.npy", np.ascontiguousarray(image.numpy()))
+            np.ascontiguousarray(image.numpy()).tofile(temporary / "data.bin")
             meta = {
+                "data": image.shape,
+                "dtype": str(image.data.dtype).removeprefix("torch."),
                 "affine": image.grid.affine.tolist(),
                 "shape": image.grid.shape,
                 "kind": image.kind,
@@ -122,11 +125,14 @@ class Cache:
 
 def _read(entry: Path) -> Image:
     meta = json.loads((entry / "meta.json").read_text())
-    # Copy-on-write: torch wants writable memory, and nobody's write reaches the file.
-    data = np.load(entry / "data.npy", mmap_mode="c")
+    size, dtype = math.prod(meta["data"]), getattr(torch, meta["dtype"])
+    # A private map: nobody's write reaches the file. It keeps no file open, unlike NumPy's, so that a
+    # cohort of any size stays below the limit on open files. Nothing can't be mapped.
+    path = str(entry / "data.bin")
+    data = torch.from_file(path, False, size, dtype=dtype) if size else torch.empty(0, dtype=dtype)
     fill = meta["fill"] if isinstance(meta["fill"], (int, float)) else tuple(meta["fill"])
     labels = Labels.from_dict(meta["labels"]) if meta["labels"] else None
-    return Image(torch.from_numpy(data), Grid(meta["shape"], meta["affine"]), meta["kind"], fill, labels)
+    return Image(data.view(meta["data"]), Grid(meta["shape"], meta["affine"]), meta["kind"], fill, labels)
 
 
 def _sweep(folder: Path) -> None:

@@ -39,19 +39,11 @@ class Failure:
     message: str
     fields: dict[str, str | None]
     trace: str
+    kind: type[TrueVoxError] = TrueVoxError
 
     def error(self) -> TrueVoxError:
         """The error for the main process to raise; its text ends with the worker's own traceback."""
-        remedy = self.fields.get("remedy")
-        made = TrueVoxError(
-            self.message,
-            case=self.fields.get("case"),
-            file=self.fields.get("file"),
-            node=self.fields.get("node"),
-            got=self.fields.get("got"),
-            expected=self.fields.get("expected"),
-            remedy=remedy,
-        )
+        made = self.kind(self.message, **self.fields)
         made.add_note("Traceback of the process that made the sample:\n" + self.trace)
         return made
 
@@ -95,8 +87,9 @@ class Samples(Dataset):
                 name: None if (v := getattr(error, name, None)) is None else str(v)
                 for name in ("case", "file", "node", "got", "expected", "remedy")
             }
-            message = error.message if isinstance(error, TrueVoxError) else f"{type(error).__name__}: {error}"
-            return Failure(message, fields, traceback.format_exc())
+            if isinstance(error, TrueVoxError):
+                return Failure(error.message, fields, traceback.format_exc(), type(error))
+            return Failure(f"{type(error).__name__}: {error}", fields, traceback.format_exc())
 
     def _sample(self, number: int) -> dict[str, Any]:
         index = case_of_sample(self.seed, number, len(self.cases))
@@ -162,6 +155,8 @@ def collate(samples: Sequence[dict[str, Any] | Failure], tables: Sequence[Labels
 
 
 def _one_hot(index: Tensor, labels: Labels) -> Tensor:
+    if not labels.exclusive:
+        return index.float()  # a mask per region already
     if labels.channels == 1:
         return (index == 1).float()
     return torch.cat([index == k for k in range(labels.channels)]).float()

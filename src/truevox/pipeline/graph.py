@@ -35,9 +35,13 @@ def node(cls: T) -> T:
     are handed to ``Model.load(folder, nodes=[...])``.
     """
     made = dataclass(frozen=True, eq=False)(cls)
-    if cls.__module__.startswith("truevox."):
+    if _ours(cls):
         REGISTRY[cls.__name__] = made
     return made
+
+
+def _ours(cls: type) -> bool:
+    return cls.__module__.startswith("truevox.")
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,18 @@ class Transform:
             )
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _at_once(self, inputs: tuple[Image, ...], rng: Rng) -> tuple[Image, ...]:
+    def _at_once(self, inputs: tuple[Image, ...], rng: Rng) -> tuple[Any, ...]:
+        child = np.random.default_rng(rng.integers(2**63))
+        return tuple(lazy.image() for lazy in self.run([Held(i) for i in inputs], self.image_edges(), child))
+
+    def image_edges(self) -> dict[str, Lazy]:
+        """Fields that hold images, for acting at once.
+
+        Raises
+        ------
+        GraphError
+            If a field holds a node of a graph.
+        """
         edges: dict[str, Lazy] = {}
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
@@ -156,8 +171,7 @@ class Transform:
                 )
             if isinstance(value, Image):
                 edges[f.name] = Held(value)
-        child = np.random.default_rng(rng.integers(2**63))
-        return tuple(lazy.image() for lazy in self.run([Held(i) for i in inputs], edges, child))
+        return edges
 
     def _symbolic(self, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
         call = Call(self, inputs)
@@ -194,11 +208,10 @@ class Transform:
         return {name: value for name, value in fields if name != "name" and not isinstance(value, Node)}
 
     def source(self) -> str | None:
-        """Source text of a user's class, as part of a cache key; ``""`` for ours, None if unreadable."""
-        if REGISTRY.get(type(self).__name__) is type(self):
-            return ""
+        """Source text of a user's class and its bases, as part of a cache key; None if unreadable."""
+        users = [c for c in type(self).__mro__ if c is not object and not _ours(c)]
         try:
-            return inspect.getsource(type(self))
+            return "".join(inspect.getsource(c) for c in users)
         except (OSError, TypeError):
             return None
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from truevox.errors import GeometryError, GraphError
 from truevox.image import Image
-from truevox.pipeline.graph import Call, Rng, Signature, Transform
-from truevox.pipeline.lazy import Lazy, Mapped, Moved
+from truevox.pipeline.graph import Call, Node, Rng, Signature, Transform
+from truevox.pipeline.lazy import Held, Lazy, Mapped, Moved
 from truevox.space import Grid
 
 __all__ = ["Batched", "Combine", "FanIn", "FanOut", "Pointwise", "Source", "Spatial", "demand_one_grid"]
@@ -143,10 +143,14 @@ class Combine(Transform):
 
 
 class FanOut(Transform):
-    """Base of transforms that make many of one: patches, views."""
+    """Base of transforms that make many of one: patches, views. At once, an image gives a list of images."""
 
     def output_axes(self, axes: tuple[Call, ...], call: Call) -> tuple[Call, ...]:
         return (*axes, call)
+
+    def _at_once(self, inputs: tuple[Image, ...], rng: Rng) -> tuple[Any, ...]:
+        elements = list(self.expand([Held(i) for i in inputs], lambda grid: grid, []))
+        return tuple([element[k].image() for element in elements] for k in range(len(inputs)))
 
     def expand(
         self, inputs: Sequence[Lazy], reach: Callable[[Grid], Grid], cover: Sequence[Grid]
@@ -164,7 +168,22 @@ class FanOut(Transform):
 
 
 class FanIn(Transform):
-    """Base of transforms that make one of many, as a streaming fold over the innermost axis."""
+    """Base of transforms that make one of many, as a streaming fold over the innermost axis.
+
+    At once, it takes any iterable of images, e.g. a generator.
+    """
+
+    def __call__(self, *inputs: Any, rng: Rng | None = None) -> Any:
+        """Fold an iterable of images at once, or add a call to the graph."""
+        if inputs and isinstance(inputs[0], Node):
+            return super().__call__(*inputs)
+        images = inputs[0] if len(inputs) == 1 and not isinstance(inputs[0], Image) else inputs
+        edges = self.image_edges()
+        state = self.start(edges)
+        for image in images:
+            self.signatures([Signature(image.kind, image.channels, labels=image.labels)])
+            self.step(state, image)
+        return self.end(state)
 
     def output_axes(self, axes: tuple[Call, ...], call: Call) -> tuple[Call, ...]:
         if not axes:
@@ -190,6 +209,16 @@ class FanIn(Transform):
 
 class Batched(Transform):
     """Base of transforms that run on a batch of voxels at a time: networks."""
+
+    def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
+        images = [i.image() for i in inputs]
+        made = self.signatures([Signature(i.kind, i.channels, labels=i.labels) for i in images])
+        grids = [i.grid for i in images]
+        tensors = self.forward([i.data[None] for i in images], grids)
+        return tuple(
+            Held(Image(t[0], g, s.kind, 0.0, s.labels))
+            for t, g, s in zip(tensors, self.grids(grids), made, strict=True)
+        )
 
     def grids(self, grids: Sequence[Grid]) -> tuple[Grid, ...]:
         """Grids of the outputs from those of the inputs, known before any run."""

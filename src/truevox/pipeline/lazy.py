@@ -132,7 +132,7 @@ class Mapped(Lazy):
         if sampling.coincidence(self.grid, grid) is not None:
             return self._apply([p.pull(grid, antialias) for p in self._parents], grid)
         reach = 1 + int(np.ceil(sampling.coarsening(self.extent, grid).max())) * antialias
-        region = clip(self.extent.covering(grid, reach), self.extent)
+        region = sampling.clipped(self.extent.covering(grid, reach), self.extent)
         return self._apply([p.pull(region) for p in self._parents], region).on(grid, antialias=antialias)
 
     def _apply(self, images: list[Image], grid: Grid) -> Image:
@@ -146,11 +146,3 @@ class Mapped(Lazy):
             same = bool((mapped == mapped[0]).all())
             fill = float(mapped[0]) if same else tuple(mapped.tolist())
         return Image(data, grid, self.kind, fill, self.labels)
-
-
-def clip(window: Grid, extent: Grid) -> Grid:
-    """The part of ``window`` (a crop of the lattice of ``extent``) inside ``extent``; one voxel at least."""
-    start = np.rint(extent.to_index(window.to_world((0, 0, 0)))).astype(int)
-    low = np.clip(start, 0, np.array(extent.shape) - 1)
-    high = np.clip(start + window.shape, low + 1, extent.shape)
-    return extent.crop(low.tolist(), (high - low).tolist())

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from truevox.errors import GraphError
+from truevox.labels import Labels
 from truevox.pipeline.cache import file_identity
 from truevox.pipeline.graph import Call, Node, Transform, ancestors
 from truevox.pipeline.kinds import Batched, FanIn, FanOut, Source
@@ -86,12 +93,12 @@ class Plan:
         line = ancestors([Node(call, index)])
         for ancestor in line:
             op = ancestor.op
-            source = op.source()
-            if source is None:
-                self._warn_once(type(op).__name__)
+            source, parameters = op.source(), _identity(op.parameters())
+            if source is None or parameters is None:
+                self._warn_once(type(op).__name__, "source" if source is None else "parameters")
                 return None
             wired = [(line.index(p.call), p.index) for p in ancestor.parents]
-            parts.append((type(op).__name__, op.version, source, sorted(op.parameters().items()), wired))
+            parts.append((type(op).__name__, op.version, source, parameters, wired))
             if isinstance(op, Source):
                 paths = [case.path(column) for column in op.columns()] if hasattr(case, "path") else [None]
                 for path in paths:
@@ -100,13 +107,32 @@ class Plan:
                     parts.append(file_identity(path, verify))
         return repr(parts)
 
-    def _warn_once(self, name: str) -> None:
+    def _warn_once(self, name: str, what: str) -> None:
         if name not in self._uncacheable:
             self._uncacheable.add(name)
             warnings.warn(
-                f"{name} is not cached, because its source can't be read to tell when it changes.",
+                f"{name} is not cached, because its {what} can't be read to tell when it changes.",
                 stacklevel=2,
             )
+
+
+def _identity(value: Any) -> str | None:
+    """Text that changes when a parameter does; None for what is no plain data."""
+    if value is None or isinstance(value, (bool, int, float, str, Path, Labels, np.generic)):
+        return repr(value)
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return f"{value.dtype}{value.shape}{digest}"
+    if isinstance(value, Mapping):
+        parts = [_identity(v) for pair in value.items() for v in pair]
+    elif isinstance(value, (list, tuple)):
+        parts = [_identity(v) for v in value]
+    else:
+        return None
+    known = [p for p in parts if p is not None]
+    return f"{type(value).__name__}({', '.join(known)})" if len(known) == len(parts) else None
 
 
 def _count_names(calls: Iterable[Call]) -> dict[Transform, str]:
@@ -118,4 +144,10 @@ def _count_names(calls: Iterable[Call]) -> dict[Transform, str]:
             kind = type(op).__name__
             counts[kind] += 1
             names[op] = op.name or f"{kind}.{counts[kind]}"
+    if twice := [name for name, times in Counter(names.values()).items() if times > 1]:
+        raise GraphError(
+            "Two nodes have the same name, so their draws and weights could not be told apart.",
+            got=", ".join(twice),
+            remedy="give each its own name=",
+        )
     return names

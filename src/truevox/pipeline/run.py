@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from truevox.errors import GraphError, TrueVoxError
+from truevox.errors import FileError, GraphError, TrueVoxError
 from truevox.image import Image
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.draws import Draw
@@ -129,7 +129,7 @@ class Run:
                     outputs = op.run(mine, beside, rng)
                     self.remarks.update(f"{self.plan.name(call)}: {r}" for r in op.remarks(mine, beside))
             except Exception as error:
-                raise self._failure(error, call, case, mine) from error
+                raise self._failure(error, call, case, [i.grid for i in mine]) from error
             if call in self.plan.ends:
                 outputs = tuple(self._materialised(call, j, o, case) for j, o in enumerate(outputs))
             guarded = tuple(_Guarded.around(o, self, call, case, mine) for o in outputs)
@@ -159,7 +159,7 @@ class Run:
                 ]
             tensors = op.forward([stacked(i) for i in inputs], grids[0])
         except Exception as error:
-            raise self._failure(error, call, frame.cases[0], [i[0] for i in inputs]) from error
+            raise self._failure(error, call, frame.cases[0], grids[0]) from error
         made = []
         for k, out in enumerate(outgrids):
             outputs = []
@@ -203,13 +203,14 @@ class Run:
                     try:
                         op.step(state, lazy.image())
                     except Exception as error:
-                        raise self._failure(error, sink, frame.cases[position], [lazy]) from error
+                        raise self._failure(error, sink, frame.cases[position], [lazy.grid]) from error
         results = []
         for op, sink, edges, state in folds:
             try:
                 held = Held(op.end(state))
             except Exception as error:
-                raise self._failure(error, sink, frame.cases[position], list(edges.values())) from error
+                about = [e.grid for e in edges.values()]
+                raise self._failure(error, sink, frame.cases[position], about) from error
             held.stored = next((e.stored for e in edges.values() if e.stored is not None), None)
             results.append(held)
         return results
@@ -227,7 +228,8 @@ class Run:
             """Where an element on ``grid`` arrives at the fold, by grids alone."""
             planning = Run(self.plan, networks=False)
             item = tuple(Awaited(grid, i.kind, i.labels) for i in inputs)
-            child = frame.child(position, axis, self.plan.name(axis), [(0, item)])
+            # A copy of the frame: what planning leaves open must not be taken for known.
+            child = frame.only(position).child(0, axis, self.plan.name(axis), [(0, item)])
             return planning.values(sinks[0].inputs[0], child)[0].grid
 
         self.remarks.update(f"{self.plan.name(axis)}: {r}" for r in op.remarks(inputs, {}))
@@ -235,19 +237,15 @@ class Run:
 
     # ---- failures ------------------------------------------------------------------------------------
 
-    def _failure(self, error: Exception, call: Call, case: Any, inputs: Sequence[Lazy]) -> TrueVoxError:
+    def _failure(self, error: Exception, call: Call, case: Any, grids: Sequence[Grid]) -> TrueVoxError:
         """The error with its place: case, node, grids of the inputs."""
         name = case_name(case)
+        node = f"{self.plan.name(call)}, inputs {'; '.join(g.describe() for g in grids) or 'none'}"
         if isinstance(error, TrueVoxError):
-            error.case = error.case or name
-            error.node = error.node or self.plan.name(call)
+            error.case, error.node = error.case or name, error.node or node
             return error
-        grids = "; ".join(i.grid.describe() for i in inputs) or "none"
-        return NodeError(
-            f"{type(error).__name__} in a node of the pipeline: {error}",
-            case=name,
-            node=f"{self.plan.name(call)}, inputs {grids}",
-        )
+        message = f"{type(error).__name__} in a node of the pipeline: {error}"
+        return NodeError(message, case=name, node=node)
 
 
 class _Materialised(Lazy):
@@ -260,7 +258,8 @@ class _Materialised(Lazy):
         self.grid = lazy.grid
         self.extent = lazy.extent if coincidence(lazy.extent, lazy.grid) is not None else lazy.grid
         self.kind, self.labels, self.stored = lazy.kind, lazy.labels, lazy.stored
-        self._lazy, self._cache, self._key, self._held = lazy, cache, key, None
+        self._cache, self._key, self._held = cache, key, None
+        self._lazy: Lazy | None = lazy
 
     @property
     def cached(self) -> bool:
@@ -272,12 +271,16 @@ class _Materialised(Lazy):
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
         if self._cache is not None and self._key is not None:
-            return self._cache.image(self._key, self._whole).on(grid, antialias=antialias)
+            whole = self._cache.image(self._key, self._whole)
+            self._lazy = None  # what the voxels were made of need not stay in memory
+            return whole.on(grid, antialias=antialias)
         if self._held is None:
             self._held = self._whole()
         return self._held.on(grid, antialias=antialias)
 
     def _whole(self) -> Image:
+        if self._lazy is None:
+            raise FileError("A cache entry vanished during the run.", remedy="start again")
         return self._lazy.pull(self.extent)
 
 
@@ -289,7 +292,9 @@ class _Guarded(Lazy):
         made = _Guarded()
         made.grid, made.extent, made.kind = lazy.grid, lazy.extent, lazy.kind
         made.labels, made.stored = lazy.labels, lazy.stored
-        made._lazy, made._explain = lazy, lambda error: run._failure(error, call, case, inputs)
+        # The grids alone: the inputs' voxels must not live as long as a prefix that is kept.
+        grids = [i.grid for i in inputs]
+        made._lazy, made._explain = lazy, lambda error: run._failure(error, call, case, grids)
         return made
 
     _lazy: Lazy

@@ -40,16 +40,26 @@ class _Index(Lazy):
         self.kind, self.labels, self._label = "value", None, label
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
-        data = self._label.image().numpy()
-        where = data[0] != 0 if len(data) == 1 else data.any(0)
+        data = _classes(self._label.image())
+        where = data != 0
         if self._label.labels is not None and self._label.labels.ignore is not None:
-            where &= data[0] != self._label.labels.ignore
+            where &= data != self._label.labels.ignore
         index = np.argwhere(where)
-        value = data[0][where].astype(np.int32)
+        value = data[where].astype(np.int32)
         kept = [_thin(np.flatnonzero(value == v)) for v in np.unique(value)]
         rows = np.concatenate(kept) if kept else np.zeros(0, int)
         table = np.column_stack([value[rows], index[rows]]).astype(np.int32)
         return Image(torch.from_numpy(table.T.reshape(4, -1, 1, 1).copy()), self.grid, "value")
+
+
+def _classes(label: Image) -> np.ndarray:
+    """(I, J, K) class of every voxel; of a label that was averaged, the largest share of the foreground."""
+    data = label.numpy()
+    if label.kind == "label":
+        return data[0]
+    first = int(label.labels is not None and label.labels.activation == "softmax")
+    share = data[first:]
+    return np.where(share.max(0) > 0, share.argmax(0) + 1, 0)
 
 
 def _thin(rows: np.ndarray) -> np.ndarray:

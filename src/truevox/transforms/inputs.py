@@ -51,7 +51,7 @@ class Read(Source):
                 except LabelError as error:
                     error.file = error.file or str(getattr(header, "path", ""))
                     raise
-            plain = Image(image.data, stored, self.kind, 0.0, self.labels)
+            plain = Image(image.data, stored, self.kind, image.fill, self.labels)
             # Another storage order is no mirror: nothing changes sides here.
             return plain.on(canonical, mirror=False)
 

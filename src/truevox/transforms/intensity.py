@@ -42,9 +42,11 @@ class ZScore(Pointwise):
 
     mask: Literal["nonzero"] | None = None
 
-    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
+    def __post_init__(self) -> None:
         if self.mask not in (None, "nonzero"):
             raise GraphError("ZScore's mask is None or 'nonzero'.", got=self.mask)
+
+    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         stats = [_moments(channel, self.mask) for channel in frame().numpy()]
         mean = torch.tensor([m for m, _ in stats], dtype=torch.float32).view(-1, 1, 1, 1)
         scale = torch.tensor([1 / s if s > 0 else 0.0 for _, s in stats], dtype=torch.float32).view(
@@ -80,6 +82,14 @@ class Clip(Pointwise):
     low: float | None = None
     high: float | None = None
     unit: Literal["value", "percentile"] = "value"
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("value", "percentile"):
+            raise GraphError("Clip's unit is 'value' or 'percentile'.", got=self.unit)
+        if (self.low is None and self.high is None) or (
+            self.low is not None and self.high is not None and self.low > self.high
+        ):
+            raise GraphError("Clip needs low, high, or both with low below high.", got=(self.low, self.high))
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         low, high = self.low, self.high

@@ -57,6 +57,12 @@ class Like(Spatial):
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
         return edges["reference"].grid
 
+    def run(self, inputs: Sequence[Lazy], edges: Edges, rng: Rng) -> tuple[Lazy, ...]:
+        outputs = super().run(inputs, edges, rng)
+        for output in outputs:
+            output.stored = edges["reference"].stored
+        return outputs
+
 
 def wide_axes(grid: Grid) -> list[int]:
     """Axes with more than one voxel: random transforms act in their span."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ def tile_starts(low: float, high: float, size: float, overlap: float, stride: fl
 
     Whole positions relative to ``low``, evenly spread, the first at 0 and the last so that its end
     reaches ``high``; one centred tile where it covers everything. With ``stride`` above 1, tiles of a
-    strided output, neighbours share at least one output voxel.
+    strided output, neighbours share at least one output voxel, if a tile has more than one.
 
     Examples
     --------
@@ -38,7 +39,7 @@ def tile_starts(low: float, high: float, size: float, overlap: float, stride: fl
     length = high - low
     if size >= length:
         return [-math.floor((size - length) / 2)]
-    step = max(min(size * (1 - overlap), size - stride if stride > 1 else size), 1.0)
+    step = max(min(size * (1 - overlap), size - stride if 1 < stride < size else size), 1.0)
     count = math.ceil((length - size) / step - 1e-9) + 1
     last = math.ceil(length - size - 1e-9)
     return [math.floor(last * k / (count - 1) + 0.5) for k in range(count)]
@@ -90,19 +91,15 @@ class GridCrop(FanOut):
         span = stride * out.shape
         before = offset - stride / 2  # where the output's box starts, from the tile's first voxel
         low, high = _box(scan, list(cover) or [scan])
-        starts = [
-            [
-                math.floor(low[a] - before[a] + 0.5 - 1e-9) + s
-                for s in self._axis(low[a], high[a], span[a], stride[a])
-            ]
-            if out.shape[a] * stride[a] > 1 or scan.shape[a] > 1
-            else [0]
-            for a in range(3)
-        ]
-        return [scan.crop((i, j, k), size.tolist()) for i in starts[0] for j in starts[1] for k in starts[2]]
-
-    def _axis(self, low: float, high: float, span: float, stride: float) -> list[int]:
-        return tile_starts(low, high, span, self.overlap, stride)
+        first = np.floor(low - before + 1e-6).astype(int)  # at or before where the box to cover starts
+        starts = []
+        for a in range(3):
+            if span[a] <= 1 and scan.shape[a] == 1:
+                starts.append([0])
+                continue
+            steps = tile_starts(first[a] + before[a], high[a], span[a], self.overlap, stride[a])
+            starts.append([int(first[a]) + s for s in steps])
+        return [scan.crop(start, size.tolist()) for start in product(*starts)]
 
 
 def _box(scan: Grid, cover: Sequence[Grid]) -> tuple[np.ndarray, np.ndarray]:
@@ -182,6 +179,14 @@ class Put(FanIn):
     Notes
     -----
     Memory: (channels + 1) float32 volumes of the reference, and one patch.
+
+    Examples
+    --------
+    >>> from truevox import Image
+    >>> x = Image(torch.rand(1, 9, 8, 7), Grid((9, 8, 7)))
+    >>> patches = GridCrop(4)(x)
+    >>> len(patches), torch.equal(Put(like=x)(patches).data, x.data)
+    (36, True)
     """
 
     like: Node | Image
