@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from truevox.devices import resolve_device
 from truevox.errors import CaseError, GraphError, SettingsError
 from truevox.image import Image
+from truevox.labels import Labels
 from truevox.networks import Network
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.cases import as_case
@@ -121,8 +122,6 @@ class Model:
                     expected=f"{wanted} for {', '.join(table.names) if table else ''}",
                 )
 
-    # ---- what it needs and gives -----------------------------------------------------------------------
-
     @property
     def inputs(self) -> list[str]:
         """Columns of the cohort that prediction reads."""
@@ -133,14 +132,20 @@ class Model:
     def targets(self) -> dict[str, str | None]:
         """For each output, the label column that its network learned from."""
         found: dict[str, str | None] = {}
-        for name, output in self.predictions.items():
-            networks = {c.op for c in ancestors([output]) if isinstance(c.op, Network)}
-            found[name] = None
-            for prediction, label in self.pairs:
-                if networks & {c.op for c in ancestors([prediction])}:
-                    columns = [c for call in ancestors([label]) for c in _columns(call.op, "label")]
-                    found[name] = columns[-1] if columns else None
+        for name in self.predictions:
+            label = self._label_of(name)
+            columns = [c for call in ancestors([label]) for c in _columns(call.op, "label")] if label else []
+            found[name] = columns[-1] if columns else None
         return found
+
+    def _label_of(self, name: str) -> Node | None:
+        networks = {c.op for c in ancestors([self.predictions[name]]) if isinstance(c.op, Network)}
+        return next((y for p, y in self.pairs if networks & {c.op for c in ancestors([p])}), None)
+
+    def _learned(self, name: str) -> Labels | None:
+        """The label table that an output's network learned from."""
+        label = self._label_of(name)
+        return None if label is None else label.signature.labels
 
     @property
     def output_weights(self) -> list[float]:
@@ -150,9 +155,7 @@ class Model:
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch."""
-        if self.loss_function is None:
-            raise SettingsError("The model has no loss.", remedy="Model(..., loss=tv.losses.CrossEntropy())")
-        return self.loss_function(logits, target)
+        return _required(self.loss_function)(logits, target)
 
     # ---- training --------------------------------------------------------------------------------
 
@@ -316,7 +319,8 @@ class Model:
                 case=str(frame.cases[0].key),
                 remedy="tv.Put(..., uncovered=0) if patches left voxels uncovered; else the network diverged",
             )
-        labels = replace(image.labels, swap=()) if image.labels is not None else None
+        labels = image.labels or self._learned(name)
+        labels = replace(labels, swap=()) if labels and labels.channels == image.channels else None
         image = image.replace(
             data=image.data.cpu().clone() if image.data.is_cuda else image.data, labels=labels
         )
@@ -336,25 +340,23 @@ class Model:
         case : optional
             Grids and memory are those of this case; without one they are left open.
         """
-        from truevox.summary import summary
+        from truevox import summary
 
-        return summary(self, None if case is None else as_case(case))
+        return summary.summary(self, None if case is None else as_case(case))
 
     def memory(self, case: Case | Mapping[str, Image], batch_size: int = 4) -> dict[str, int]:
         """Bytes that predicting a case needs beyond the weights: see :func:`truevox.summary.memory`."""
-        from truevox.summary import memory
+        from truevox import summary
 
-        return memory(self, as_case(case), batch_size)
+        return summary.memory(self, as_case(case), batch_size)
 
     def save(self, folder: str | Path) -> None:
         """Write the graph (JSON) and the weights (safetensors) to a folder.
 
         Raises
         ------
-        GraphError
-            If a node holds a field that is no plain data.
-        FileError
-            If the folder can't be written.
+        GraphError, FileError
+            If a node holds a field that is no plain data, or the folder can't be written.
         """
         from truevox.storage import save_model
 
@@ -379,10 +381,8 @@ class Model:
 
         Raises
         ------
-        FileError
-            If a file is missing or damaged, or the weights are not those of the graph.
-        GraphError
-            If the graph names something that is not registered.
+        FileError, GraphError
+            If a file is missing or damaged, or the graph names something that is not registered.
         """
         from truevox.storage import load_model
 
@@ -392,6 +392,14 @@ class Model:
 def _key(name: str) -> str:
     """A draw key as a name for torch, which allows no dots."""
     return name.replace(".", "_")
+
+
+def _required(loss: Any) -> Loss:
+    if not loss:
+        raise SettingsError(
+            "The model has no train outputs, or no loss.", remedy="Model(train=..., loss=...)"
+        )
+    return loss
 
 
 def _columns(op: Transform, kind: str | None = None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from truevox.errors import GeometryError
 from truevox.space import Grid
 
-__all__ = ["axis_weights", "coarsening", "coincidence", "resample", "take"]
+__all__ = ["axis_weights", "clipped", "coarsening", "coincidence", "resample", "take"]
 
 Array = NDArray[Any]
 COINCIDE = 1e-4
@@ -82,6 +82,14 @@ def take(
 def coarsening(source: Grid, target: Grid) -> NDArray[np.float64]:
     """Source voxels that one target voxel spans along each source axis: (3,)."""
     return np.abs(source.index_map(target)[:3, :3]).max(axis=1)
+
+
+def clipped(window: Grid, extent: Grid) -> Grid:
+    """The part of ``window`` (a crop of the lattice of ``extent``) inside ``extent``; one voxel at least."""
+    start = np.rint(extent.to_index(window.to_world((0, 0, 0)))).astype(int)
+    low = np.clip(start, 0, np.array(extent.shape) - 1)
+    high = np.clip(start + window.shape, low + 1, extent.shape)
+    return extent.crop(low.tolist(), (high - low).tolist())
 
 
 def axis_weights(size: int, start: float, step: float, count: int, mode: str) -> tuple[Array, Array]:
