@@ -22,7 +22,7 @@ def random_problem(seed: int, channels: int = 3) -> tuple[torch.Tensor, torch.Te
 
 
 def test_binary_value_of_the_specification():
-    # y = 11100000, t = .9 .6 .3 .4 .2 .1 .05 0 (the last clamped to 1e-7): BCE .338848; weights (1, 2) by hand.
+    # y = 11100000, t = .9 .6 .3 .4 .2 .1 .05 0 (the last is 1e-7): BCE .338848; weights (1, 2) by hand.
     t = torch.tensor([0.9, 0.6, 0.3, 0.4, 0.2, 0.1, 0.05, 1e-7], dtype=torch.float64)
     y = torch.tensor([1, 1, 1, 0, 0, 0, 0, 0])
     logits = torch.logit(t).view(1, 1, 8)

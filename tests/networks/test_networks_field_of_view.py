@@ -222,6 +222,30 @@ def test_a_network_that_takes_nothing_is_refused_with_its_own_words():
         field_of_view(nn.Conv2d(2, 1, 3), 2, in_channels=3)
 
 
+class Rearranged(nn.Module):
+    """Views, permutations, slices, chunks and flips that undo each other around two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(2, 1, (5, 1), stride=(2, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x).flip(2).flip(2)
+        x = nn.functional.layer_norm(x.permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2)
+        batch, channels, height, width = x.shape
+        x = x.reshape(batch, 2, channels // 2, height, width).transpose(1, 2).reshape(x.shape)
+        left, right = x.chunk(2, dim=1)
+        return self.second(left * torch.sigmoid(right))[:, :, 1:, 2:-1]
+
+
+def test_views_permutations_slices_and_chunks_are_followed():
+    view = field_of_view(Rearranged(), 2)
+    # Rows: 3 and 5 give 7, offset 2 of the valid kernel and 2 of the row cut off; columns: 2 cut off.
+    assert view.notes == ()
+    assert (view.size, view.stride, view.offset) == ((7, 3), (2, 1), (4, 2))
+    assert view.map.output_shape((21, 11)) == (8, 8)
+
+
 def test_squeeze_and_excitation_gates_see_the_whole_input():
     class Gate(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

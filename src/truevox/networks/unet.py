@@ -100,7 +100,8 @@ class UNet(nn.Module):
         _check(ndim, channels, convs, norm, padding, deep_supervision, up)
         levels = len(channels)
         self.settings = {
-            "in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "channels": list(channels),
+            "in_channels": in_channels, "out_channels": out_channels, "ndim": ndim,
+            "channels": list(channels),
             "strides": strides, "kernels": kernels, "convs": convs, "residual": residual, "norm": norm,
             "padding": padding, "deep_supervision": deep_supervision, "up": up,
         }  # fmt: skip
