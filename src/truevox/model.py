@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from truevox.checks import check_outputs, check_training
 from truevox.devices import resolve_device
-from truevox.errors import CaseError, GraphError, SettingsError
+from truevox.errors import CaseError, SettingsError
 from truevox.image import Image
 from truevox.labels import Labels
 from truevox.networks import Network
@@ -21,7 +22,7 @@ from truevox.pipeline.cache import Cache
 from truevox.pipeline.cases import as_case
 from truevox.pipeline.draws import Draw
 from truevox.pipeline.graph import Node, Transform, ancestors
-from truevox.pipeline.kinds import FanIn, Source
+from truevox.pipeline.kinds import Source
 from truevox.pipeline.plan import Plan
 from truevox.pipeline.run import Frame, Run
 
@@ -87,40 +88,10 @@ class Model:
         trained = [p for p, _ in self.pairs] + [y for _, y in self.pairs[:1]]
         self.plan = Plan([*trained, *self.predictions.values()], keys)
         self.remarks: Counter[str] = Counter()
-        self._check()
+        check_outputs(self.predictions)
+        check_training(self.pairs)
         ops = dict.fromkeys(c.op for c in self.plan.calls if isinstance(c.op, Network))
         self.module_dict = nn.ModuleDict({_key(self.plan.keys[op]): op.module for op in ops})
-
-    def _check(self) -> None:
-        for name, output in self.predictions.items():
-            if output.signature.axes:
-                raise GraphError(
-                    f"Output '{name}' is still fanned out.",
-                    got=repr(output),
-                    remedy="fold it: tv.Put(like=...)",
-                )
-        for prediction, label in self.pairs:
-            if prediction.signature.kind not in ("logits", "scalar"):
-                raise GraphError(
-                    "The loss compares logits with a label.",
-                    got=repr(prediction),
-                    remedy="pass the network's output itself, without Sigmoid or Softmax",
-                )
-            if prediction.signature.axes or any(isinstance(c.op, FanIn) for c in ancestors([prediction])):
-                raise GraphError("Training runs on single patches: no fan-out in the train outputs.")
-            table, mine = label.signature.labels, prediction.signature.labels
-            if table is not None and table.swap and (mine is None or mine.swap != table.swap):
-                raise GraphError(
-                    "The label table has mirrored pairs (swap) that the network's output does not know.",
-                    remedy="tv.Network(module, labels=table) with the same table",
-                )
-            wanted, given = table.channels if table else None, prediction.signature.channels
-            if wanted is not None and given is not None and wanted != given:
-                raise GraphError(
-                    "The network's output does not fit the label table.",
-                    got=f"{given} channels",
-                    expected=f"{wanted} for {', '.join(table.names) if table else ''}",
-                )
 
     @property
     def inputs(self) -> list[str]:
@@ -233,10 +204,7 @@ class Model:
         """
         from truevox.training import Settings, fit
 
-        if not self.pairs or self.loss_function is None:
-            raise SettingsError(
-                "The model has no train outputs, or no loss.", remedy="Model(train=..., loss=...)"
-            )
+        _required(self.pairs and self.loss_function)
         if len(train) == 0:
             raise CaseError(
                 "The training cohort is empty.", remedy="name a split 'train' in the table's split column"

@@ -1,0 +1,58 @@
+"""What a model refuses before any run: outputs that do not suit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from truevox.errors import GraphError
+from truevox.pipeline.graph import Node, ancestors
+from truevox.pipeline.kinds import FanIn
+
+__all__ = ["check_outputs", "check_training"]
+
+
+def check_outputs(predictions: Mapping[str, Node]) -> None:
+    """Refuse outputs that are not one image per case.
+
+    Raises
+    ------
+    GraphError
+    """
+    for name, output in predictions.items():
+        if output.signature.axes:
+            raise GraphError(
+                f"Output '{name}' is still fanned out.",
+                got=repr(output),
+                remedy="fold it: tv.Put(like=...)",
+            )
+
+
+def check_training(pairs: Sequence[tuple[Node, Node]]) -> None:
+    """Refuse predictions and labels that a loss can't compare.
+
+    Raises
+    ------
+    GraphError
+    """
+    for prediction, label in pairs:
+        if prediction.signature.kind not in ("logits", "scalar"):
+            raise GraphError(
+                "The loss compares logits with a label.",
+                got=repr(prediction),
+                remedy="pass the network's output itself, without Sigmoid or Softmax",
+            )
+        if prediction.signature.axes or any(isinstance(c.op, FanIn) for c in ancestors([prediction])):
+            raise GraphError("Training runs on single patches: no fan-out in the train outputs.")
+        table, mine = label.signature.labels, prediction.signature.labels
+        if table is not None and table.swap and (mine is None or mine.swap != table.swap):
+            raise GraphError(
+                "The label table has mirrored pairs (swap) that the network's output does not know.",
+                remedy="tv.Network(module, labels=table) with the same table",
+            )
+        wanted, given = table.channels if table else None, prediction.signature.channels
+        if wanted is not None and given is not None and wanted != given:
+            raise GraphError(
+                "The network's output does not fit the label table.",
+                got=f"{given} channels",
+                expected=f"{wanted} for {', '.join(table.names) if table else ''}",
+            )
