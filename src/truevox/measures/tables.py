@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, delayed
 
 from truevox import io
 from truevox.errors import FileError, TrueVoxError
-from truevox.files import software
+from truevox.files import read_json, software
 from truevox.io.access import as_labels
 from truevox.measures.outputs import Output, find_cases, find_output, read_outputs
 from truevox.measures.volumes import Method, volumes_of
@@ -23,12 +24,15 @@ VOLUME_COLUMNS = (
 )
 """Order of the columns of ``volumes.csv``."""
 
+_MEASURED = "volumes.json"
+
 
 def volumes_table(predictions: str | Path, n_jobs: int = 1) -> list[dict[str, Any]]:
     """Volumes of all predictions in a folder, a row per case, label and method.
 
     Label maps (``<case>/<output>.nii.gz``) give method ``threshold``; probabilities
-    (``<case>/<output>_probabilities.nii.gz``), where they were kept, give ``expected``.
+    (``<case>/<output>_probabilities.nii.gz``) give ``expected``. Where they were not kept, it is taken from
+    ``<case>/volumes.json``, which ``truevox predict`` wrote while it had them.
 
     Parameters
     ----------
@@ -84,7 +88,40 @@ def _case_rows(root: Path, key: str, folder: Path, outputs: Mapping[str, Output]
             rows += _file_rows(root, key, name, mask, output, "threshold")
         if probabilities is not None:
             rows += _file_rows(root, key, name, probabilities, output, "expected")
+        elif mask is not None and (folder / _MEASURED).is_file():
+            rows += _measured_rows(
+                root, key, name, folder / _MEASURED, output, rows[-len(output.labels.names) :]
+            )
     return rows
+
+
+def _measured_rows(
+    root: Path, key: str, name: str, path: Path, output: Output, counted: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Expected volumes that were written at prediction, if they belong to the label map that is there."""
+    relative = path.relative_to(root).as_posix()
+    try:
+        one = read_json(path)["outputs"][name]
+        found = [(label, one["expected"][label], one["threshold"][label]) for label in output.labels.names]
+        ours = [row["volume_ml"] for row in counted]
+        theirs = [float("nan") if t["volume_ml"] is None else float(t["volume_ml"]) for _, _, t in found]
+        if not np.allclose(ours, theirs, rtol=1e-6, atol=0, equal_nan=True):
+            raise FileError("The label map is not the one that was predicted along with these volumes.")
+        return [
+            _row(key, name, label, "expected", relative)
+            | {
+                "volume_ml": float("nan") if e["volume_ml"] is None else float(e["volume_ml"]),
+                "status": str(e["status"]),
+                "voxel_volume_ml": float(one["voxel_volume_ml"]),
+            }
+            for label, e, _ in found
+        ]
+    except TrueVoxError as error:
+        return _failed(key, name, output, "expected", relative, error.message)
+    except (KeyError, TypeError, ValueError) as error:
+        return _failed(
+            key, name, output, "expected", relative, f"It holds no volumes of this output: {error}."
+        )
 
 
 def _file_rows(

@@ -1,0 +1,85 @@
+"""``truevox describe``: the graph of a recipe or of a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from truevox.model import Model
+
+__all__ = ["describe", "load_model"]
+
+
+def describe(
+    what: Annotated[
+        Path, typer.Argument(metavar="RECIPE|RUN", help="A recipe (YAML), or the folder of a run.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="Table of the cases: grids and memory are those of one of them.")
+    ] = None,
+    case: Annotated[str | None, typer.Option(help="The case; the first of the table if left out.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+    ] = None,
+) -> None:
+    """Print every node with its grid, the network's field of view, and the memory of a prediction."""
+    from truevox.errors import SettingsError
+
+    if what.is_dir():
+        if set_:
+            raise SettingsError("A trained model has no settings to change.", got=set_[0])
+        model = load_model(what)
+    else:
+        from truevox.recipe import Recipe
+
+        model = Recipe.from_yaml(what).with_overrides(set_ or []).build()
+    chosen = None
+    if data is not None:
+        from truevox.cli.data import load_cohort
+
+        cohort = load_cohort(data)
+        chosen = cohort[case] if case is not None else next(iter(cohort))
+    elif case is not None:
+        raise SettingsError("A case is one of a table.", got=case, remedy="give --data too")
+    typer.echo(model.summary(chosen))
+
+
+def load_model(folder: Path) -> Model:
+    """The model of a run, or of a folder that :meth:`truevox.Model.save` wrote.
+
+    Raises
+    ------
+    FileError
+        If there is none, or its files have changed.
+    """
+    import truevox.transforms  # noqa: F401 - registers the nodes that a file may name
+    from truevox.model import Model
+
+    return Model.load(model_folder(folder))
+
+
+def model_folder(folder: Path) -> Path:
+    """Where the model of a run is.
+
+    Raises
+    ------
+    FileError
+        If there is none.
+    """
+    from truevox.errors import FileError
+
+    for place in (folder / "model", folder):
+        if (place / "graph.json").exists():
+            return place
+    begun = (folder / "recipe.yaml").exists()
+    raise FileError(
+        "The folder holds no trained model." + (" Its training has not finished." if begun else ""),
+        file=folder,
+        expected="model/graph.json",
+        remedy="run `truevox train` again: it resumes"
+        if begun
+        else "give the --out folder of `truevox train`",
+    )

@@ -1,0 +1,129 @@
+"""A folder of predictions as ``truevox predict`` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from truevox.errors import SettingsError, TrueVoxError
+from truevox.files import read_json, software, write_json
+from truevox.image import Image
+from truevox.io import save
+from truevox.labels import Labels
+from truevox.measures import Output, volume, write_outputs
+
+if TYPE_CHECKING:
+    from truevox.cohort import Case
+    from truevox.model import Model
+
+__all__ = ["Target"]
+
+_VOLUMES = "volumes.json"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where predictions go.
+
+    Parameters
+    ----------
+    folder : Path
+    model : Model
+    identity : str
+        Of the model: predictions of another one are not taken for this one's.
+    probabilities : bool
+        Whether they are kept.
+    """
+
+    folder: Path
+    model: Model
+    identity: str
+    probabilities: bool
+
+    def place(self, case: Case) -> Path:
+        """``<case>/``, or ``<case>/<record>/``."""
+        return self.folder.joinpath(*case.key.split("/"))
+
+    def tables(self) -> dict[str, Labels]:
+        """Label table of every output.
+
+        Raises
+        ------
+        SettingsError
+            If an output has none: its probabilities can't become labels.
+        """
+        found = {name: node.signature.labels for name, node in self.model.predictions.items()}
+        if missing := [name for name, table in found.items() if table is None]:
+            raise SettingsError(
+                f"Output '{missing[0]}' of the model has no label table.",
+                remedy="build the model with tv.Network(module, labels=...), and save it again",
+            )
+        return {name: table for name, table in found.items() if table is not None}
+
+    def write_labels(self) -> None:
+        """Write ``labels.json``, which says what the values mean."""
+        targets = self.model.targets
+        write_outputs(self.folder, {n: Output(table, targets[n]) for n, table in self.tables().items()})
+
+    def holds(self, case: Case) -> bool:
+        """Whether this model's prediction of the case is here, whole.
+
+        Raises
+        ------
+        SettingsError
+            If another model's is.
+        """
+        place = self.place(case)
+        try:
+            identity = read_json(place / _VOLUMES).get("model_sha256")
+        except (TrueVoxError, AttributeError):
+            return False
+        if identity != self.identity:
+            raise SettingsError(
+                "The folder holds predictions of another model.",
+                case=case.key,
+                file=place,
+                remedy="choose another --out, or replace them with --overwrite",
+            )
+        return all((place / name).exists() for name in self._files())
+
+    def _files(self) -> list[str]:
+        kept = ["", "_probabilities"] if self.probabilities else [""]
+        return [f"{name}{suffix}.nii.gz" for name in self.model.predictions for suffix in kept]
+
+    def write(self, case: Case, images: Mapping[str, Image]) -> None:
+        """Write one case. ``volumes.json`` comes last: it says that the others are whole.
+
+        Raises
+        ------
+        FileError
+            If a file can't be written.
+        """
+        place = self.place(case)
+        (place / _VOLUMES).unlink(missing_ok=True)
+        tables = self.tables()
+        measured: dict[str, Any] = {}
+        for name, image in images.items():
+            if self.probabilities:
+                save(image, place / f"{name}_probabilities.nii.gz")
+            decided = torch.from_numpy(tables[name].decode(image.numpy()))
+            save(
+                Image(decided, image.grid, "label", 0.0, tables[name], image.header), place / f"{name}.nii.gz"
+            )
+            measured[name] = volumes(image, tables[name])
+        data = {"software": software(), "model_sha256": self.identity, "outputs": measured}
+        write_json(place / _VOLUMES, data)
+
+
+def volumes(image: Image, labels: Labels) -> dict[str, Any]:
+    """Expected volumes and those of the decided labels, in ml, by method and label."""
+    found: dict[str, Any] = {"voxel_volume_ml": image.grid.voxel_volume_ml}
+    for method in ("expected", "threshold"):
+        one = volume(image, method, labels=labels)
+        each = one if isinstance(one, dict) else {one.label: one}
+        found[method] = {name: {"volume_ml": v.ml, "status": v.status} for name, v in each.items()}
+    return found

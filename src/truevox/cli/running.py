@@ -1,0 +1,64 @@
+"""How a command ends: its exit code, and what it says on standard error."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import ParamSpec
+
+import typer
+
+from truevox.errors import SettingsError, TrueVoxError
+
+__all__ = ["BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "guarded", "say"]
+
+SOME_FAILED, USAGE, INVALID, BUG = 1, 2, 3, 70
+"""Exit codes. The last is that of a mistake in TrueVox itself."""
+
+DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
+"""Whether errors show their traceback."""
+
+P = ParamSpec("P")
+
+
+def say(text: str) -> None:
+    """A line for the reader, on standard error."""
+    typer.echo(text, err=True)
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """A command whose errors become a message and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except TrueVoxError as error:
+            _show(error)
+            say(f"{type(error).__name__}: {error}")
+            raise typer.Exit(USAGE if isinstance(error, SettingsError) else INVALID) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _show(error)
+            what = "The disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+            say(f"{type(error).__name__}: {what}.{f'  {error.filename}' if error.filename else ''}")
+            raise typer.Exit(INVALID) from error
+        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
+            if isinstance(error, typer.Exit | typer.Abort):
+                raise
+            _show(error)
+            say(f"Internal error: {type(error).__name__}: {error}")
+            say("This is a mistake in TrueVox. `truevox --debug COMMAND ...` shows where; please report it.")
+            raise typer.Exit(BUG) from error
+
+    return run
+
+
+def _show(error: BaseException) -> None:
+    if DEBUG.get():
+        import traceback
+
+        say("".join(traceback.format_exception(error)))

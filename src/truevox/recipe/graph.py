@@ -1,0 +1,135 @@
+"""From a recipe to the graph that one would write in Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import truevox as tv
+from truevox.errors import GraphError, SettingsError
+
+if TYPE_CHECKING:
+    from truevox.labels import Labels
+    from truevox.model import Model
+    from truevox.networks import Network
+    from truevox.pipeline.graph import Node
+    from truevox.recipe.recipe import Recipe
+
+__all__ = ["build"]
+
+
+def build(recipe: Recipe) -> Model:
+    """The model of a recipe; see :meth:`truevox.recipe.Recipe.build`."""
+    labels = recipe.table
+    first, scan = prepared(recipe)
+    label = tv.Input(recipe.label, kind="label", labels=labels)
+    net = network(recipe, labels)
+    predict = recipe.predict.size or recipe.patch.size
+    check_size(net, recipe.patch.size, "patch.size")
+    check_size(net, predict, "predict.size" if recipe.predict.size else "patch.size")
+
+    x, y = tv.RandomCrop(recipe.patch.size, centre_on=label, foreground=recipe.patch.foreground)(scan, label)
+    x, y = augmented(recipe, x, y)
+    patches = tv.GridCrop(predict, overlap=recipe.predict.overlap)(scan)
+    activation = tv.Softmax() if labels.activation == "softmax" else tv.Sigmoid()
+    logits = net(patches)
+    full = tv.Put(like=first, weights=recipe.predict.weights)(
+        activation(logits[0] if isinstance(logits, tuple) else logits)
+    )
+    return tv.Model(train=(net(x), y), predict={recipe.label: full}, loss=loss(recipe, labels))
+
+
+def prepared(recipe: Recipe) -> tuple[Node, Node]:
+    """The first image, and the scan that patches are cut from."""
+    inputs = [tv.Input(name) for name in recipe.images]
+    first = inputs[0]
+    if recipe.spacing is not None:
+        made = tv.Resample(recipe.spacing)(*inputs)
+        aligned = list(made) if isinstance(made, tuple) else [made]
+    elif recipe.align:
+        aligned = [first, *(tv.Like(first)(other) for other in inputs[1:])]
+    else:
+        aligned = inputs
+    scan = tv.Stack()(*aligned) if len(aligned) > 1 else aligned[0]
+    normalise = recipe.normalise
+    if normalise.clip is not None:
+        scan = tv.Clip(*normalise.clip, unit=normalise.clip_unit)(scan)
+    return first, tv.ZScore(mask=normalise.mask)(scan) if normalise.method == "zscore" else scan
+
+
+def augmented(recipe: Recipe, x: Node, y: Node) -> tuple[Node, Node]:
+    """Random looks: spatial ones first, so that voxels are interpolated once; then intensities."""
+    a = recipe.augment
+    if any(_largest(v) > 0 for v in (a.rotation, a.scaling, a.translation)):
+        affine = tv.RandomAffine(a.rotation, a.scaling, a.translation, a.isotropic, a.affine_probability)
+        x, y = affine(x, y)
+    if a.flip:
+        x, y = tv.RandomFlip(tuple(a.flip), a.flip_probability)(x, y)
+    if a.gamma > 0:
+        x = tv.RandomGamma(a.gamma, a.gamma_probability)(x)
+    if a.noise > 0:
+        x = tv.RandomNoise(a.noise, a.noise_probability)(x)
+    return x, y
+
+
+def _largest(value: float | tuple[float, ...]) -> float:
+    return max(value) if isinstance(value, tuple) else value
+
+
+def network(recipe: Recipe, labels: Labels) -> Network:
+    """The network, with weights drawn from the recipe's seed."""
+    settings: dict[str, Any] = recipe.network.model_dump(exclude={"name"})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.train.seed)
+        try:
+            module = tv.networks.UNet(len(recipe.images), labels.channels, **settings)
+        except GraphError as error:
+            raise SettingsError(
+                f"The recipe's network can't be built: {error.message}",
+                got=error.got,
+                expected=error.expected,
+            ) from error
+    return tv.Network(module, labels=labels, outputs=1 + recipe.network.deep_supervision)
+
+
+def loss(recipe: Recipe, labels: Labels) -> tv.losses.Loss:
+    """The weighted sum of losses."""
+    activation = "sigmoid" if labels.activation == "sigmoid" and labels.channels > 1 else None
+    terms: list[tv.losses.Loss] = []
+    if (ce := recipe.loss.cross_entropy) is not None and ce.weight > 0:
+        weights = None if ce.class_weights is None else tuple(ce.class_weights)
+        terms.append(ce.weight * tv.losses.CrossEntropy(weight=weights, activation=activation))
+    if (sd := recipe.loss.soft_dice) is not None and sd.weight > 0:
+        settings = sd.model_dump(exclude={"weight"})
+        terms.append(sd.weight * tv.losses.SoftDice(activation=activation, **settings))
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def check_size(net: Network, size: int | tuple[int, ...], key: str) -> None:
+    """Refuse a size of patches that the network can't produce, before any file is read.
+
+    Raises
+    ------
+    SettingsError
+        Naming the key and the nearest sizes that it can produce.
+    """
+    ndim = net.ndim or 3
+    shape = (size,) * ndim if isinstance(size, int) else tuple(size)
+    if len(shape) == 1:
+        shape = shape * ndim
+    if len(shape) > ndim:
+        shape = tuple(n for n in shape if n > 1)
+    try:
+        for lattice in net.maps():
+            lattice.output_shape(shape)
+    except GraphError as error:
+        raise SettingsError(
+            f"The recipe's key '{key}' can't be used: {error.message}",
+            got=error.got,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error

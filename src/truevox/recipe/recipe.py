@@ -1,0 +1,233 @@
+"""The recipe itself: read, changed, resolved, built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from truevox.files import atomic_path
+from truevox.labels import Labels
+from truevox.recipe.reading import explain, override, read_yaml
+from truevox.recipe.sections import (
+    Augment,
+    LabelTable,
+    Losses,
+    Network,
+    Normalise,
+    Patch,
+    Predict,
+    Section,
+    Spacing,
+    Train,
+)
+
+if TYPE_CHECKING:
+    from truevox.model import Model
+
+__all__ = ["Recipe"]
+
+_NOT_A_NAME = set('/\\:*?"<>|')
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Recipe(Section):
+    """What to learn from which columns of a cohort, and how.
+
+    Parameters
+    ----------
+    images : list of str
+        Columns of the cohort that hold the scans; they become channels, in this order.
+    label : str
+        Column to learn. It names the output of predictions too.
+    labels : LabelTable, optional
+        Names and values of the classes; ``{label: 1}`` if left out.
+    align : bool
+        What to do with images and labels of a case that are on other grids than its first image: False
+        refuses the case, True samples them there.
+    spacing : float or three floats, optional
+        Millimetres to resample scans to before everything else; None keeps each scan's own.
+    normalise, patch, augment, network, loss, train, predict
+        See their classes in :mod:`truevox.recipe`.
+
+    Examples
+    --------
+    >>> recipe = Recipe.from_dict({"images": ["flair", "t1"], "label": "tumour", "patch": {"size": 32}})
+    >>> recipe.with_overrides(["train.max_steps=500"]).train.max_steps
+    500
+    >>> recipe.table.channels, recipe.resolved()["predict"]["size"]
+    (1, 32)
+    >>> Recipe.from_dict({"images": ["t1"], "label": "mask", "loss": {"soft_dise": 1}})
+    Traceback (most recent call last):
+    truevox.errors.SettingsError: The recipe has no key 'loss.soft_dise'.
+      got       1
+      expected  cross_entropy, soft_dice
+      Remedy: did you mean 'loss.soft_dice'?
+    """
+
+    images: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    label: str = Field(min_length=1)
+    labels: LabelTable | None = None
+    align: bool = False
+    spacing: Spacing | None = None
+    normalise: Normalise = Normalise()
+    patch: Patch = Patch()
+    augment: Augment = Augment()
+    network: Network = Network()
+    loss: Losses = Losses.model_validate({"cross_entropy": 1.0, "soft_dice": 1.0})
+    train: Train = Train.model_validate({})
+    predict: Predict = Predict()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if len(set(self.images)) != len(self.images):
+            raise ValueError("images are different columns")
+        if self.label in self.images:
+            raise ValueError("the label is no image")
+        if self.label.startswith(".") or set(self.label) & _NOT_A_NAME:
+            raise ValueError("the label names the files of predictions: letters, digits, '-', '_', '.'")
+        channels = self.table.channels
+        weights = self.loss.cross_entropy.class_weights if self.loss.cross_entropy else None
+        if weights is not None and len(weights) != max(channels, 2):
+            raise ValueError(f"class_weights are {max(channels, 2)} numbers, the background's first")
+        return self
+
+    # ---- in and out ------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Recipe:
+        """Read a recipe.
+
+        Raises
+        ------
+        FileError
+            If the file can't be read.
+        SettingsError
+            If it is no YAML, or a key is unknown or holds a value that can't be used: names the key.
+        """
+        return cls.from_dict(read_yaml(Path(path)), file=Path(path))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, file: Path | None = None) -> Recipe:
+        """A recipe from plain data.
+
+        Raises
+        ------
+        SettingsError
+            As :meth:`from_yaml`; names ``file``.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            raise explain(error, cls, data, file) from None
+
+    def with_overrides(self, assignments: Iterable[str]) -> Recipe:
+        """A recipe with some keys changed, each written ``key.path=value`` with a YAML value.
+
+        Raises
+        ------
+        SettingsError
+            If one can't be understood, or the result can't be used.
+        """
+        data: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
+        for assignment in assignments:
+            data = override(data, assignment)
+        return type(self).from_dict(data)
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain data with every default filled in. It makes the same recipe again."""
+        data = self.model_dump(mode="json")
+        data["labels"] = self.table.to_dict()
+        data["predict"]["size"] = data["predict"]["size"] or data["patch"]["size"]
+        data["train"].update(max_steps=self.max_steps, val_every=self.val_every)
+        return data
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write :meth:`resolved`, atomically.
+
+        Raises
+        ------
+        FileError
+            If it can't be written.
+        """
+        text = yaml.safe_dump(self.resolved(), sort_keys=False, default_flow_style=None, width=110)
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    # ---- what follows from it ------------------------------------------------------------------------
+
+    @property
+    def table(self) -> Labels:
+        """The label table."""
+        if self.labels is None:
+            return Labels({self.label: 1})
+        return self.labels.table()
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the cohort that training needs."""
+        return [*self.images, self.label]
+
+    @property
+    def val_every(self) -> int:
+        """Steps between validations; 0 for none. A fifth of the training if the recipe does not say."""
+        if self.train.val_every is not None:
+            return self.train.val_every
+        return max(self.max_steps // 5, 1) if self.max_steps else 0
+
+    @property
+    def max_steps(self) -> int | None:
+        """Steps of the training; None if the recipe counts epochs."""
+        return self.train.max_steps if self.train.max_steps or self.train.max_epochs else 2000
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that results depend on (the number of workers is not among it)."""
+        data = self.resolved()
+        del data["train"]["workers"]
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: Recipe) -> list[str]:
+        """Keys whose values differ from another recipe's, as ``key: this one's, not the other's``."""
+        mine, theirs = dict(_flat(self.resolved())), dict(_flat(other.resolved()))
+        keys = [k for k in dict.fromkeys([*mine, *theirs]) if k != "train.workers"]
+        return [f"{k}: {mine.get(k)}, not {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
+
+    # ---- what it stands for ------------------------------------------------------------------------------
+
+    def build(self) -> Model:
+        """The model: the graph that one would write in Python, with fresh weights from ``train.seed``.
+
+        Raises
+        ------
+        SettingsError
+            If the network can't be built, or can't produce the size of the patches; names the key.
+        """
+        from truevox.recipe.graph import build
+
+        return build(self)
+
+    def fit_options(self) -> dict[str, Any]:
+        """Keyword arguments of :meth:`truevox.Model.fit`."""
+        options = self.train.model_dump()
+        precision = options.pop("precision")
+        options.update(max_steps=self.max_steps, val_every=self.val_every or None)
+        if precision != "32-true":
+            options["trainer"] = {"precision": precision}
+        return options
+
+
+def _flat(data: Any, path: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(data, Mapping) and data:
+        for key, value in data.items():
+            yield from _flat(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, data

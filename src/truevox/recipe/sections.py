@@ -1,0 +1,239 @@
+"""The sections of a recipe. Field names are those of the nodes, networks and methods that they end up in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from truevox.errors import LabelError
+from truevox.labels import Labels
+
+__all__ = [
+    "Augment",
+    "LabelTable",
+    "LossTerm",
+    "Losses",
+    "Network",
+    "Normalise",
+    "Patch",
+    "Predict",
+    "Section",
+    "Size",
+    "Spacing",
+    "Train",
+]
+
+
+def _described(expected: str) -> WrapValidator:
+    """One sentence instead of an error for each branch of a union."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise PydanticCustomError("described", "{expected}", {"expected": expected}) from error
+
+    return WrapValidator(check)
+
+
+Size = Annotated[
+    PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)],
+    _described("a whole number of voxels above 0, or one per axis"),
+]
+Spacing = Annotated[
+    PositiveFloat | tuple[PositiveFloat, PositiveFloat, PositiveFloat],
+    _described("millimetres above 0: one number, or three"),
+]
+PerAxis = Annotated[
+    NonNegativeFloat | tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat],
+    _described("a number of at least 0, or three"),
+]
+PerLevel = Annotated[
+    PositiveInt | list[PositiveInt | list[PositiveInt]],
+    _described("a whole number above 0, or one per level, or one per level and axis"),
+]
+Values = Annotated[int | list[int], _described("a whole number, or a list of them for a region")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class LabelTable(Section):
+    """What the label's values mean; see :class:`truevox.Labels`. ``{tumour: 1}`` is short for ``names``."""
+
+    names: dict[str, Values] = Field(min_length=1)
+    swap: list[tuple[str, str]] = []
+    ignore: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not isinstance(data.get("names"), dict):
+            return {"names": data}
+        return data
+
+    @model_validator(mode="after")
+    def _usable(self) -> LabelTable:
+        try:
+            self.table()
+        except LabelError as error:
+            raise ValueError(error.message.rstrip(".")) from error
+        return self
+
+    def table(self) -> Labels:
+        """The label table that transforms, losses and metrics use."""
+        return Labels(self.names, tuple(self.swap), self.ignore)
+
+
+class Normalise(Section):
+    """Intensities of a whole scan, before any patch is cut."""
+
+    method: Literal["zscore", "none"] = "zscore"
+    mask: Literal["nonzero"] | None = None
+    clip: tuple[float, float] | None = None
+    clip_unit: Literal["percentile", "value"] = "percentile"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Normalise:
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise ValueError("clip is [low, high] with low below high")
+        if (
+            self.clip is not None
+            and self.clip_unit == "percentile"
+            and not 0 <= self.clip[0] <= self.clip[1] <= 100
+        ):
+            raise ValueError("clip in percentiles lies between 0 and 100")
+        return self
+
+
+class Patch(Section):
+    """What the network learns from: :class:`truevox.RandomCrop`."""
+
+    size: Size = 64
+    foreground: Fraction = 0.5
+
+
+class Augment(Section):
+    """Random looks at a patch: affine map (degrees, fraction, mm), mirrors, gamma, noise."""
+
+    rotation: PerAxis = 0.0
+    scaling: PerAxis = 0.0
+    translation: PerAxis = 0.0
+    isotropic: bool = False
+    affine_probability: Fraction = 1.0
+    flip: list[Literal[0, 1, 2]] = []
+    flip_probability: Fraction = 0.5
+    gamma: NonNegativeFloat = 0.0
+    gamma_probability: Fraction = 1.0
+    noise: NonNegativeFloat = 0.0
+    noise_probability: Fraction = 1.0
+
+
+class Network(Section):
+    """Arguments of :class:`truevox.networks.UNet`; its channels in and out follow from images and labels."""
+
+    name: Literal["unet"] = "unet"
+    ndim: Literal[1, 2, 3] = 3
+    channels: list[PositiveInt] = Field(default=[16, 32, 64, 128], min_length=1)
+    strides: PerLevel = 2
+    kernels: PerLevel = 3
+    convs: PositiveInt = 2
+    residual: bool = False
+    norm: Literal["instance", "batch", "group"] | None = "instance"
+    padding: Literal["same", "valid"] = "same"
+    deep_supervision: NonNegativeInt = 0
+    up: Literal["transposed", "linear"] = "transposed"
+
+
+def _weight_only(data: Any) -> Any:
+    return data if data is None or isinstance(data, (dict, LossTerm)) else {"weight": data}
+
+
+class LossTerm(Section):
+    """Factor of a loss in the sum."""
+
+    weight: NonNegativeFloat = 1.0
+
+
+class CrossEntropyTerm(LossTerm):
+    """:class:`truevox.losses.CrossEntropy`; ``class_weights`` has the background first."""
+
+    class_weights: list[NonNegativeFloat] | None = None
+
+
+class SoftDiceTerm(LossTerm):
+    """:class:`truevox.losses.SoftDice`."""
+
+    over: Literal["I", "CI", "BI", "BCI"] = "I"
+    smooth_nr: NonNegativeFloat = 0.0
+    smooth_dr: PositiveFloat = 1e-5
+    background: bool = False
+
+
+class Losses(Section):
+    """Weighted sum of losses. A number is short for ``{weight: number}``; what is left out is not used."""
+
+    cross_entropy: Annotated[CrossEntropyTerm | None, BeforeValidator(_weight_only)] = None
+    soft_dice: Annotated[SoftDiceTerm | None, BeforeValidator(_weight_only)] = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Losses:
+        if not any(term is not None and term.weight > 0 for term in (self.cross_entropy, self.soft_dice)):
+            raise ValueError("a loss has at least one term with a weight above 0")
+        return self
+
+
+class Train(Section):
+    """Arguments of :meth:`truevox.Model.fit`; 2000 steps if neither steps nor epochs are given."""
+
+    max_steps: PositiveInt | None = None
+    max_epochs: PositiveInt | None = None
+    samples_per_case: PositiveInt = 1
+    batch_size: PositiveInt = 2
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    schedule: Literal["poly", "cosine", "constant", "onecycle"] = "poly"
+    warmup_steps: NonNegativeInt = 0
+    gradient_clip: PositiveFloat | None = 12.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    channels_last: bool = False
+    seed: NonNegativeInt = 0
+    workers: NonNegativeInt = 0
+    val_every: NonNegativeInt | None = None
+    checkpoint_every: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Train:
+        if self.max_steps is not None and self.max_epochs is not None:
+            raise ValueError("max_steps or max_epochs, and not both; set the other to null")
+        return self
+
+
+class Predict(Section):
+    """How a scan is tiled and put back: :class:`truevox.GridCrop` and :class:`truevox.Put`."""
+
+    size: Size | None = None
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    weights: Literal["gaussian", "uniform"] = "gaussian"
+    batch_size: PositiveInt = 4
