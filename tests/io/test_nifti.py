@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from truevox import io
 from truevox.errors import CaseError, FileError, GeometryError, LabelError
 from truevox.image import Image
+from truevox.io.access import label_counts
 from truevox.labels import Labels
 from truevox.space import Grid
 
@@ -445,3 +446,15 @@ def test_real_files_agree_with_nibabel(data_dir: Path) -> None:
         other = nibabel_load(path)
         assert np.array_equal(header.grid.affine, other.affine)
         assert np.allclose(found[0], np.asanyarray(other.dataobj), rtol=1e-6, atol=0)
+
+
+@given(
+    data=st.data(), dtype=st.sampled_from(["uint8", "int8", "int16", "int32", "int64"]), wide=st.booleans()
+)
+def test_label_counts_are_those_of_numpy(data: st.DataObject, dtype: str, wide: bool) -> None:
+    info = np.iinfo(dtype)
+    low, high = (max(int(info.min), -(2**40)), min(int(info.max), 2**40)) if wide else (0, 5)
+    values = data.draw(st.lists(st.integers(low, high), min_size=1, max_size=30))
+    array = np.array(values, dtype)
+    found, counts = np.unique(array, return_counts=True)
+    assert label_counts(array[None, :, None]) == dict(zip(found.tolist(), counts.tolist(), strict=True))

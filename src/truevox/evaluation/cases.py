@@ -16,7 +16,7 @@ from truevox.cohort import Case, Cohort
 from truevox.cohort.check import describe_mismatch
 from truevox.errors import CaseError, GeometryError, LabelError, SettingsError, TrueVoxError
 from truevox.files import software
-from truevox.io.access import as_labels
+from truevox.io.access import as_labels, label_counts
 from truevox.labels import Labels
 from truevox.measures.outputs import Output, find_output, read_outputs
 from truevox.metrics import Score, absolute_volume_difference_ml, dice, volume_difference_ml
@@ -206,7 +206,7 @@ def _check_table(array: NDArray, file: Path, labels: Labels) -> None:
     if len(array) != 1:
         raise LabelError("Volumes and label table differ.", file=file, got=len(array), expected=1)
     try:
-        labels.check(array)
+        labels.check(np.array(list(label_counts(array))))
     except LabelError as error:
         error.file = str(file)
         raise

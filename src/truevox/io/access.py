@@ -17,7 +17,7 @@ from truevox.labels import Labels
 if TYPE_CHECKING:
     from truevox.image import Image, Kind
 
-__all__ = ["as_labels", "check_finite", "expect_3d", "load", "read", "read_header", "save"]
+__all__ = ["as_labels", "check_finite", "expect_3d", "label_counts", "load", "read", "read_header", "save"]
 
 # Types that torch computes with; the others go to the next larger one.
 _TORCH = {"uint16": "int32", "uint32": "int64", "uint64": "int64", "float16": "float32", "float64": "float32"}
@@ -220,11 +220,31 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
     array = found
     if labels is not None:
         try:
-            labels.check(array)
+            labels.check(np.array(list(label_counts(array))))
         except LabelError as error:
             error.file = str(path)
             raise
     return array
+
+
+def label_counts(array: NDArray) -> dict[int, int]:
+    """How many voxels have each value, ascending, for an array of integers of any shape.
+
+    Examples
+    --------
+    >>> label_counts(np.array([[0, 2], [2, 0], [0, 1]]))
+    {0: 3, 1: 1, 2: 2}
+    """
+    low, high = int(array.min()), int(array.max())
+    if high - low >= 2**16:
+        values, counts = np.unique(array, return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    # Counting is many times faster than sorting; piece by piece, as it needs eight bytes per voxel.
+    flat = array.ravel(order="K")
+    total = np.zeros(high - low + 1, np.int64)
+    for start in range(0, flat.size, 2**18):
+        total += np.bincount(flat[start : start + 2**18].astype(np.int64) - low, minlength=len(total))
+    return {low + int(k): int(total[k]) for k in np.flatnonzero(total)}
 
 
 def _as_integers(array: NDArray) -> NDArray | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import LabelError, SettingsError
+from truevox.io.access import label_counts
 from truevox.labels import Labels
 
 if TYPE_CHECKING:
@@ -190,9 +191,8 @@ def _counts(array: NDArray, labels: Labels | None) -> Iterable[tuple[str, float]
         raise LabelError(
             "Channels and label table differ.", got=len(array), expected=f"1 or {len(labels.names)}"
         )
-    labels.check(array)
-    values, counts = np.unique(array, return_counts=True)
-    count = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    count = label_counts(array)
+    labels.check(np.array(list(count)))
     wanted = {name: (v,) if isinstance(v, int) else v for name, v in labels.names.items()}
     return [(name, float(sum(count.get(v, 0) for v in set(vs)))) for name, vs in wanted.items()]
 
