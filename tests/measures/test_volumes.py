@@ -68,7 +68,7 @@ def test_a_box_has_the_same_volume_on_any_grid(
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4])
-def test_a_blurred_ball_keeps_its_volume_where_a_mask_errs(angle: float) -> None:
+def test_partial_volumes_of_a_ball_sum_to_its_volume(angle: float) -> None:
     # Partial volume as the probability gives 4/3 pi r^3 to the accuracy of the subsampling.
     radius, sub = 9.3, 4
     grid = Grid((26, 26, 10), oblique((1, 1, 3), angle))
