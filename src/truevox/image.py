@@ -124,7 +124,8 @@ class Image:
                 "Channels are taken by slices.", got=key, remedy="write image[1:2] instead of image[1]"
             )
         offset, stride, shape = slices_to_lattice(tuple(spatial) or (Ellipsis,), self.grid.shape)
-        data = self.data[first]
+        channels = range(self.channels)[first]
+        data = self.data[first] if channels.step > 0 else self.data[list(channels)]
         if data.shape[0] == 0:
             raise GeometryError("The slice holds no channel.", got=key)
         for axis, (start, step, count) in enumerate(zip(offset, stride, shape, strict=True)):
@@ -132,7 +133,7 @@ class Image:
             low = min(start, start + step * (count - 1))
             data = data.narrow(axis + 1, low, count) if step == 1 else data.index_select(axis + 1, index)
         fill = self.fill if isinstance(self.fill, (int, float)) else tuple(self.fill)[first]
-        whole = range(self.channels)[first] == range(self.channels)
+        whole = channels == range(self.channels)
         labels = self.labels if whole or self.kind == "label" else None
         grid = self.grid.lattice(offset, stride, shape)
         part = self.replace(data=data, grid=grid, fill=fill, labels=labels)
@@ -182,7 +183,7 @@ class Image:
             device = self.data.device
             if device.type == "cpu":
                 part = sampling.take(self.numpy(), found, grid.shape, self.fills())
-                part = part if min(part.strides) >= 0 else np.ascontiguousarray(part)
+                part = part if min(part.strides) >= 0 else part.copy()
                 return self.replace(data=torch.from_numpy(part), grid=grid)
             return self._taken_on_device(found, grid)
         steps = sampling.coarsening(self.grid, grid)

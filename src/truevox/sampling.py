@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from truevox.errors import GeometryError
 from truevox.space import Grid
 
 __all__ = ["axis_weights", "clipped", "coarsening", "coincidence", "resample", "take"]
@@ -92,11 +91,13 @@ def clipped(window: Grid, extent: Grid) -> Grid:
     return extent.crop(low.tolist(), (high - low).tolist())
 
 
-def axis_weights(size: int, start: float, step: float, count: int, mode: str) -> tuple[Array, Array]:
+def axis_weights(
+    size: int, start: float, step: float, count: int, mode: str, width: float | None = None
+) -> tuple[Array, Array]:
     """Weights of ``size`` voxels for ``count`` samples at ``start + step * o`` of one axis.
 
     ``"linear"`` interpolates between the two neighbours; ``"box"`` averages the linear interpolant
-    over the sample's own box, shrunk evenly where it would leave the volume, so that a ramp stays the
+    over the sample's own box (``width``, else the step), shrunk evenly where it would leave the volume, so that a ramp stays the
     same ramp up to the border; ``"area"`` averages voxels by overlap (for one-hot labels: keeps volume).
 
     Returns
@@ -106,9 +107,9 @@ def axis_weights(size: int, start: float, step: float, count: int, mode: str) ->
     position = start + step * np.arange(count, dtype=np.float64)
     inside = (position >= -0.5) & (position < size - 0.5)
     voxel = np.arange(size, dtype=np.float64)
+    reach = abs(step if width is None else width) / 2
     if mode == "area":
-        half = abs(step) / 2
-        low, high = np.clip(position - half, -0.5, size - 0.5), np.clip(position + half, -0.5, size - 0.5)
+        low, high = np.clip(position - reach, -0.5, size - 0.5), np.clip(position + reach, -0.5, size - 0.5)
         shared = np.minimum(high[:, None], voxel + 0.5) - np.maximum(low[:, None], voxel - 0.5)
         weights = np.clip(shared, 0, None)
         total = weights.sum(1, keepdims=True)
@@ -116,7 +117,7 @@ def axis_weights(size: int, start: float, step: float, count: int, mode: str) ->
     position = np.clip(position, 0, size - 1)[:, None]
     if mode == "linear" or size == 1:
         return np.clip(1 - np.abs(position - voxel), 0, None), inside
-    half = np.minimum(abs(step) / 2, np.minimum(position + 0.5, size - 0.5 - position))
+    half = np.minimum(reach, np.minimum(position + 0.5, size - 0.5 - position))
     low, high = position - half, position + half
     weights = _hat_integral(np.minimum(high, size - 1) - voxel) - _hat_integral(np.maximum(low, 0) - voxel)
     # Within the outer half voxel the interpolant goes on straight.
@@ -146,15 +147,8 @@ def resample(
         ``"area"`` is ``"linear"`` whose coarse axes are averaged by overlap.
     antialias : bool
         Average over the target voxel along axes whose step exceeds 1.5 source voxels.
-
-    Raises
-    ------
-    GeometryError
-        If the map between the grids is not finite.
     """
     matrix = source.index_map(target)
-    if not np.isfinite(matrix).all():
-        raise GeometryError("The map between two grids is not finite.", got=matrix.tolist())
     from truevox.kernels import sample_linear, sample_nearest
 
     if mode == "nearest":
@@ -172,8 +166,7 @@ def resample(
     for axis in np.flatnonzero(coarse).tolist():
         width = float(coarsening(source, target)[axis])
         size = source.shape[axis]
-        band = np.stack([axis_weights(size, o, width, 1, average)[0][0] for o in range(size)])
-        blurred = _along(blurred, band, axis)
+        blurred = _along(blurred, axis_weights(size, 0, 1, size, average, width)[0], axis)
     return sample_linear(np.ascontiguousarray(blurred), matrix[:3], target.shape, fill)
 
 

@@ -158,8 +158,17 @@ class Grid:
         return np.asarray(index.reshape(points.shape), dtype=np.float64)
 
     def index_map(self, other: Grid) -> Affine:
-        """(4, 4) matrix that takes indices of ``other`` to indices of this grid."""
-        return np.asarray(np.linalg.solve(self.affine, other.affine), dtype=np.float64)
+        """(4, 4) matrix that takes indices of ``other`` to indices of this grid.
+
+        Raises
+        ------
+        GeometryError
+            If the affines are so far apart in size that it is not finite.
+        """
+        matrix = np.asarray(np.linalg.solve(self.affine, other.affine), dtype=np.float64)
+        if not np.isfinite(matrix).all():
+            raise GeometryError("The map between two grids is not finite.", got=matrix.tolist())
+        return matrix
 
     # ---- reindexing: the same world, other voxels --------------------------------------------
 
