@@ -14,6 +14,7 @@ __all__ = ["IGNORE_INDEX", "Labels"]
 
 IGNORE_INDEX = 255
 """Class index that losses give no weight to."""
+UNDECLARED = 254
 
 
 @dataclass(frozen=True)
@@ -150,19 +151,23 @@ class Labels:
         (K, I, J, K) uint8 masks for overlapping regions.
         """
         data = np.asarray(array)
-        self.check(data)
         if not self.exclusive:
+            self.check(data)
             masks = [np.isin(data[0], self._values(name)) for name in self.names]
             return np.stack(masks).astype(np.uint8)
         codes = {v: k for k, name in enumerate(self.names, start=1) for v in self._values(name)}
         if self.ignore is not None:
             codes[self.ignore] = IGNORE_INDEX
-        if int(data.min()) >= 0:
-            table = np.zeros(max(*codes, 1) + 1, np.uint8)
+        if int(data.min()) >= 0 and int(data.max()) <= max(codes):
+            table = np.full(max(codes) + 1, UNDECLARED, np.uint8)
+            table[0] = 0
             for value, code in codes.items():
                 if value > 0:
                     table[value] = code
-            return table[data.astype(np.intp, copy=False)]
+            found = table[data.astype(np.intp, copy=False)]
+            if not (found == UNDECLARED).any():
+                return found
+        self.check(data)
         out = np.zeros(data.shape, np.uint8)
         for value, code in codes.items():
             out[data == value] = code
