@@ -18,45 +18,98 @@ __all__ = ["sample_linear", "sample_linear_numpy", "sample_nearest", "sample_nea
 Array = NDArray[Any]
 
 
+@njit(cache=True, nogil=True)
+def _between(
+    start: float, step: float, low: float, high: float, first: int, last: int
+) -> tuple[int, int]:  # pragma: no cover - compiled
+    """The part of ``first <= k < last`` where ``low < start + step * k < high``; may leave out an end."""
+    if step == 0.0:
+        return (first, last) if low < start < high else (first, first)
+    enter, leave = (low - start) / step, (high - start) / step
+    if enter > leave:
+        enter, leave = leave, enter
+    first = int(min(max(np.ceil(enter), first), last))
+    return first, int(max(min(np.floor(leave) + 1, last), first))
+
+
+@njit(cache=True, nogil=True)
+def _inner(
+    x: float, y: float, z: float, matrix: Array, size: tuple[int, int, int], low: float, high: float, n: int
+) -> tuple[int, int]:  # pragma: no cover - compiled
+    """Samples of a row, one span, that lie well within [low, size - high] on all axes."""
+    near, far = low + 1e-6, high + 1e-6
+    first, last = _between(x, matrix[0, 2], near, size[0] - far, 0, n)
+    first, last = _between(y, matrix[1, 2], near, size[1] - far, first, last)
+    return _between(z, matrix[2, 2], near, size[2] - far, first, last)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"})
+def _linear_at(
+    volume: Array, x: float, y: float, z: float, fill: Array, out: Array
+) -> None:  # pragma: no cover - compiled
+    """One sample anywhere: (C,) into ``out``."""
+    _, size_i, size_j, size_k = volume.shape
+    inside_x, inside_y = -0.5 <= x < size_i - 0.5, -0.5 <= y < size_j - 0.5
+    if not (inside_x and inside_y and -0.5 <= z < size_k - 0.5):
+        out[:] = fill
+        return
+    x, y, z = min(max(x, 0.0), size_i - 1.0), min(max(y, 0.0), size_j - 1.0), min(max(z, 0.0), size_k - 1.0)
+    a, b, d = int(x), int(y), int(z)
+    u, v, w = np.float32(x - a), np.float32(y - b), np.float32(z - d)
+    a1, b1, d1 = min(a + 1, size_i - 1), min(b + 1, size_j - 1), min(d + 1, size_k - 1)
+    for c in range(volume.shape[0]):
+        p00 = np.float32(volume[c, a, b, d])
+        p00 += w * (np.float32(volume[c, a, b, d1]) - p00)
+        p01 = np.float32(volume[c, a, b1, d])
+        p01 += w * (np.float32(volume[c, a, b1, d1]) - p01)
+        p10 = np.float32(volume[c, a1, b, d])
+        p10 += w * (np.float32(volume[c, a1, b, d1]) - p10)
+        p11 = np.float32(volume[c, a1, b1, d])
+        p11 += w * (np.float32(volume[c, a1, b1, d1]) - p11)
+        p00 += v * (p01 - p00)
+        p10 += v * (p11 - p10)
+        out[c] = p00 + u * (p10 - p00)
+
+
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"})
 def _linear(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # pragma: no cover - compiled
     channels, size_i, size_j, size_k = volume.shape
-    top_i, top_j, top_k = size_i - 1.0, size_j - 1.0, size_k - 1.0
+    voxels, n = size_i * size_j * size_k, out.shape[3]
+    flat = volume.reshape(channels * voxels)
+    # Unsigned, because Python's negative indices cost a test per read.
+    one, row, plane = np.uint64(1), np.uint64(size_k), np.uint64(size_j * size_k)
+    at = np.empty(n, np.uint64)
+    part = np.empty((3, n), np.float32)
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
             base_x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3]
             base_y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3]
             base_z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3]
-            for k in range(out.shape[3]):
+            first, last = _inner(base_x, base_y, base_z, matrix, (size_i, size_j, size_k), 0.0, 1.0, n)
+            for k in range(n):
                 x = base_x + matrix[0, 2] * k
                 y = base_y + matrix[1, 2] * k
                 z = base_z + matrix[2, 2] * k
-                if not (
-                    x >= -0.5
-                    and y >= -0.5
-                    and z >= -0.5
-                    and x < size_i - 0.5
-                    and y < size_j - 0.5
-                    and z < size_k - 0.5
-                ):
-                    for c in range(channels):
-                        out[c, i, j, k] = fill[c]
-                    continue
-                x = min(max(x, 0.0), top_i)
-                y = min(max(y, 0.0), top_j)
-                z = min(max(z, 0.0), top_k)
-                a, b, d = int(x), int(y), int(z)
-                u, v, w = np.float32(x - a), np.float32(y - b), np.float32(z - d)
-                a1, b1, d1 = min(a + 1, size_i - 1), min(b + 1, size_j - 1), min(d + 1, size_k - 1)
-                for c in range(channels):
-                    p00 = np.float32(volume[c, a, b, d])
-                    p00 += w * (np.float32(volume[c, a, b, d1]) - p00)
-                    p01 = np.float32(volume[c, a, b1, d])
-                    p01 += w * (np.float32(volume[c, a, b1, d1]) - p01)
-                    p10 = np.float32(volume[c, a1, b, d])
-                    p10 += w * (np.float32(volume[c, a1, b, d1]) - p10)
-                    p11 = np.float32(volume[c, a1, b1, d])
-                    p11 += w * (np.float32(volume[c, a1, b1, d1]) - p11)
+                if first <= k < last:
+                    a, b, d = int(x), int(y), int(z)
+                    at[k] = np.uint64(a) * plane + np.uint64(b) * row + np.uint64(d)
+                    part[0, k], part[1, k], part[2, k] = x - a, y - b, z - d
+                else:
+                    _linear_at(volume, x, y, z, fill, out[:, i, j, k])
+            # Away from the border no sample asks where it is: this loop runs at the speed of the reads.
+            for c in range(channels):
+                channel = flat[c * voxels : (c + 1) * voxels]
+                for k in range(first, last):
+                    p, u, v, w = at[k], part[0, k], part[1, k], part[2, k]
+                    q = p + plane
+                    p00 = np.float32(channel[p])
+                    p00 += w * (np.float32(channel[p + one]) - p00)
+                    p01 = np.float32(channel[p + row])
+                    p01 += w * (np.float32(channel[p + row + one]) - p01)
+                    p10 = np.float32(channel[q])
+                    p10 += w * (np.float32(channel[q + one]) - p10)
+                    p11 = np.float32(channel[q + row])
+                    p11 += w * (np.float32(channel[q + row + one]) - p11)
                     p00 += v * (p01 - p00)
                     p10 += v * (p11 - p10)
                     out[c, i, j, k] = p00 + u * (p10 - p00)
@@ -65,18 +118,30 @@ def _linear(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # p
 @njit(cache=True, nogil=True)
 def _nearest(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # pragma: no cover - compiled
     channels, size_i, size_j, size_k = volume.shape
+    voxels, n = size_i * size_j * size_k, out.shape[3]
+    flat = volume.reshape(channels * voxels)
+    row, plane = np.uint64(size_k), np.uint64(size_j * size_k)
+    at = np.empty(n, np.uint64)
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
             base_x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3] + 0.5
             base_y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3] + 0.5
             base_z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3] + 0.5
-            for k in range(out.shape[3]):
+            first, last = _inner(base_x, base_y, base_z, matrix, (size_i, size_j, size_k), 0.0, 0.0, n)
+            for k in range(n):
                 x = base_x + matrix[0, 2] * k
                 y = base_y + matrix[1, 2] * k
                 z = base_z + matrix[2, 2] * k
+                if first <= k < last:
+                    at[k] = np.uint64(int(x)) * plane + np.uint64(int(y)) * row + np.uint64(int(z))
+                    continue
                 inside = x >= 0 and y >= 0 and z >= 0 and x < size_i and y < size_j and z < size_k
                 for c in range(channels):
                     out[c, i, j, k] = volume[c, int(x), int(y), int(z)] if inside else fill[c]
+            for c in range(channels):
+                channel = flat[c * voxels : (c + 1) * voxels]
+                for k in range(first, last):
+                    out[c, i, j, k] = channel[at[k]]
 
 
 def sample_linear(volume: Array, matrix: Array, shape: tuple[int, int, int], fill: Array) -> Array:
