@@ -97,8 +97,9 @@ def axis_weights(
     """Weights of ``size`` voxels for ``count`` samples at ``start + step * o`` of one axis.
 
     ``"linear"`` interpolates between the two neighbours; ``"box"`` averages the linear interpolant
-    over the sample's own box (``width``, else the step), shrunk evenly where it would leave the volume, so that a ramp stays the
-    same ramp up to the border; ``"area"`` averages voxels by overlap (for one-hot labels: keeps volume).
+    over the sample's own box (``width``, else the step), shrunk evenly where it would leave the volume,
+    so that a ramp stays the same ramp up to the border; ``"area"`` averages voxels by overlap (for
+    one-hot labels: keeps volume).
 
     Returns
     -------
