@@ -29,7 +29,10 @@ def build(recipe: Recipe) -> Model:
     check_size(net, recipe.patch.size, "patch.size")
     check_size(net, predict, "predict.size" if recipe.predict.size else "patch.size")
 
-    x, y = tv.RandomCrop(recipe.patch.size, centre_on=label, foreground=recipe.patch.foreground)(scan, label)
+    # The crop is centred on voxels of the label as it is stored; what is learnt lies on the scan's grid.
+    target = tv.Like(scan)(label) if recipe.align or recipe.spacing is not None else label
+    crop = tv.RandomCrop(recipe.patch.size, centre_on=label, foreground=recipe.patch.foreground)
+    x, y = crop(scan, target)
     x, y = augmented(recipe, x, y)
     patches = tv.GridCrop(predict, overlap=recipe.predict.overlap)(scan)
     activation = tv.Softmax() if labels.activation == "softmax" else tv.Sigmoid()

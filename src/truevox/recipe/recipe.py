@@ -218,10 +218,7 @@ class Recipe(Section):
     def fit_options(self) -> dict[str, Any]:
         """Keyword arguments of :meth:`truevox.Model.fit`."""
         options = self.train.model_dump()
-        precision = options.pop("precision")
         options.update(max_steps=self.max_steps, val_every=self.val_every or None)
-        if precision != "32-true":
-            options["trainer"] = {"precision": precision}
         return options
 
 

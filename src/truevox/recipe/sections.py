@@ -216,7 +216,7 @@ class Train(Section):
     warmup_steps: NonNegativeInt = 0
     gradient_clip: PositiveFloat | None = 12.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = False
     seed: NonNegativeInt = 0
     workers: NonNegativeInt = 0

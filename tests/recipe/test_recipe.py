@@ -1,0 +1,357 @@
+"""A recipe says what is wrong by key, and builds the graph that one would write in Python."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import truevox as tv
+from truevox.errors import FileError, SettingsError
+from truevox.recipe import Recipe
+
+SMALL = {
+    "images": ["flair", "t1"],
+    "label": "tumour",
+    "patch": {"size": 8},
+    "network": {"channels": [2, 4], "norm": None},
+}
+
+
+def small(**changes: object) -> Recipe:
+    return Recipe.from_dict({**SMALL, **changes})
+
+
+def graph_of(model: tv.Model, folder: Path) -> dict:
+    model.save(folder)
+    return json.loads((folder / "graph.json").read_text())
+
+
+# ---- errors ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("assignment", "key", "right"),
+    [
+        ("train.batch_size=two", "train.batch_size", "integer"),
+        ("train.batch_size=0", "train.batch_size", "greater than 0"),
+        ("train.learning_rate=-1", "train.learning_rate", "greater than 0"),
+        ("train.learning_rate=.inf", "train.learning_rate", "finite"),
+        ("train.schedule=linear", "train.schedule", "'poly', 'cosine', 'constant' or 'onecycle'"),
+        ("patch.size=[8, 0]", "patch.size", "a whole number of voxels above 0, or one per axis"),
+        ("patch.size=2.5", "patch.size", "a whole number of voxels above 0, or one per axis"),
+        ("patch.foreground=1.5", "patch.foreground", "less than or equal to 1"),
+        ("spacing=[1, 2]", "spacing", "millimetres above 0: one number, or three"),
+        ("augment.rotation=[1, 2]", "augment.rotation", "a number of at least 0, or three"),
+        ("augment.flip=[3]", "augment.flip.0", "0, 1 or 2"),
+        ("normalise.clip=[5, 1]", "normalise", "low below high"),
+        ("normalise.clip=[5, 101]", "normalise", "between 0 and 100"),
+        ("network.strides=x", "network.strides", "one per level"),
+        ("predict.overlap=1", "predict.overlap", "less than 1"),
+        ("loss={}", "loss", "at least one term"),
+        ("loss={soft_dice: 0}", "loss", "at least one term"),
+        ("labels={tumour: 0}", "labels", "background"),
+        ("labels={tumour: x}", "labels.tumour", "a whole number, or a list of them"),
+        ("labels={names: {a: 1}, swap: [[a, b]]}", "labels", "classes that the table lacks"),
+        ("images=[]", "images", "at least 1"),
+    ],
+)
+def test_a_bad_value_names_its_key_and_what_would_be_right(assignment, key, right):
+    with pytest.raises(SettingsError) as caught:
+        small().with_overrides([assignment])
+    assert f"key '{key}'" in caught.value.message
+    assert right in str(caught.value)
+    assert caught.value.got is not None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "remedy"),
+    [
+        ("train.batchsize=2", "did you mean 'train.batch_size'?"),
+        ("trian.max_steps=2", "did you mean 'train'?"),
+        ("loss.soft_dice.ovr=I", "did you mean 'loss.soft_dice.over'?"),
+        ("quite.different=1", None),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_one(assignment, remedy):
+    with pytest.raises(SettingsError) as caught:
+        small().with_overrides([assignment])
+    assert caught.value.message == f"The recipe has no key '{_unknown(assignment)}'."
+    assert caught.value.remedy == remedy
+
+
+def _unknown(assignment: str) -> str:
+    path = assignment.partition("=")[0]
+    return path.split(".")[0] if path.startswith(("trian", "quite")) else path
+
+
+def test_several_mistakes_are_told_at_once():
+    with pytest.raises(SettingsError) as caught:
+        Recipe.from_dict({"images": ["a"], "train": {"seed": -1, "epochs": 3}})
+    text = str(caught.value)
+    assert "3 mistakes" in text
+    assert all(f"'{key}'" in text for key in ("label", "train.seed", "train.epochs"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"images": ["a", "a"]}, "different columns"),
+        ({"images": ["tumour"]}, "the label is no image"),
+        ({"label": "../up"}, "names the files"),
+        ({"loss": {"cross_entropy": {"class_weights": [1, 2, 3]}}}, "class_weights are 2 numbers"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(changes, why):
+    with pytest.raises(SettingsError, match=why):
+        small(**changes)
+
+
+def test_steps_and_epochs_exclude_each_other():
+    assert small(train={"max_epochs": 3}).fit_options()["max_steps"] is None
+    assert small(train={"batch_size": 1}).with_overrides(["train.max_epochs=3"]).max_steps is None
+    with pytest.raises(SettingsError, match="not both"):
+        small(train={"max_epochs": 3, "max_steps": 4})
+
+
+# ---- files ----------------------------------------------------------------------------------------------
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("images: [a\n", "no YAML in line"),
+        ("", "no mapping"),
+        ("- images\n", "no mapping"),
+        ("images: [a]\nlabel: b\nlabel: c\n", "the key 'label' is there twice"),
+        ("images: !!python/object/apply:os.system ['true']\n", "no YAML in line 1"),
+    ],
+)
+def test_text_that_is_no_recipe(tmp_path, text, message):
+    with pytest.raises(SettingsError, match=message) as caught:
+        Recipe.from_yaml(written(tmp_path, text))
+    assert caught.value.file == str(tmp_path / "recipe.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileError, match="can't be read") as caught:
+        Recipe.from_yaml(tmp_path / "none.yaml")
+    assert caught.value.file == str(tmp_path / "none.yaml")
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path):
+    with pytest.raises(SettingsError) as caught:
+        Recipe.from_yaml(written(tmp_path, "images: [a]\nlabel: b\nsize: 3\n"))
+    assert caught.value.file == str(tmp_path / "recipe.yaml")
+
+
+def test_yaml_that_reads_numbers_as_words_still_gives_numbers(tmp_path):
+    """YAML 1.1 takes 1e-3 for a word."""
+    recipe = Recipe.from_yaml(written(tmp_path, "images: a\nlabel: b\ntrain: {learning_rate: 1e-3}\n"))
+    assert recipe.train.learning_rate == 0.001
+    assert recipe.images == ["a"]
+
+
+def test_the_resolved_recipe_is_the_same_recipe(tmp_path):
+    recipe = small(
+        labels={"core": 1, "rim": [2, 4]}, augment={"rotation": [3, 15, 3]}, predict={"overlap": 0.25}
+    )
+    recipe.to_yaml(tmp_path / "all.yaml")
+    again = Recipe.from_yaml(tmp_path / "all.yaml")
+    assert again.resolved() == recipe.resolved()
+    assert again.digest == recipe.digest
+    assert recipe.differences(again) == []
+
+
+def test_the_digest_ignores_workers_and_nothing_else():
+    recipe = small()
+    assert recipe.with_overrides(["train.workers=2"]).digest == recipe.digest
+    other = recipe.with_overrides(["train.seed=1"])
+    assert other.digest != recipe.digest
+    assert other.differences(recipe) == ["train.seed: 1, not 0"]
+
+
+@pytest.mark.parametrize("assignment", ["train.seed", "=3", "train..seed=3"])
+def test_an_assignment_needs_a_key_and_a_value(assignment):
+    with pytest.raises(SettingsError, match="key=value"):
+        small().with_overrides([assignment])
+
+
+def test_an_assignment_does_not_run_through_a_value():
+    with pytest.raises(SettingsError, match="'label' holds a value"):
+        small().with_overrides(["label.name=x"])
+
+
+def test_overrides_are_typed_by_yaml_and_the_last_one_wins():
+    recipe = small().with_overrides(
+        [
+            "augment.flip=[0, 2]",
+            "train.gradient_clip=null",
+            "train.seed=1",
+            "train.seed=2",
+            "loss.soft_dice=0.5",
+        ]
+    )
+    assert recipe.augment.flip == [0, 2]
+    assert recipe.train.gradient_clip is None
+    assert recipe.train.seed == 2
+    assert recipe.loss.soft_dice is not None
+    assert recipe.loss.soft_dice.weight == 0.5
+
+
+# ---- the graph --------------------------------------------------------------------------------------------
+
+
+def test_it_builds_the_graph_that_one_would_write_in_python(tmp_path):
+    recipe = small(
+        normalise={"mask": "nonzero", "clip": [0.5, 99.5]},
+        patch={"size": 8, "foreground": 0.7},
+        augment={
+            "rotation": 10,
+            "scaling": 0.1,
+            "flip": [0],
+            "gamma": 0.3,
+            "noise": 0.1,
+            "noise_probability": 0.5,
+        },
+        loss={"cross_entropy": 1.0, "soft_dice": {"weight": 0.5, "over": "BI", "smooth_nr": 1.0}},
+        train={"seed": 7},
+        predict={"size": 12, "overlap": 0.25},
+    )
+    torch.manual_seed(7)
+    module = tv.networks.UNet(2, 1, channels=[2, 4], norm=None)
+    table = tv.Labels({"tumour": 1})
+    flair, t1, tumour = tv.Input("flair"), tv.Input("t1"), tv.Input("tumour", kind="label", labels=table)
+    scan = tv.ZScore(mask="nonzero")(tv.Clip(0.5, 99.5, unit="percentile")(tv.Stack()(flair, t1)))
+    x, y = tv.RandomCrop(8, centre_on=tumour, foreground=0.7)(scan, tumour)
+    x, y = tv.RandomFlip(axes=(0,))(*tv.RandomAffine(rotation=10.0, scaling=0.1)(x, y))
+    net = tv.Network(module, labels=table)
+    p = net(tv.RandomNoise(0.1, probability=0.5)(tv.RandomGamma(0.3)(x)))
+    full = tv.Put(like=flair)(tv.Sigmoid()(net(tv.GridCrop(12, overlap=0.25)(scan))))
+    loss = tv.losses.CrossEntropy() + 0.5 * tv.losses.SoftDice(over="BI", smooth_nr=1.0)
+    by_hand = tv.Model(train=(p, y), predict={"tumour": full}, loss=loss)
+    # Weights are part of it: graph.json holds their SHA-256.
+    assert graph_of(recipe.build(), tmp_path / "recipe") == graph_of(by_hand, tmp_path / "hand")
+
+
+def nodes(model: tv.Model) -> list[str]:
+    return [type(call.op).__name__ for call in model.plan.calls]
+
+
+def test_what_the_recipe_leaves_out_is_not_in_the_graph():
+    names = nodes(small(images=["flair"], normalise={"method": "none"}).build())
+    assert not {"Stack", "ZScore", "Clip", "RandomAffine", "RandomFlip", "RandomGamma", "RandomNoise"} & set(
+        names
+    )
+
+
+def test_several_classes_get_a_softmax_and_regions_get_sigmoids():
+    classes = small(labels={"anterior": 1, "posterior": 2}).build()
+    assert classes.predictions["tumour"].signature.channels == 3
+    assert "Softmax" in nodes(classes)
+    regions = small(labels={"whole": [1, 2, 4], "core": [1, 4]}).build()
+    assert regions.predictions["tumour"].signature.channels == 2
+    assert "Sigmoid" in nodes(regions)
+    # Each region by itself, at p = 1/2 where the truth is 1: ln 2, and a soft Dice of 2 (1/2) / (1/2 + 1).
+    logits, target = torch.zeros(1, 2, 4, 4, 4), torch.ones(1, 2, 4, 4, 4)
+    expected = float(torch.log(torch.tensor(2.0))) + 1 - 2 * 0.5 / 1.5
+    assert float(regions.loss(logits, target)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_deep_supervision_trains_several_outputs_and_predicts_with_the_finest():
+    model = small(network={"channels": [2, 4, 4], "norm": None, "deep_supervision": 2}).build()
+    assert len(model.pairs) == 3
+    assert model.output_weights == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+    assert model.predictions["tumour"].call.inputs[0].call.inputs[0].index == 0
+
+
+def test_weights_follow_from_the_seed_and_leave_torch_as_it_was():
+    torch.manual_seed(3)
+    state = torch.random.get_rng_state()
+    first, same, other = (small(train={"seed": s}).build().module_dict.state_dict() for s in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(first[k], same[k]) for k in first)
+    assert any(not torch.equal(first[k], other[k]) for k in first)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"patch": {"size": 9}}, "patch.size", r"\(8, 8, 8\) and larger \(10, 10, 10\)"),
+        ({"predict": {"size": [8, 8, 11]}}, "predict.size", r"\(8, 8, 10\) and larger \(8, 8, 12\)"),
+    ],
+)
+def test_a_size_that_the_network_cannot_produce_names_the_nearest(changes, key, expected):
+    with pytest.raises(SettingsError, match=f"key '{key}'") as caught:
+        small(**changes).build()
+    assert caught.value.expected is not None
+    assert re.search(expected, str(caught.value.expected))
+
+
+def test_a_network_that_cannot_be_built_is_a_mistake_of_the_recipe():
+    with pytest.raises(SettingsError, match="network can't be built"):
+        small(network={"channels": [2, 4], "kernels": 2}).build()
+
+
+def test_fit_options_are_arguments_of_fit():
+    import inspect
+
+    accepted = set(inspect.signature(tv.Model.fit).parameters)
+    options = small(train={"precision": "bf16", "val_every": 0}).fit_options()
+    assert set(options) <= accepted
+    assert options["precision"] == "bf16"
+    assert options["val_every"] is None
+    assert small(train={"max_steps": 50}).fit_options()["val_every"] == 10
+
+
+def test_defaults_are_those_of_what_they_end_up_in():
+    import dataclasses
+    import inspect
+
+    recipe = small(network={})
+    fit = inspect.signature(tv.Model.fit).parameters
+    same = set(type(recipe.train).model_fields) & set(fit) - {"max_steps", "max_epochs"}
+    assert {name: getattr(recipe.train, name) for name in same} == {name: fit[name].default for name in same}
+    unet = inspect.signature(tv.networks.UNet).parameters
+    for name, value in recipe.network.model_dump(exclude={"name"}).items():
+        default = unet[name].default
+        assert value == (list(default) if isinstance(default, tuple) else default)
+    dice = {f.name: f.default for f in dataclasses.fields(tv.losses.SoftDice)}
+    assert recipe.loss.soft_dice is not None
+    assert recipe.loss.soft_dice.model_dump(exclude={"weight"}).items() <= dice.items()
+
+
+# ---- grids ------------------------------------------------------------------------------------------------
+
+
+def case(other: tv.Grid) -> dict[str, tv.Image]:
+    first = tv.Grid((12, 12, 12))
+    generator = torch.Generator().manual_seed(0)
+    t1 = tv.Image(torch.rand(1, *other.shape, generator=generator), other)
+    return {"flair": tv.Image(torch.rand(1, 12, 12, 12, generator=generator), first), "t1": t1}
+
+
+def test_images_on_other_grids_are_refused_unless_aligned():
+    other = (
+        tv.Grid((6, 12, 12)).with_spacing(1.0).transformed(torch.diag(torch.tensor([2.0, 1, 1, 1])).numpy())
+    )
+    with pytest.raises(tv.GeometryError, match="not on the same grid"):
+        small().build().predict(case(other))
+    predicted = small(align=True).build().predict(case(other))["tumour"]
+    assert predicted.grid == tv.Grid((12, 12, 12))
+
+
+def test_resampled_scans_are_predicted_on_their_own_grid():
+    images = case(tv.Grid((12, 12, 12)))
+    predicted = small(spacing=1.5).build().predict(images)["tumour"]
+    assert predicted.grid == images["flair"].grid
+    assert bool(torch.isfinite(predicted.data).all())
