@@ -79,6 +79,9 @@ class Samples(Dataset):
         self.nodes = plan.worker_nodes([p for p, _ in targets])
         self._prefix: dict[Any, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prefix": {}}  # a spawned worker opens the cache for itself
+
     def __getitem__(self, number: int) -> dict[str, Any] | Failure:
         try:
             return self._sample(number)
