@@ -23,7 +23,7 @@ def _between(
     start: float, step: float, low: float, high: float, first: int, last: int
 ) -> tuple[int, int]:  # pragma: no cover - compiled
     """The part of ``first <= k < last`` where ``low < start + step * k < high``; may leave out an end."""
-    if step == 0.0:
+    if low >= high or step == 0.0:
         return (first, last) if low < start < high else (first, first)
     enter, leave = (low - start) / step, (high - start) / step
     if enter > leave:
