@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from truevox.cli.running import SOME_FAILED, say
+from truevox.cli.running import SOME_FAILED, say, say_remarks
 
 if TYPE_CHECKING:
     from truevox.cli.predictions import Target
@@ -66,8 +66,7 @@ def predict(
         failures = each(model, todo, target, size, settings["device"])
         record.update(failed=[row["case"] for row in failures], remarks=dict(model.remarks))
         write_failures(out / "failures.csv", failures, FAILURES)
-    for text, count in model.remarks.items():
-        say(f"Note: {text} ({count} times)")
+    say_remarks(model.remarks)
     say(f"{len(todo) - len(failures)} of {len(todo)} cases predicted. The results are in {out}.")
     if failures:
         say(f"{len(failures)} failed, see {out / 'failures.csv'}")

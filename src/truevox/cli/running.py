@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import ParamSpec
 
@@ -12,7 +13,7 @@ import typer
 
 from truevox.errors import SettingsError, TrueVoxError
 
-__all__ = ["BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "guarded", "say"]
+__all__ = ["BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "guarded", "say", "say_remarks"]
 
 SOME_FAILED, USAGE, INVALID, BUG = 1, 2, 3, 70
 """Exit codes. The last is that of a mistake in TrueVox itself."""
@@ -21,11 +22,23 @@ DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Whether errors show their traceback."""
 
 P = ParamSpec("P")
+_SIZE = re.compile(r" \(\d+x\d+x\d+\)")
 
 
 def say(text: str) -> None:
     """A line for the reader, on standard error."""
     typer.echo(text, err=True)
+
+
+def say_remarks(remarks: Mapping[str, int]) -> None:
+    """What a model remarked of its cases, a line for each kind; ``run.json`` has them all."""
+    kinds: dict[str, list[tuple[str, int]]] = {}
+    for text, count in remarks.items():
+        kinds.setdefault(_SIZE.sub("", text), []).append((text, count))
+    for kind, entries in kinds.items():
+        times = sum(count for _, count in entries)
+        text = entries[0][0] if len(entries) == 1 else f"{kind}; {len(entries)} sizes"
+        say(f"Note: {text} ({times} time{'s' * (times > 1)})")
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from truevox.cli.running import say
+from truevox.cli.running import say, say_remarks
 
 if TYPE_CHECKING:
     from truevox.cli.progress import Advance
@@ -123,8 +123,7 @@ def run(
         last=last,
         remarks=dict(model.remarks),
     )
-    for text, count in model.remarks.items():
-        say(f"Note: {text} ({count} times)")
+    say_remarks(model.remarks)
     shown = ", ".join(f"{key} {value:.4g}" for key, value in last.items() if key != "learning_rate")
     say(f"Done: {shown}. The model is in {out / 'model'}.")
 
