@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -88,18 +89,18 @@ class Pointwise(Transform):
         return tuple(inputs)
 
     def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
-        return tuple(self._mapped(lazy, rng) for lazy in inputs)
+        # The same draw for every input.
+        draws = [rng, *(copy.deepcopy(rng) for _ in inputs[1:])]
+        return tuple(self._mapped(lazy, draw) for lazy, draw in zip(inputs, draws, strict=True))
 
     def _mapped(self, lazy: Lazy, rng: Rng) -> Lazy:
-        function: list[Callable[[Tensor], Tensor]] = []
-
-        def apply(data: list[Tensor]) -> Tensor:
-            if not function:  # statistics are taken when voxels are first pulled, not when grids are planned
-                function.append(self.values(lazy.image, copy.deepcopy(rng)))  # the same draw for every input
-            return function[0](data[0])
+        @functools.cache
+        def values() -> Callable[[list[Tensor]], Tensor]:
+            function = self.values(lazy.image, rng)
+            return lambda data: function(data[0])
 
         signature = self.signatures([Signature(lazy.kind, labels=lazy.labels)])[0]
-        return Mapped([lazy], apply, signature.kind, signature.labels, self.map_fill)
+        return Mapped([lazy], values, signature.kind, signature.labels, self.map_fill)
 
 
 class Spatial(Transform):
@@ -139,7 +140,7 @@ class Combine(Transform):
     def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
         demand_one_grid(inputs, type(self).__name__)
         signature = self.signatures([Signature(i.kind, labels=i.labels) for i in inputs])[0]
-        return (Mapped(inputs, self.combine, signature.kind, signature.labels),)
+        return (Mapped(inputs, lambda: self.combine, signature.kind, signature.labels),)
 
 
 class FanOut(Transform):

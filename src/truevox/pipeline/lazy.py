@@ -56,6 +56,12 @@ class Lazy:
             self._frame = self.pull(self.grid)
         return self._frame
 
+    def seen(self, grid: Grid, antialias: bool = False) -> Image:
+        """As :meth:`pull`, without a second look at a frame that is kept."""
+        if self._frame is not None and not antialias and self._frame.grid == grid:
+            return self._frame
+        return self.pull(grid, antialias)
+
 
 class Held(Lazy):
     """An image that exists; ``batch`` says of which batch of tensors it is a slice, if any."""
@@ -113,12 +119,15 @@ class Mapped(Lazy):
     spatial node downstream wants others, the map acts where the voxels exist, on the region needed,
     and the result is interpolated: so an intensity node between two spatial nodes costs no second
     interpolation and a crop leaves no mark.
+
+    ``values`` gives the map. It is called when voxels are first pulled, before the inputs are, as it may
+    take statistics of their frames.
     """
 
     def __init__(
         self,
         parents: Sequence[Lazy],
-        values: Values,
+        values: Callable[[], Values],
         kind: Kind,
         labels: Labels | None,
         map_fill: bool = True,
@@ -129,20 +138,22 @@ class Mapped(Lazy):
         self._parents, self._values, self._map_fill = tuple(parents), values, map_fill
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
-        if sampling.coincidence(self.grid, grid) is not None:
-            return self._apply([p.pull(grid, antialias) for p in self._parents], grid)
+        values = self._values()
+        if grid == self.grid or sampling.coincidence(self.grid, grid) is not None:
+            return self._apply(values, [p.seen(grid, antialias) for p in self._parents], grid)
         reach = 1 + int(np.ceil(sampling.coarsening(self.extent, grid).max())) * antialias
         region = sampling.clipped(self.extent.covering(grid, reach), self.extent)
-        return self._apply([p.pull(region) for p in self._parents], region).on(grid, antialias=antialias)
+        made = self._apply(values, [p.seen(region) for p in self._parents], region)
+        return made.on(grid, antialias=antialias)
 
-    def _apply(self, images: list[Image], grid: Grid) -> Image:
-        data = self._values([i.data for i in images])
+    def _apply(self, values: Values, images: list[Image], grid: Grid) -> Image:
+        data = values([i.data for i in images])
         fill = images[0].fill
         if self._map_fill:
             outside = [
                 torch.as_tensor(i.fills().copy(), dtype=torch.float32).view(-1, 1, 1, 1) for i in images
             ]
-            mapped = self._values(outside).flatten()
+            mapped = values(outside).flatten()
             same = bool((mapped == mapped[0]).all())
             fill = float(mapped[0]) if same else tuple(mapped.tolist())
         return Image(data, grid, self.kind, fill, self.labels)

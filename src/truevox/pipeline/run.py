@@ -306,6 +306,9 @@ class _Guarded(Lazy):
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
         return self._guard(lambda: self._lazy.pull(grid, antialias))
 
+    def seen(self, grid: Grid, antialias: bool = False) -> Image:
+        return self._guard(lambda: self._lazy.seen(grid, antialias))
+
     def _guard(self, make: Callable[[], Image]) -> Image:
         try:
             return make()

@@ -159,9 +159,11 @@ class RandomCrop(Spatial):
             centre_on = rng.random() < self.foreground
             table = self._table(edges["centre_on"]) if centre_on else np.zeros((0, 4))
             if len(table):
-                values = np.unique(table[:, 0])
-                rows = np.flatnonzero(table[:, 0] == values[rng.integers(len(values))])
-                point = edges["centre_on"].grid.to_world(table[rows[rng.integers(len(rows))], 1:])
+                # Rows are sorted by class: a class is a stretch of them.
+                ends = np.append(np.flatnonzero(np.diff(table[:, 0])) + 1, len(table))
+                chosen = rng.integers(len(ends))
+                first = ends[chosen - 1] if chosen else 0
+                point = edges["centre_on"].grid.to_world(table[rng.integers(first, ends[chosen]), 1:])
                 start = np.floor(lattice.to_index(point) - (size - 1) / 2 + 0.5).astype(int)
         return lattice.crop(placed(start, size, shape).tolist(), size.tolist())
 

@@ -163,7 +163,8 @@ class RandomNoise(Pointwise):
             return lambda x: x
 
         def apply(x: Tensor) -> Tensor:
-            noise = np.random.Generator(np.random.SFC64(seed)).standard_normal(x.shape, dtype=np.float32)
-            return torch.from_numpy(noise).mul_(std).add_(x)
+            # Torch draws normal numbers twice as fast as NumPy.
+            generator = torch.Generator().manual_seed(seed)
+            return torch.empty(x.shape).normal_(0.0, std, generator=generator).add_(x)
 
         return apply
