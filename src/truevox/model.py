@@ -300,17 +300,19 @@ class Model:
 
     # ---- description and files -------------------------------------------------------------------
 
-    def summary(self, case: Case | Mapping[str, Image] | None = None) -> str:
+    def summary(self, case: Case | Mapping[str, Image] | None = None, batch_size: int = 4) -> str:
         """Every node with its grid, field of view and parameters, and the memory of a prediction, as text.
 
         Parameters
         ----------
         case : optional
             Grids and memory are those of this case; without one they are left open.
+        batch_size : int
+            Of the prediction whose memory is stated.
         """
         from truevox import summary
 
-        return summary.summary(self, None if case is None else as_case(case))
+        return summary.summary(self, None if case is None else as_case(case), batch_size)
 
     def memory(self, case: Case | Mapping[str, Image], batch_size: int = 4) -> dict[str, int]:
         """Bytes that predicting a case needs beyond the weights: see :func:`truevox.summary.memory`."""

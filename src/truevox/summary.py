@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["memory", "summary"]
 
 
-def summary(model: Model, case: Any | None) -> str:
+def summary(model: Model, case: Any | None, batch_size: int = 4) -> str:
     """The text of :meth:`truevox.Model.summary`."""
     grids = _grids(model, case) if case is not None else {}
     rows = [("node", "what", "kind", "channels", "grid")]
@@ -40,7 +40,7 @@ def summary(model: Model, case: Any | None) -> str:
         lines += _network_lines(model, op, grids)
     lines += _stages(model)
     if case is not None:
-        lines += _memory_lines(memory(model, case))
+        lines += _memory_lines(memory(model, case, batch_size), batch_size)
     return "\n".join(lines)
 
 
@@ -94,7 +94,7 @@ def _grids(model: Model, case: Any) -> dict[Call, Grid]:
 def _network_lines(model: Model, op: Network, grids: dict[Call, Grid]) -> list[str]:
     fov = op.field_of_view()
     parameters = sum(p.numel() for p in op.module.parameters())
-    call = next(c for c in model.plan.calls if c.op is op)
+    call = [c for c in model.plan.calls if c.op is op][-1]  # in prediction, where there is one
     source = grids.get(call.inputs[0].call)
     size = "x".join("all" if s is None else str(s) for s in fov.size)
     in_mm = ""
@@ -212,6 +212,8 @@ def _peak_activation(op: Network, channels: int, grid: Grid) -> int:
     return counter.peak
 
 
-def _memory_lines(need: dict[str, int]) -> list[str]:
+def _memory_lines(need: dict[str, int], batch_size: int) -> list[str]:
     parts = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in need.items() if name != "total")
-    return [f"Memory of a prediction (batches of 4): about {need['total'] / 2**20:.0f} MiB ({parts})."]
+    return [
+        f"Memory of a prediction (batches of {batch_size}): about {need['total'] / 2**20:.0f} MiB ({parts})."
+    ]
