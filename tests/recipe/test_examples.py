@@ -51,7 +51,7 @@ def test_the_hippocampus_table_holds_out_the_last_30(tmp_path):
     assert [row["split"] for row in rows] == ["train"] * 3 + ["val"] * 30
     assert rows[0]["case"] == "hippocampus_000"
     cohort = Cohort.from_csv(tmp_path / "tables" / "cohort.csv")
-    assert set(Recipe.from_yaml(EXAMPLES / "hippocampus.yaml").columns) <= set(cohort.columns)
+    assert set(Recipe.from_yaml(EXAMPLES / "hippocampus.yaml").needs) <= set(cohort.columns)
     assert all(path.exists() for case in cohort for path in case.files.values())
 
 
@@ -60,5 +60,5 @@ def test_the_brats_table_tests_on_the_last_case(tmp_path):
     rows = table("brats2018", tmp_path / "data", tmp_path / "cohort.csv")
     assert [row["split"] for row in rows] == ["train"] * 4 + ["test"]
     cohort = Cohort.from_csv(tmp_path / "cohort.csv")
-    assert set(Recipe.from_yaml(EXAMPLES / "brats.yaml").columns) <= set(cohort.columns)
+    assert set(Recipe.from_yaml(EXAMPLES / "brats.yaml").needs) <= set(cohort.columns)
     assert all(path.exists() for case in cohort for path in case.files.values())

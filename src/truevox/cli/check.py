@@ -49,8 +49,8 @@ def check(
         from truevox.recipe import Recipe
 
         settings = Recipe.from_yaml(recipe)
-        expect_columns(cases, settings.columns, cohort)
-        columns, align = settings.columns, settings.align
+        expect_columns(cases, settings.needs, cohort)
+        columns, align = settings.needs, settings.align
         tables[settings.label] = settings.table
     expect_columns(cases, tables, cohort)
     with spinner(f"Checking {len(cases)} cases"):

@@ -47,7 +47,7 @@ def train(
 
     settings = Recipe.from_yaml(recipe).with_overrides(set_ or [])
     everyone = load_cohort(data)
-    expect_columns(everyone, settings.columns, data)
+    expect_columns(everyone, settings.needs, data)
     learn = load_cohort(data, "train")
     val = load_cohort(data, "val") if "val" in everyone.splits else None
     from truevox.devices import resolve_device
@@ -56,7 +56,7 @@ def train(
     expect_same(settings, out)
     for part in (learn, val):
         if part is not None:
-            expect_sound(part, settings.columns, align=settings.align)
+            expect_sound(part, settings.needs, align=settings.align)
     options = settings.fit_options()
     if workers is not None:
         options["workers"] = workers

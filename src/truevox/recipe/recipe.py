@@ -172,7 +172,7 @@ class Recipe(Section):
         return self.labels.table()
 
     @property
-    def columns(self) -> list[str]:
+    def needs(self) -> list[str]:
         """Columns of the cohort that training needs."""
         return [*self.images, self.label]
 
