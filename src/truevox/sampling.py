@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from truevox.kernels.sample import EDGE
 from truevox.space import Grid
 
 __all__ = ["axis_weights", "clipped", "coarsening", "coincidence", "resample", "take"]
@@ -106,7 +107,7 @@ def axis_weights(
     weights (count, size) float64, inside (count,) bool
     """
     position = start + step * np.arange(count, dtype=np.float64)
-    inside = (position >= -0.5) & (position < size - 0.5)
+    inside = (position >= -EDGE) & (position < size - 1 + EDGE)
     voxel = np.arange(size, dtype=np.float64)
     reach = abs(step if width is None else width) / 2
     if mode == "area":

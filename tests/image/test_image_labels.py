@@ -91,7 +91,7 @@ def test_the_error_of_an_undeclared_value_names_both():
     assert "3, 5, 7" in str(caught.value)
 
 
-# ---- mirrors --------------------------------------------------------------------------------------------
+# ---- mirrors ----------------------------------------------------------------------
 
 
 def labelled() -> Image:

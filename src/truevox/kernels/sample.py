@@ -2,7 +2,8 @@
 
 ``matrix`` (3, 4) takes output indices to input indices. A voxel is a box: positions in
 [-0.5, n - 0.5) are inside; the outer half voxel is clamped; outside is ``fill``. Nearest is
-floor(x + 0.5), so that crops and flips agree.
+floor(x + 0.5), so that crops and flips agree. Linear samples forgive rounding at both ends of the box: a
+point where two tiles touch must not fall between them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["sample_linear", "sample_linear_numpy", "sample_nearest", "sample_nearest_numpy"]
 
 Array = NDArray[Any]
+EDGE = 0.5 + 1e-6
 
 
 @njit(cache=True, nogil=True)
@@ -49,8 +51,8 @@ def _linear_at(
 ) -> None:  # pragma: no cover - compiled
     """One sample anywhere: (C,) into ``out``."""
     _, size_i, size_j, size_k = volume.shape
-    inside_x, inside_y = -0.5 <= x < size_i - 0.5, -0.5 <= y < size_j - 0.5
-    if not (inside_x and inside_y and -0.5 <= z < size_k - 0.5):
+    inside_x, inside_y = -EDGE <= x < size_i - 1 + EDGE, -EDGE <= y < size_j - 1 + EDGE
+    if not (inside_x and inside_y and -EDGE <= z < size_k - 1 + EDGE):
         out[:] = fill
         return
     x, y, z = min(max(x, 0.0), size_i - 1.0), min(max(y, 0.0), size_j - 1.0), min(max(z, 0.0), size_k - 1.0)
@@ -167,7 +169,7 @@ def sample_linear_numpy(volume: Array, matrix: Array, shape: tuple[int, int, int
     """Plain twin of :func:`sample_linear`, in float64."""
     where, _ = _positions(np.asarray(matrix, np.float64), shape)
     size = np.array(volume.shape[1:])[:, None]
-    inside = ((where >= -0.5) & (where < size - 0.5)).all(0)
+    inside = ((where >= -EDGE) & (where < size - 1 + EDGE)).all(0)
     where = np.clip(where, 0, size - 1)
     low = np.floor(where).astype(int)
     high = np.minimum(low + 1, size - 1)

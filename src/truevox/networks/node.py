@@ -141,8 +141,9 @@ class Network(Batched):
 
     def forward(self, batch: Sequence[Tensor], grids: Sequence[Grid]) -> tuple[Tensor, ...]:
         dropped = [a for a in range(3) if a not in self._kept_axes(grids[self.defines])]
-        device = next((p.device for p in self.module.parameters()), batch[0].device)
-        ready = [(b if b.is_floating_point() else b.float()).to(device) for b in batch]
+        weight = next((p for p in self.module.parameters() if p.is_floating_point()), None)
+        device, dtype = (batch[0].device, torch.float32) if weight is None else (weight.device, weight.dtype)
+        ready = [b.to(device, dtype) for b in batch]
         inputs = [_squeezed(b, dropped) for b in ready]
         size = inputs[0].shape[0]
         if size == 1 and self._slow_alone(inputs[0]):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from truevox.errors import GraphError
-from truevox.image import Image
+from truevox.image import Image, Kind
+from truevox.labels import Labels
 from truevox.pipeline.graph import Node, Signature, node
 from truevox.pipeline.kinds import FanIn, FanOut
 from truevox.pipeline.lazy import Lazy, Moved
@@ -25,7 +26,7 @@ __all__ = ["GridCrop", "Put", "tile_starts"]
 def tile_starts(low: float, high: float, size: float, overlap: float, stride: float = 1.0) -> list[int]:
     """Positions of tiles of ``size`` that cover [low, high] and overlap by at least a fraction.
 
-    Whole positions relative to ``low``, evenly spread, the first at 0 and the last so that its end
+    Whole positions relative to ``low``, evenly spread, the first at 0 and the last such that its end
     reaches ``high``; one centred tile where it covers everything. With ``stride`` above 1, tiles of a
     strided output, neighbours share at least one output voxel, if a tile has more than one.
 
@@ -37,11 +38,11 @@ def tile_starts(low: float, high: float, size: float, overlap: float, stride: fl
     [-5]
     """
     length = high - low
-    if size >= length:
-        return [-math.floor((size - length) / 2)]
-    step = max(min(size * (1 - overlap), size - stride if 1 < stride < size else size), 1.0)
-    count = math.ceil((length - size) / step - 1e-9) + 1
-    last = math.ceil(length - size - 1e-9)
+    if size >= length - 1e-6:
+        return [-math.floor(max(size - length, 0) / 2 + 1e-6)]
+    step = min(size * (1 - overlap), size - stride if 1 < stride < size else size)
+    last = math.ceil(length - size - 1e-6)
+    count = math.ceil(last / max(math.floor(step + 1e-6), 1)) + 1
     return [math.floor(last * k / (count - 1) + 0.5) for k in range(count)]
 
 
@@ -123,7 +124,7 @@ class _Accumulator:
         self.reference = reference
         self.total = torch.zeros((1, *reference.shape))
         self.mean: Tensor | None = None
-        self.image: Image | None = None
+        self.meaning: tuple[Kind, float | tuple[float, ...], Labels | None] = ("scalar", 0.0, None)
         self.weights: dict[tuple[int, ...], Tensor] = {}
 
     def add(self, image: Image, weights: Tensor) -> None:
@@ -136,7 +137,7 @@ class _Accumulator:
         weight = Image(weights, image.grid).on(box, antialias=False).data
         if self.mean is None:
             self.mean = torch.zeros((value.shape[0], *self.reference.shape))
-            self.image = image
+            self.meaning = image.kind, image.fill, image.labels
         region = (slice(None), *(slice(a, a + n) for a, n in zip(start, shape, strict=True)))
         total = self.total[region]
         total += weight
@@ -219,14 +220,14 @@ class Put(FanIn):
         state.add(image, state.weights[shape])
 
     def end(self, state: _Accumulator) -> Image:
-        if state.mean is None or state.image is None:
+        if state.mean is None:
             raise GraphError(
                 "Put: no patch reached the reference.", remedy="do the scan and the reference overlap?"
             )
         missing = state.total == 0
         if bool(missing.any()):
             state.mean.masked_fill_(missing, math.nan if self.uncovered is None else self.uncovered)
-        return state.image.replace(data=state.mean, grid=state.reference)
+        return Image(state.mean, state.reference, *state.meaning)
 
 
 def _gaussian(shape: Sequence[int]) -> Tensor:
