@@ -1,0 +1,363 @@
+"""Training patches per second of CPU: ours against other packages and against a floor, side by side.
+
+    python benchmarks/patches.py --data shared/data/brats2018 [--size 64] [--peers floor nnunet]
+
+The work: two channels and a label, half of the crops centred on the tumour, rotation of up to 10 degrees,
+scale 0.9 to 1.1, flips, gamma, noise; one process, one thread. `agree` says that patches of both sides
+were reproduced by scipy.ndimage.affine_transform.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from common import OURS, Contender, Work, compare, find_cases, parser, serve
+from scipy.ndimage import affine_transform
+
+DEGREES, SCALE, LOG_GAMMA, STD = 10.0, 0.1, 0.3, 20.0
+PER_VOLUME = 8  # patches of one volume, for peers that hold volumes; the others change case every time
+MARGIN = 1.5  # what a patch needs around it, for peers that crop before they rotate
+
+Case = dict[str, Path]
+Patch = tuple[np.ndarray, np.ndarray]  # (C, I, J, K) and (I, J, K)
+Stream = Iterator[list[Patch]]
+
+
+# ---- contenders: cases, channels, size, whether intensities change -> lists of patches -----------------
+
+
+def truevox(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool) -> Stream:
+    """The public graph, through the samples that training takes; a new case for every patch."""
+    import truevox as tv
+    from truevox.pipeline.cache import Cache
+    from truevox.pipeline.data import Samples, Steps, batches
+
+    x, y = tv.Stack()(*(tv.Input(c) for c in channels)), tv.Input("mask", kind="label", labels={"tumour": 1})
+    x, y = tv.RandomCrop(size, centre_on=y, foreground=0.5)(x, y)
+    x, y = tv.RandomAffine(rotation=DEGREES, scaling=SCALE)(x, y)
+    x, y = tv.RandomFlip(axes=(0, 1, 2))(x, y)
+    if intensity:
+        x = tv.RandomNoise(STD, probability=0.5)(tv.RandomGamma(LOG_GAMMA, probability=0.5)(x))
+    # The network never runs: it only says what training reads.
+    net = tv.Network(tv.networks.UNet(len(channels), 1, channels=(4, 8)))
+    model = tv.Model(train=(net(x), y), predict={}, loss=tv.losses.CrossEntropy())
+    cohort = [tv.Case(f"case{k}", dict(case)) for k, case in enumerate(cases)]
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Samples(model.plan, cohort, model.pairs, 0, Cache(folder))
+        for number in range(len(cohort)):
+            samples[number]  # fills the cache
+        for batch in batches(samples, Steps(0, 10**9, 1)):
+            if not isinstance(batch, dict):
+                raise batch.error()
+            yield [(batch["nodes"][0]["data"][0].numpy(), batch["targets"][0][0, 0].numpy())]
+
+
+def _monai(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool, tuned: bool) -> Stream:
+    import monai
+    from monai import data
+    from monai import transforms as t
+
+    monai.data.set_track_meta(not tuned)
+    keys = ["image", "mask"]
+    files = [*channels, "mask"]
+    load: list[Any] = [
+        t.LoadImaged(files, reader="NibabelReader"),
+        t.EnsureChannelFirstd(files, channel_dim="no_channel"),
+        t.ConcatItemsd(list(channels), "image"),
+        t.DeleteItemsd(list(channels)),
+    ]
+    index = {}
+    if tuned:  # foreground found once, nothing copied, a margin so that no corner is black
+        load.append(t.FgBgToIndicesd("mask"))
+        index = {"fg_indices_key": "mask_fg_indices", "bg_indices_key": "mask_bg_indices"}
+    crop = 2 * math.ceil(size * MARGIN / 2) if tuned else size
+    draw: list[Any] = [
+        t.RandCropByPosNegLabeld(keys, "mask", (crop,) * 3, pos=1, neg=1, num_samples=PER_VOLUME, **index),
+        *([t.DeleteItemsd(["mask_fg_indices", "mask_bg_indices"])] if tuned else []),
+        t.RandAffined(
+            keys, prob=1.0, spatial_size=(size,) * 3, rotate_range=(math.radians(DEGREES),) * 3,
+            scale_range=(SCALE,) * 3, mode=("bilinear", "nearest"), padding_mode="zeros",
+        ),
+        *(t.RandFlipd(keys, 0.5, axis) for axis in range(3)),
+    ]  # fmt: skip
+    if intensity:
+        gamma = (math.exp(-LOG_GAMMA), math.exp(LOG_GAMMA))
+        draw += [
+            t.RandAdjustContrastd("image", 0.5, gamma=gamma),
+            t.RandGaussianNoised("image", 0.5, std=STD),
+        ]
+    table = data.CacheDataset(
+        [{k: str(v) for k, v in case.items()} for case in cases], t.Compose(load + draw),
+        num_workers=1, progress=False, copy_cache=not tuned,
+    )  # fmt: skip
+    loader = data.DataLoader(table, batch_size=1, shuffle=True, num_workers=0)
+    while True:
+        for batch in loader:
+            yield [(x.numpy(), y[0].numpy()) for x, y in zip(batch["image"], batch["mask"], strict=True)]
+
+
+def monai_cache(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool) -> Stream:
+    """MONAI CacheDataset with the dictionary transforms of its documentation."""
+    return _monai(cases, channels, size, intensity, tuned=False)
+
+
+def monai_tuned(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool) -> Stream:
+    """The same without metadata and copies, with cached foreground indices, and with a margin."""
+    return _monai(cases, channels, size, intensity, tuned=True)
+
+
+def torchio_queue(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool) -> Stream:
+    """TorchIO Queue of subjects held in memory, transforms on volumes, as documented."""
+    import torchio as tio
+
+    changes: list[Any] = [
+        tio.RandomAffine(scales=SCALE, degrees=DEGREES),
+        tio.RandomFlip(axes=(0, 1, 2), flip_probability=0.5),
+    ]
+    if intensity:
+        changes += [tio.RandomGamma(log_gamma=LOG_GAMMA, p=0.5), tio.RandomNoise(std=(0, STD), p=0.5)]
+    subjects = []
+    for case in cases:
+        images = {c: tio.ScalarImage(case[c]) for c in channels}
+        subjects.append(tio.Subject(**images, mask=tio.LabelMap(case["mask"])))
+        subjects[-1].load()
+    queue = tio.Queue(
+        tio.SubjectsDataset(subjects, transform=tio.Compose(changes)), max_length=2 * PER_VOLUME,
+        samples_per_volume=PER_VOLUME, sampler=tio.LabelSampler(size, "mask", {0: 1, 1: 1}), num_workers=0,
+    )  # fmt: skip
+    loader = tio.SubjectsLoader(queue, batch_size=2 * PER_VOLUME)
+    while True:
+        for batch in loader:  # a whole filling of the queue
+            parts = [batch[c][tio.DATA] for c in channels]
+            labels = batch["mask"][tio.DATA]
+            yield [
+                (np.concatenate([p[k].numpy() for p in parts]), labels[k, 0].numpy())
+                for k in range(len(labels))
+            ]
+
+
+def _store(cases: Sequence[Case], channels: Sequence[str], folder: str) -> list[tuple[np.ndarray, ...]]:
+    """Every case as memory-mapped arrays and a table of its foreground."""
+    held = []
+    for k, case in enumerate(cases):
+        images = np.stack([np.asarray(nib.load(case[c]).dataobj) for c in channels])
+        mask = np.asarray(nib.load(case["mask"]).dataobj).astype(np.uint8)
+        arrays = []
+        for name, array in (("image", images), ("mask", mask), ("table", np.argwhere(mask))):
+            path = Path(folder) / f"{k}_{name}.npy"
+            np.save(path, np.ascontiguousarray(array))
+            arrays.append(np.asarray(np.load(path, mmap_mode="r")))
+        held.append(tuple(arrays))
+    return held
+
+
+def _centre(rng: np.random.Generator, table: np.ndarray, shape: Sequence[int], size: int) -> np.ndarray:
+    """Centre of a patch inside the volume, on the foreground half of the time."""
+    centred = rng.random() < 0.5
+    point = table[rng.integers(len(table))] if centred else rng.random(3) * shape
+    return np.clip(point, size / 2, np.array(shape) - size / 2)
+
+
+def nnunet(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool) -> Stream:
+    """nnU-Net's way: crop with a margin from a memory map, then batchgeneratorsv2."""
+    import torch
+    from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+    from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+    from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+    from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+    from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+    from batchgeneratorsv2.transforms.utils.random import RandomTransform
+
+    angle = math.radians(DEGREES)
+    changes: list[Any] = [
+        SpatialTransform(
+            (size,) * 3, 0, False, p_rotation=1, rotation=(-angle, angle), p_scaling=1,
+            scaling=(1 - SCALE, 1 + SCALE), mode_seg="nearest",
+        ),
+        MirrorTransform((0, 1, 2)),
+    ]  # fmt: skip
+    if intensity:
+        gamma = (math.exp(-LOG_GAMMA), math.exp(LOG_GAMMA))
+        changes.append(RandomTransform(GammaTransform(gamma, 0, True, 1, 0), 0.5))
+        changes.append(RandomTransform(GaussianNoiseTransform((0, STD**2), 1, True), 0.5))
+    transform, rng = ComposeTransforms(changes), np.random.default_rng(0)
+    wide = int(size * MARGIN)
+    with tempfile.TemporaryDirectory() as folder:
+        held = _store(cases, channels, folder)
+        while True:
+            image, mask, table = held[rng.integers(len(held))]
+            start = np.rint(_centre(rng, table, mask.shape, size) - wide / 2).astype(int)
+            low, high = np.maximum(start, 0), np.minimum(start + wide, mask.shape)
+            box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+            pad = list(zip(low - start, start + wide - high, strict=True))
+            x = np.pad(image[(slice(None), *box)].astype(np.float32), [(0, 0), *pad])
+            y = np.pad(mask[box].astype(np.int16), pad)
+            made = transform(image=torch.from_numpy(x), segmentation=torch.from_numpy(y)[None])
+            yield [(made["image"].numpy(), made["segmentation"][0].numpy())]
+
+
+def _fused() -> Callable[..., None]:
+    """Compile the floor's one pass: linear for the channels and nearest for the mask, at one place."""
+    from numba import njit
+
+    @njit(fastmath=True)
+    def warp(image, mask, m, x, y):  # type: ignore[no-untyped-def]
+        size_i, size_j, size_k = mask.shape
+        for i in range(y.shape[0]):
+            for j in range(y.shape[1]):
+                for k in range(y.shape[2]):
+                    p = m[0, 0] * i + m[0, 1] * j + m[0, 2] * k + m[0, 3]
+                    q = m[1, 0] * i + m[1, 1] * j + m[1, 2] * k + m[1, 3]
+                    r = m[2, 0] * i + m[2, 1] * j + m[2, 2] * k + m[2, 3]
+                    if p < 0 or q < 0 or r < 0 or p >= size_i - 1 or q >= size_j - 1 or r >= size_k - 1:
+                        x[:, i, j, k] = 0
+                        y[i, j, k] = 0
+                        continue
+                    a, b, d = int(p), int(q), int(r)
+                    u, v, w = np.float32(p - a), np.float32(q - b), np.float32(r - d)
+                    y[i, j, k] = mask[int(p + 0.5), int(q + 0.5), int(r + 0.5)]
+                    for c in range(x.shape[0]):
+                        line = image[c]
+                        s = line[a, b, d] + w * np.float32(line[a, b, d + 1] - line[a, b, d])
+                        t = line[a, b + 1, d] + w * np.float32(line[a, b + 1, d + 1] - line[a, b + 1, d])
+                        s += v * (t - s)
+                        e = line[a + 1, b, d] + w * np.float32(line[a + 1, b, d + 1] - line[a + 1, b, d])
+                        f = line[a + 1, b + 1, d]
+                        f += w * np.float32(line[a + 1, b + 1, d + 1] - line[a + 1, b + 1, d])
+                        e += v * (f - e)
+                        x[c, i, j, k] = s + u * (e - s)
+
+    return warp
+
+
+def floor(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool) -> Stream:
+    """One fused compiled pass from a memory map and nothing else: what the machine allows."""
+    from scipy.spatial.transform import Rotation
+
+    warp, rng = _fused(), np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        held = _store(cases, channels, folder)
+        while True:
+            image, mask, table = held[rng.integers(len(held))]
+            turn = Rotation.from_euler("xyz", rng.uniform(-DEGREES, DEGREES, 3), degrees=True).as_matrix()
+            turn = turn * (rng.uniform(1 - SCALE, 1 + SCALE, 3) * rng.choice([-1, 1], 3))
+            corner = _centre(rng, table, mask.shape, size) - turn @ np.full(3, (size - 1) / 2)
+            x, y = np.empty((len(channels), *(size,) * 3), np.float32), np.empty((size,) * 3, np.uint8)
+            warp(image, mask, np.column_stack([turn, corner]), x, y)
+            if intensity and rng.random() < 0.5:
+                low, high = x.min(), x.max()
+                x -= low
+                x /= max(high - low, 1e-6)
+                np.power(x, np.float32(np.exp(rng.uniform(-LOG_GAMMA, LOG_GAMMA))), out=x)
+                x *= high - low
+                x += low
+            if intensity and rng.random() < 0.5:
+                noise = np.random.Generator(np.random.SFC64(rng.integers(2**63)))
+                x += noise.standard_normal(x.shape, dtype=np.float32) * np.float32(rng.uniform(0, STD))
+            yield [(x, y)]
+
+
+CONTENDERS = {f.__name__: f for f in (truevox, nnunet, monai_tuned, monai_cache, torchio_queue, floor)}
+PEERS = [name for name in CONTENDERS if name != OURS]
+
+
+# ---- do they do the same work? --------------------------------------------------------------------------
+
+
+def with_indices(case: Case, folder: Path) -> Case:
+    """A case with three more channels that hold each voxel's own index (plus one: 0 is outside)."""
+    known = nib.load(case["flair"])
+    out = dict(case)
+    for axis, name in enumerate("ijk"):
+        index = np.indices(known.shape, dtype=np.float32)[axis] + 1
+        out[name] = folder / f"{name}.nii"
+        nib.save(nib.Nifti1Image(index, known.affine), out[name])
+    return out
+
+
+def same_work(stream: Stream, case: Case, patches: int) -> dict[str, Any]:
+    """Whether SciPy makes the same patches, at the places that the patches themselves tell.
+
+    ``agree``: the places are an affine map, its scales and angle are those asked for, and SciPy's linear
+    image and nearest label there are equal (ties aside). ``missing``: share of the voxels inside the
+    scan that the patch does not hold, as corners cut off by a crop without margin.
+    """
+    volumes = [np.asarray(nib.load(case[c]).dataobj, dtype=np.float32) for c in ("flair", "t1")]
+    mask = np.asarray(nib.load(case["mask"]).dataobj).astype(np.uint8)
+    agree, missing, seen = True, 0.0, 0
+    while seen < patches:
+        for x, y in next(stream):
+            found = _compare_patch(np.asarray(x, np.float64), np.asarray(y), volumes, mask)
+            agree, missing, seen = agree and found[0], missing + found[1], seen + 1
+    return {"agree": bool(agree), "missing": round(missing / seen, 3)}
+
+
+def _compare_patch(
+    x: np.ndarray, y: np.ndarray, volumes: list[np.ndarray], mask: np.ndarray
+) -> tuple[bool, float]:
+    places, shape = x[2:5] - 1, np.array(mask.shape)[:, None, None, None]
+    index = np.concatenate([np.indices(y.shape), np.ones((1, *y.shape))])
+    core = ((places > 0.5) & (places < shape - 1.5)).all(0)
+    n = y.shape[0] // 4
+    core &= ((index[:3] >= n) & (index[:3] < 3 * n)).all(0)  # no crop cuts off the middle
+    fit = np.linalg.lstsq(index[:, core].T, places[:, core].T, rcond=None)[0].T
+    wanted = np.tensordot(fit, index, 1)
+    scales, angle = np.linalg.svd(fit[:, :3])[1], _angle(fit[:, :3])
+    ok = bool(np.abs(wanted - places)[:, core].max() < 0.01 and scales.min() > 0.88 and scales.max() < 1.13)
+    ok &= angle < 1.8 * DEGREES
+    inside = ((wanted >= 0) & (wanted <= shape - 1)).all(0)
+    there = inside & (np.abs(wanted - places).max(0) < 0.01)
+    for channel, volume in enumerate(volumes):
+        scipys = affine_transform(volume, fit[:, :3], fit[:, 3], y.shape, order=1, mode="nearest")
+        ok &= float(np.abs(scipys - x[channel])[there].max()) < 2e-3 * float(volume.max())
+    nearest = affine_transform(mask, fit[:, :3], fit[:, 3], y.shape, order=0, mode="nearest")
+    tie = (np.abs(wanted - np.floor(wanted) - 0.5) < 2e-3).any(0)
+    ok &= bool((nearest == y)[there & ~tie].all())
+    return ok, 1 - there.sum() / max(inside.sum(), 1)
+
+
+def _angle(matrix: np.ndarray) -> float:
+    """Degrees that a map turns by, flips and scales taken away."""
+    left, _, right = np.linalg.svd(matrix)
+    turn = left @ right
+    turn = turn * np.sign(np.diag(turn))
+    return math.degrees(math.acos(min((np.trace(turn) - 1) / 2, 1.0)))
+
+
+def prepare(name: str, cases: Sequence[Case], size: int) -> tuple[Work, dict[str, Any]]:
+    """A contender's work, after it was compared with SciPy."""
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        case = with_indices(cases[0], Path(folder))
+        facts = same_work(CONTENDERS[name]([case], ["flair", "t1", *"ijk"], size, False), case, 6)
+    stream = CONTENDERS[name](cases, ["flair", "t1"], size, True)
+    return lambda: len(next(stream)), facts
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__, PEERS, seconds=12)
+    options.add_argument("--size", type=int, default=64, help="voxels per axis of a patch")
+    args = options.parse_args(argv)
+    cases = find_cases(args.data)
+    if args.contender:
+        return serve(lambda: prepare(args.contender, cases, args.size))
+
+    def describe(ours: Contender, theirs: Contender, line: dict[str, Any]) -> None:
+        line["agree"] = ours.facts["agree"] and theirs.facts["agree"]
+        line["missing"] = theirs.facts["missing"]
+        line["peak_mib"] = [ours.last["peak_mib"], theirs.last["peak_mib"]]
+
+    compare(f"patches {args.size}^3", args, "patches/s", lambda c: c.units / c.cpu, describe)
+    return None
+
+
+if __name__ == "__main__":
+    main()
