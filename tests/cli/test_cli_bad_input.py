@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -15,6 +16,11 @@ import pytest
 
 from truevox.cli.running import say_remarks
 from truevox.cohort import Cohort
+
+
+def opened(path: Path) -> Any:
+    """A NIfTI file."""
+    return nibabel.load(path)
 
 
 def command(study, *sets: str) -> list[object]:
@@ -25,7 +31,7 @@ def command(study, *sets: str) -> list[object]:
 
 def replace(path: Path, array: np.ndarray | None = None, affine: np.ndarray | None = None) -> None:
     """Write the file again with other voxels, or another affine."""
-    image = nibabel.load(path)
+    image = opened(path)
     voxels = np.asarray(image.dataobj).copy() if array is None else array
     nibabel.save(nibabel.Nifti1Image(voxels, image.affine if affine is None else affine), path)
 
@@ -44,13 +50,13 @@ def truncated(study) -> Path:
 
 def other_grid(study) -> Path:
     path = study.file("p2", "tumour")
-    replace(path, np.asarray(nibabel.load(path).dataobj)[:, :, 1:].copy())
+    replace(path, np.asarray(opened(path).dataobj)[:, :, 1:].copy())
     return path
 
 
 def not_a_number(study) -> Path:
     path = study.file("p2", "flair")
-    voxels = np.asarray(nibabel.load(path).dataobj).copy()
+    voxels = np.asarray(opened(path).dataobj).copy()
     voxels[3, 4, 5:7] = np.nan
     replace(path, voxels)
     return path
@@ -58,7 +64,7 @@ def not_a_number(study) -> Path:
 
 def undeclared(study) -> Path:
     path = study.file("p2", "tumour")
-    voxels = np.asarray(nibabel.load(path).dataobj).copy()
+    voxels = np.asarray(opened(path).dataobj).copy()
     voxels[0, 0, 0] = 3
     replace(path, voxels)
     return path
@@ -66,7 +72,7 @@ def undeclared(study) -> Path:
 
 def singular(study) -> Path:
     path = study.file("p2", "t1")
-    image = nibabel.load(path)
+    image = opened(path)
     image.header["srow_x"] = image.header["srow_y"] = 0
     image.header["sform_code"], image.header["qform_code"] = 1, 0
     raw = bytearray(image.header.binaryblock)
@@ -78,7 +84,7 @@ def singular(study) -> Path:
 
 def several_volumes(study) -> Path:
     path = study.file("p2", "t1")
-    voxels = np.asarray(nibabel.load(path).dataobj)
+    voxels = np.asarray(opened(path).dataobj)
     replace(path, np.stack([voxels, voxels], axis=-1))
     return path
 
@@ -224,7 +230,7 @@ def test_a_disk_that_fills_up_leaves_no_half_file(truevox, predicted, tmp_path, 
     assert list(out.rglob(".*")) == []
     for path in out.rglob("*.nii.gz"):
         whole = finished / path.relative_to(out)
-        assert np.array_equal(np.asarray(nibabel.load(path).dataobj), np.asarray(nibabel.load(whole).dataobj))
+        assert np.array_equal(np.asarray(opened(path).dataobj), np.asarray(opened(whole).dataobj))
     monkeypatch.undo()
     monkeypatch.setenv("COLUMNS", "200")
     assert truevox(*arguments).code == 0
@@ -321,3 +327,14 @@ def test_remarks_of_one_kind_are_one_line(capsys):
     assert capsys.readouterr().err == (
         "Note: RandomCrop.1: patch larger than the image, padded; 2 sizes (3 times)\nNote: another (1 time)\n"
     )
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_runs_out_is_no_mistake_of_ours(truevox, study, monkeypatch, error):
+    def fail(table: Path) -> Cohort:
+        raise error
+
+    monkeypatch.setattr(Cohort, "from_csv", fail)
+    outcome = truevox(*command(study))
+    assert outcome.code == 3
+    assert outcome.err.startswith("Out of memory.")

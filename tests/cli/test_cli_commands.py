@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -17,6 +18,11 @@ import pytest
 import yaml
 
 from truevox import __version__
+
+
+def opened(path: Path) -> Any:
+    """A NIfTI file."""
+    return nibabel.load(path)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -29,7 +35,7 @@ def record(folder: Path) -> dict:
 
 
 def voxels(path: Path) -> np.ndarray:
-    return np.asarray(nibabel.load(path).dataobj)
+    return np.asarray(opened(path).dataobj)
 
 
 def settings(*assignments: str) -> list[str]:
@@ -40,7 +46,7 @@ def copy_of(predictions: Path, folder: Path) -> Path:
     return Path(shutil.copytree(predictions, folder / "preds"))
 
 
-# ---- the program itself --------------------------------------------------------------------------
+# ---- the program itself ----------------------------------------------------------------------
 
 
 def test_help_loads_nothing_heavy():
@@ -73,7 +79,7 @@ def test_wrong_usage_ends_with_2(truevox, arguments):
     assert truevox(*arguments).code == 2
 
 
-# ---- check ---------------------------------------------------------------------------------------
+# ---- check ----------------------------------------------------------------------
 
 
 def test_check_is_content_with_a_sound_cohort(truevox, trained):
@@ -97,7 +103,7 @@ def test_check_lists_all_offenders_once(truevox, study):
     assert len(rows_of(out)) == 3
 
 
-# ---- train ---------------------------------------------------------------------------------------
+# ---- train ----------------------------------------------------------------------
 
 
 def test_train_writes_the_run(trained):
@@ -155,7 +161,7 @@ def test_training_again_resumes_and_changes_nothing(truevox, study):
 def test_a_recipe_for_slices_trains_and_predicts(truevox, study):
     for case in ("p1", "p2", "p3", "p4", "p5"):
         for column in ("flair", "t1", "tumour"):
-            image = nibabel.load(study.file(case, column))
+            image = opened(study.file(case, column))
             nibabel.save(image.slicer[:, :, 4:5], study.file(case, column))
     options = settings("network.ndim=2", "train.max_steps=2", "train.val_every=0")
     run, preds = study.folder / "run", study.folder / "preds"
@@ -166,7 +172,7 @@ def test_a_recipe_for_slices_trains_and_predicts(truevox, study):
         "predict", run, "--data", study.table, "--out", preds, "--device", "cpu", "--split", "test"
     )
     assert predicted.code == 0, predicted.err
-    assert nibabel.load(preds / "p4" / "tumour.nii.gz").shape == (10, 12, 1)
+    assert opened(preds / "p4" / "tumour.nii.gz").shape == (10, 12, 1)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,7 @@ def test_a_recipe_for_slices_trains_and_predicts(truevox, study):
 def test_images_and_labels_on_other_grids_are_aligned_when_asked(truevox, study, sets):
     for case in ("p1", "p2", "p3", "p4"):
         for column in ("t1", "tumour"):
-            image = nibabel.load(study.file(case, column))
+            image = opened(study.file(case, column))
             nibabel.save(image.slicer[1:, ::2, :], study.file(case, column))
     run, preds = study.folder / "run", study.folder / "preds"
     options = settings(*sets, "train.max_steps=2", "labels={tumour: 1, other: 2}")
@@ -185,20 +191,20 @@ def test_images_and_labels_on_other_grids_are_aligned_when_asked(truevox, study,
         "predict", run, "--data", study.table, "--out", preds, "--device", "cpu", "--split", "test"
     )
     assert predicted.code == 0, predicted.err
-    scan, made = nibabel.load(study.file("p4", "flair")), nibabel.load(preds / "p4" / "tumour.nii.gz")
+    scan, made = opened(study.file("p4", "flair")), opened(preds / "p4" / "tumour.nii.gz")
     assert made.shape == scan.shape
     assert np.array_equal(made.affine, scan.affine)
 
 
-# ---- predict -------------------------------------------------------------------------------------
+# ---- predict ----------------------------------------------------------------------
 
 
 def test_predictions_lie_on_the_scans_own_grid_and_say_what_they_mean(predicted):
     study, _, preds = predicted
     for case in ("p4", "p5"):
-        scan = nibabel.load(study.file(case, "flair"))
-        mask = nibabel.load(preds / case / "tumour.nii.gz")
-        probability = nibabel.load(preds / case / "tumour_probabilities.nii.gz")
+        scan = opened(study.file(case, "flair"))
+        mask = opened(preds / case / "tumour.nii.gz")
+        probability = opened(preds / case / "tumour_probabilities.nii.gz")
         for made in (mask, probability):
             assert made.shape == scan.shape
             assert np.array_equal(made.header.get_sform(), scan.header.get_sform())
@@ -284,13 +290,13 @@ def test_records_of_a_case_go_to_folders_of_their_own(truevox, predicted, tmp_pa
     assert [line.split(",")[0] for line in out[1:]] == ["p4/after"] * 2 + ["p4/before"] * 2
 
 
-# ---- volumes -------------------------------------------------------------------------------------
+# ---- volumes ----------------------------------------------------------------------
 
 
 def expected_volumes(study, preds: Path, case: str) -> dict[str, float]:
     """From the files alone: |det| of the affine is the volume of a voxel in mm3."""
-    size = abs(np.linalg.det(nibabel.load(study.file(case, "flair")).affine[:3, :3])) / 1000
-    probability = nibabel.load(preds / case / "tumour_probabilities.nii.gz").get_fdata()
+    size = abs(np.linalg.det(opened(study.file(case, "flair")).affine[:3, :3])) / 1000
+    probability = opened(preds / case / "tumour_probabilities.nii.gz").get_fdata()
     return {"expected": probability.sum() * size, "threshold": (probability > 0.5).sum() * size}
 
 
@@ -327,7 +333,7 @@ def test_a_changed_label_map_has_no_expected_volume(truevox, predicted, tmp_path
     """volumes.json was written with another label map: its expected volume is not this one's."""
     preds = copy_of(predicted[2], tmp_path)
     (preds / "p4" / "tumour_probabilities.nii.gz").unlink()
-    image = nibabel.load(preds / "p4" / "tumour.nii.gz")
+    image = opened(preds / "p4" / "tumour.nii.gz")
     nibabel.save(
         nibabel.Nifti1Image(1 - voxels(preds / "p4" / "tumour.nii.gz"), image.affine),
         preds / "p4" / "tumour.nii.gz",
@@ -339,7 +345,7 @@ def test_a_changed_label_map_has_no_expected_volume(truevox, predicted, tmp_path
     assert "not the one that was predicted" in failed["message"]
 
 
-# ---- evaluate ------------------------------------------------------------------------------------
+# ---- evaluate ----------------------------------------------------------------------
 
 
 def test_evaluate_scores_the_cases_that_were_predicted(truevox, predicted, tmp_path):
@@ -370,7 +376,7 @@ def test_evaluate_lists_what_is_missing(truevox, predicted, tmp_path):
     assert {row["status"] for row in rows_of(tmp_path / "metrics.csv")} == {"failed"}
 
 
-# ---- describe, demo ------------------------------------------------------------------------------
+# ---- describe, demo ----------------------------------------------------------------------
 
 
 def test_describe_prints_the_graph_of_a_recipe_and_of_a_run(truevox, trained):
@@ -383,7 +389,7 @@ def test_describe_prints_the_graph_of_a_recipe_and_of_a_run(truevox, trained):
     described = truevox("describe", run, "--data", study.table, "--case", "p4")
     assert described.code == 0
     assert "10x12x9  1.00x1.50x2.00 mm" in described.out
-    assert "Memory of a prediction" in described.out
+    assert "Memory of a prediction (batches of 8)" in described.out
     changed = truevox("describe", study.recipe, "--set", "predict.size=12")
     assert "size=12" in changed.out
     assert truevox("describe", run, "--set", "predict.size=12").code == 2
@@ -401,4 +407,5 @@ def test_demo_hands_on_its_options(truevox, tmp_path, monkeypatch):
     )
     assert truevox("demo", "--out", tmp_path / "demo", "--steps", "3").code == 0
     assert truevox("demo", "--out", tmp_path / "demo").code == 0
-    assert seen == [(tmp_path / "demo", {"steps": 3}), (tmp_path / "demo", {})]
+    assert seen == [(tmp_path / "demo", {"steps": 3}), (tmp_path / "demo", {"steps": None})]
+    assert record(tmp_path / "demo")["status"] == "finished"

@@ -30,7 +30,7 @@ def graph_of(model: tv.Model, folder: Path) -> dict:
     return json.loads((folder / "graph.json").read_text())
 
 
-# ---- errors ---------------------------------------------------------------------------------------------
+# ---- errors ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_steps_and_epochs_exclude_each_other():
         small(train={"max_epochs": 3, "max_steps": 4})
 
 
-# ---- files ----------------------------------------------------------------------------------------------
+# ---- files ----------------------------------------------------------------------
 
 
 def written(folder: Path, text: str) -> Path:
@@ -208,7 +208,7 @@ def test_overrides_are_typed_by_yaml_and_the_last_one_wins():
     assert recipe.loss.soft_dice.weight == 0.5
 
 
-# ---- the graph --------------------------------------------------------------------------------------------
+# ---- the graph ----------------------------------------------------------------------
 
 
 def test_it_builds_the_graph_that_one_would_write_in_python(tmp_path):
@@ -330,7 +330,7 @@ def test_defaults_are_those_of_what_they_end_up_in():
     assert recipe.loss.soft_dice.model_dump(exclude={"weight"}).items() <= dice.items()
 
 
-# ---- grids ------------------------------------------------------------------------------------------------
+# ---- grids ----------------------------------------------------------------------
 
 
 def case(other: tv.Grid) -> dict[str, tv.Image]:

@@ -15,6 +15,8 @@ def demo(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each method.")] = None,
 ) -> None:
     """Make phantoms with a known truth, train, predict, and compare the volumes of two losses."""
+    from truevox.cli.record import recorded
     from truevox.demo import run_demo
 
-    run_demo(out) if steps is None else run_demo(out, steps=steps)
+    with recorded(out / "run.json", "demo", {"out": str(out), "steps": steps}, {}):
+        run_demo(out, steps=steps)

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from truevox.model import Model
 
-__all__ = ["describe", "load_model"]
+__all__ = ["describe", "load_model", "model_folder", "recipe_batch_size"]
 
 
 def describe(
@@ -31,11 +31,12 @@ def describe(
     if what.is_dir():
         if set_:
             raise SettingsError("A trained model has no settings to change.", got=set_[0])
-        model = load_model(what)
+        model, batch_size = load_model(what), recipe_batch_size(what)
     else:
         from truevox.recipe import Recipe
 
-        model = Recipe.from_yaml(what).with_overrides(set_ or []).build()
+        recipe = Recipe.from_yaml(what).with_overrides(set_ or [])
+        model, batch_size = recipe.build(), recipe.predict.batch_size
     chosen = None
     if data is not None:
         from truevox.cli.data import load_cohort
@@ -44,7 +45,7 @@ def describe(
         chosen = cohort[case] if case is not None else next(iter(cohort))
     elif case is not None:
         raise SettingsError("A case is one of a table.", got=case, remedy="give --data too")
-    typer.echo(model.summary(chosen))
+    typer.echo(model.summary(chosen, batch_size))
 
 
 def load_model(folder: Path) -> Model:
@@ -83,3 +84,11 @@ def model_folder(folder: Path) -> Path:
         if begun
         else "give the --out folder of `truevox train`",
     )
+
+
+def recipe_batch_size(run: Path) -> int:
+    """Patches per batch as the recipe of the run says; 4 for a model without one."""
+    from truevox.recipe import Recipe
+
+    written = run / "recipe.yaml"
+    return Recipe.from_yaml(written).predict.batch_size if written.exists() else 4

@@ -42,7 +42,7 @@ def predict(
     labels), labels.json, run.json and, if a case failed, failures.csv.
     """
     from truevox.cli.data import expect_columns, load_cohort
-    from truevox.cli.describe import load_model, model_folder
+    from truevox.cli.describe import load_model, model_folder, recipe_batch_size
     from truevox.cli.predictions import Target
     from truevox.cli.record import recorded, sha256
 
@@ -71,14 +71,6 @@ def predict(
     if failures:
         say(f"{len(failures)} failed, see {out / 'failures.csv'}")
         raise typer.Exit(SOME_FAILED)
-
-
-def recipe_batch_size(run: Path) -> int:
-    """Patches per batch as the recipe of the run says; 4 for a model without one."""
-    from truevox.recipe import Recipe
-
-    written = run / "recipe.yaml"
-    return Recipe.from_yaml(written).predict.batch_size if written.exists() else 4
 
 
 def tell_memory(model: Model, todo: list[Case], batch_size: int, skipped: int) -> None:

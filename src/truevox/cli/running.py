@@ -63,11 +63,21 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             if isinstance(error, typer.Exit | typer.Abort):
                 raise
             _show(error)
+            if _out_of_memory(error):
+                say("Out of memory. Remedy: smaller patches (patch.size, predict.size) or smaller batches.")
+                raise typer.Exit(INVALID) from error
             say(f"Internal error: {type(error).__name__}: {error}")
             say("This is a mistake in TrueVox. `truevox --debug COMMAND ...` shows where; please report it.")
             raise typer.Exit(BUG) from error
 
     return run
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in Python, in PyTorch on the CPU, or on an accelerator."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+    )
 
 
 def _show(error: BaseException) -> None:
