@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import torch
 
 from truevox.errors import FileError, SettingsError
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoints"]
 
 
-class Checkpoints(pl.Callback):
+class Checkpoints:
     """Everything a killed run needs, in one file that is written whole or not at all."""
 
     def __init__(self, folder: Path, every: int, settings: Mapping[str, Any]) -> None:
@@ -31,12 +30,14 @@ class Checkpoints(pl.Callback):
         """Where it lies."""
         return self.folder / "checkpoint.pt"
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.is_global_zero and (
-            module.step % self.every == 0 or module.step == self.settings["max_steps"]
-        ):
+    def step_done(self, module: Trained) -> None:
+        """Write if it is time to. The module calls it when all of a step's own work is done.
+
+        Lightning calls a callback's hook before the module's, when the averaged weights and the history
+        still lack the step.
+        """
+        due = module.step % self.every == 0 or module.step == self.settings["max_steps"]
+        if due and module.global_rank == 0:
             self.write(module)
 
     def write(self, module: Trained) -> None:
@@ -48,6 +49,7 @@ class Checkpoints(pl.Callback):
             "averaged": module.averaged,
             "optimizer": module.optimizers(use_pl_optimizer=False).state_dict(),  # type: ignore[union-attr]
             "history": module.history,
+            "losses": module.losses,
             "remarks": dict(module.remarks),
             "settings": self.settings,
         }

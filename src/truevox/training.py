@@ -80,16 +80,16 @@ class Trained(pl.LightningModule):
         self.networks = model.module_dict
         self._model, self._settings, self._samples = model, settings, samples
         self._cases, self._cache = list(cases), cache
-        self.first_step = 0
+        self.first_step = self.workers = 0
         self.history: list[Row] = []
         self.remarks: Counter[str] = Counter()
         self.averaged: dict[str, Tensor] | None = None
-        self._losses: list[float] = []
+        self.losses: list[float] = []
         self._scores: list[tuple[str, float]] = []
         self.report: Callable[[dict[str, Any]], None] | None = None
-        self.workers = 0
         self.bf16 = False
         self.resume_from: dict[str, Any] | None = None
+        self.keeper: Checkpoints | None = None
 
     @property
     def step(self) -> int:
@@ -134,10 +134,15 @@ class Trained(pl.LightningModule):
         for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             group["lr"] = rate
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if isinstance(batch, Failure):  # before Lightning looks for tensors in it
+            raise batch.error()
+        return batch
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         loss = self.loss_of(batch)
         self.remarks.update(batch["remarks"])
-        self._losses.append(float(loss.detach()))
+        self.losses.append(float(loss.detach()))
         return loss
 
     def loss_of(self, batch: Any) -> Tensor:
@@ -171,12 +176,14 @@ class Trained(pl.LightningModule):
         if self.step % LOG_EVERY == 0 or last:
             row = {
                 "step": float(self.step),
-                "loss": float(np.mean(self._losses)),
+                "loss": float(np.mean(self.losses)),
                 "learning_rate": self._settings.rate(self.step - 1),
             }
-            self._losses.clear()
+            self.losses.clear()
             self.log("loss", row["loss"], batch_size=self._settings.batch_size)
             self._note(row)
+        if self.keeper is not None:
+            self.keeper.step_done(self)
 
     def _average(self) -> None:
         """Exponential moving average of the weights, which prediction and the saved model use."""
@@ -227,7 +234,7 @@ class Trained(pl.LightningModule):
             if column is None or labels is None or not labels.exclusive:
                 continue
             decided = labels.decode(image.numpy())
-            truth = case[column].on(image.grid, mirror=False).numpy()
+            truth = case.load(column, "label").on(image.grid, mirror=False).numpy()
             for name in labels.names:
                 value = labels.names[name]
                 values = [value] if isinstance(value, int) else list(value)
@@ -251,6 +258,8 @@ class Trained(pl.LightningModule):
             self.log(name, row[name], batch_size=1)
         if len(row) > 1:
             self._note(row)
+            if self.keeper is not None:
+                self.keeper.step_done(self)
 
 
 def fit(
@@ -278,12 +287,12 @@ def fit(
     bf16 = settings.precision == "bf16"
     callbacks = list(options.pop("callbacks", None) or [])
     if out is not None:
-        keeper = Checkpoints(out, every, {**asdict(settings), "cases": [c.key for c in train]})
-        callbacks.append(keeper)
-        if (state := keeper.read()) is not None:
+        module.keeper = Checkpoints(out, every, {**asdict(settings), "cases": [c.key for c in train]})
+        if (state := module.keeper.read()) is not None:
             bf16 = bool(state["bf16"])
             module.networks.load_state_dict(state["networks"])
             module.averaged, module.history = state["averaged"], state["history"]
+            module.losses = state["losses"]
             module.first_step, module.remarks = state["step"], Counter(state["remarks"])
             module.resume_from = state
     if settings.channels_last:
