@@ -1,0 +1,335 @@
+"""The cache of the prefix: rebuilt when anything changes, whole after a kill, the same results without it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+import weakref
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from helpers import Same, cohort_on_disk, evaluate
+
+import truevox as tv
+from truevox import Grid, Image, Labels
+from truevox.pipeline import Cache, Draw, Frame, Node, Plan, Pointwise, Run, node
+from truevox.pipeline import cache as cache_module
+from truevox.pipeline.data import Samples
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture
+def case(tmp_path) -> tv.cohort.Case:  # type: ignore[name-defined]
+    cohort = cohort_on_disk(tmp_path / "cohort", 1)
+    old = time.time() - 100
+    for path in (tmp_path / "cohort").iterdir():
+        os.utime(path, (old, old))
+    return next(iter(cohort))
+
+
+class Count:
+    """A cache that counts what it makes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.made = folder, 0
+
+    def read(self, outputs: list[Node], case, *, cache: Cache | None = None) -> list[torch.Tensor]:
+        """Evaluate with a fresh cache on the same folder, as a new process would."""
+        cache = cache or Cache(self.folder)
+        real = cache._write
+        cache._write = lambda *a: (setattr(self, "made", self.made + 1), real(*a))[1]  # type: ignore[method-assign]
+        return [i.data.clone() for i in evaluate(outputs, case, cache=cache)]
+
+
+def prefix(low: float = 0.0, **options) -> Node:
+    return tv.Clip(low, 1e6)(Same(**options)(tv.Input("image")))
+
+
+def test_same_results_with_and_without(case, tmp_path):
+    x, y = tv.Input("image"), tv.Input("mask", kind="label")
+    outputs = list(tv.RandomAffine(rotation=9)(*tv.RandomCrop(6, centre_on=y)(tv.ZScore()(x), y)))
+    outputs += [tv.ZScore()(x), tv.Resample(2.0)(y)]
+    plain = evaluate(outputs, case)
+    count = Count(tmp_path / "cache")
+    for _ in range(2):
+        for a, b in zip(plain, count.read(outputs, case), strict=True):
+            assert torch.equal(a.data, b)
+    assert count.made == 4  # normalised scan (used twice), label, foreground index, coarse label; each once
+
+
+def test_entries_keep_everything(tmp_path):
+    grid = Grid((3, 4, 5), np.diag([-1, 2, 3, 1.0]))
+    labels = Labels({"a": [1, 4], "b": 2}, swap=[], ignore=9)
+    images = [
+        Image(torch.rand(3, 3, 4, 5), grid, "probability", (1.0, 0.0, 0.5), labels),
+        Image(torch.randint(0, 99, (1, 3, 4, 5), dtype=torch.int16), grid, "label", 0.0, labels),
+        Image(torch.zeros((4, 0, 1, 1), dtype=torch.int32), grid, "value"),
+        Image(torch.ones((1, 3, 4, 5), dtype=torch.bool), grid),
+        Image(np.ones((1, 3, 4, 5), np.uint16), grid),
+    ]
+    for k, image in enumerate(images):
+        Cache(tmp_path).image(str(k), lambda image=image: image)
+        again = Cache(tmp_path).image(str(k), lambda: pytest.fail("made twice"))
+        assert torch.equal(again.data, image.data)
+        assert again.data.dtype == image.data.dtype
+        assert (again.grid, again.kind, again.labels) == (image.grid, image.kind, image.labels)
+        assert np.array_equal(again.fills(), image.fills())
+
+
+def test_writing_to_what_was_read_does_not_reach_the_file(tmp_path):
+    image = Image(torch.ones(1, 2, 2, 2), Grid((2, 2, 2)))
+    Cache(tmp_path).image("a", lambda: image).data.zero_()
+    assert float(Cache(tmp_path).image("a", lambda: image).data.min()) == 1.0
+
+
+def test_no_file_stays_open(tmp_path):
+    cache = Cache(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    kept = [cache.image(str(k), lambda: Image(torch.ones(1, 2, 2, 2), Grid((2, 2, 2)))) for k in range(30)]
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert len(kept) == 30
+
+
+def _rewrite(path: Path, add: float) -> None:
+    image = nib.load(path)
+    data = np.asarray(image.dataobj) + np.float32(add)
+    nib.save(nib.Nifti1Image(data, image.affine), path)
+
+
+def test_rebuilt_when_a_file_changes(case, tmp_path):
+    count = Count(tmp_path / "cache")
+    (first,) = count.read([prefix()], case)
+    assert count.made == 1
+    path = case.path("image")
+    stat = path.stat()
+    _rewrite(path, 5)
+    (second,) = count.read([prefix()], case)
+    assert count.made == 2
+    torch.testing.assert_close(second, first + 5)
+    # An edit that restores size and modification time moves only the time of change.
+    _rewrite(path, 5)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_mtime_ns == stat.st_mtime_ns
+    assert path.stat().st_size == stat.st_size
+    (third,) = count.read([prefix()], case)
+    torch.testing.assert_close(third, first + 10)
+
+
+def test_a_fresh_file_is_hashed_and_verify_hashes_all(case, monkeypatch):
+    path = case.path("image")
+    monkeypatch.setattr(cache_module, "FRESH_S", -1.0)
+    old = cache_module.file_identity(path)
+    assert cache_module.file_identity(path) == old
+    assert cache_module.file_identity(path, verify=True) != old
+    monkeypatch.setattr(cache_module, "FRESH_S", 1e9)
+    fresh = cache_module.file_identity(path)
+    assert fresh == cache_module.file_identity(path, verify=True)
+    # The same times and size with other bytes: only the hash tells.
+    stat = path.stat()
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert cache_module.file_identity(path) != fresh
+
+
+def test_rebuilt_when_a_parameter_or_the_wiring_changes(case, tmp_path):
+    count = Count(tmp_path / "cache")
+    count.read([prefix(0.0)], case)
+    count.read([prefix(90.0)], case)
+    assert count.made == 2
+    count.read([prefix(90.0, name="named")], case)  # a name changes draws, not values
+    assert count.made == 2
+    count.read([Same()(tv.Clip(90.0, 1e6)(tv.Input("image")))], case)
+    assert count.made == 3
+
+
+USER = """
+import numpy as np
+from truevox.pipeline import Pointwise, node
+
+class Base(Pointwise):
+    def shift(self):
+        return {shift}
+
+@node
+class Shift(Base):
+    table: object = None
+
+    def values(self, frame, rng):
+        return lambda x: x + {factor} * self.shift()
+"""
+
+
+def _user_node(folder: Path, shift: float, factor: float, tag: str):
+    """Import a user's module as a new process would."""
+    import importlib.util
+
+    path = folder / f"user_{tag}.py"
+    path.write_text(USER.format(shift=shift, factor=factor))
+    spec = importlib.util.spec_from_file_location(f"user_{tag}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.Shift
+
+
+def test_rebuilt_when_the_source_of_a_user_node_or_its_base_changes(case, tmp_path):
+    count = Count(tmp_path / "cache")
+    (plain,) = evaluate([tv.Input("image")], case)
+    for k, (shift, factor, made) in enumerate([(1, 1, 1), (1, 1, 1), (1, 2, 2), (3, 2, 3)]):
+        shifted = _user_node(tmp_path, shift, factor, str(k))()
+        (got,) = count.read([shifted(tv.Input("image"))], case)
+        torch.testing.assert_close(got, plain.data + shift * factor)
+        assert count.made == made
+
+
+def test_long_arrays_as_parameters_are_told_apart(case, tmp_path):
+    """repr() leaves out the middle of a long array."""
+    count = Count(tmp_path / "cache")
+    user = _user_node(tmp_path, 1, 1, "array")
+    table = np.zeros(5000)
+    count.read([user(table=table)(tv.Input("image"))], case)
+    table = table.copy()
+    table[2500] = 1
+    count.read([user(table=table)(tv.Input("image"))], case)
+    assert count.made == 2
+
+
+def test_what_can_not_be_identified_is_not_cached_with_one_warning(case, tmp_path):
+    scope: dict[str, object] = {"Pointwise": Pointwise, "node": node, "__name__": "nowhere"}
+    exec(
+        "@node\nclass Hidden(Pointwise):\n    def values(self, frame, rng):\n        return lambda x: x * 2\n",
+        scope,
+    )
+    count = Count(tmp_path / "cache")
+    out = scope["Hidden"]()(tv.Input("image"))  # type: ignore[operator]
+    plan = Plan([out])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            Run(plan, cache=Cache(tmp_path / "cache")).values(out, Frame([case], [Draw(0, 0)]))[0].image()
+    assert [str(w.message).split(",")[0] for w in caught] == ["Hidden is not cached"]
+    assert not (tmp_path / "cache").exists()
+    with pytest.warns(UserWarning, match="its parameters"):
+        count.read([_user_node(tmp_path, 1, 1, "opaque")(table=lambda: 1)(tv.Input("image"))], case)
+    assert count.made == 0
+
+
+WRITER = """
+import sys
+import torch
+from truevox import Grid, Image
+from truevox.pipeline import Cache
+
+def make():
+    print("making", flush=True)
+    sys.stdin.readline()
+    return Image(torch.full((1, 64, 64, 64), 7.0), Grid((64, 64, 64)))
+
+print(float(Cache({folder!r}).image("key", make).data.mean()), flush=True)
+"""
+
+
+def _process(folder: Path, code: str = WRITER) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code.format(folder=str(folder))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+
+
+def test_two_processes_build_the_same_entry_at_once(tmp_path):
+    both = [_process(tmp_path), _process(tmp_path)]
+    for p in both:
+        assert p.stdout is not None
+        assert p.stdout.readline() == "making\n"  # neither has found an entry
+    for p in both:
+        out, _ = p.communicate("\n", timeout=60)
+        assert out == "7.0\n"
+        assert p.returncode == 0
+    entries = [e.name for e in tmp_path.glob("*/*")]
+    assert len(entries) == 1
+    assert not entries[0].startswith(".")
+
+
+KILLED = WRITER.replace(
+    "print(float",
+    """
+import os, signal
+from pathlib import Path
+real = Path.write_text
+def write_text(self, *args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+Path.write_text = write_text
+print(float""",
+)
+
+
+def test_a_killed_writer_leaves_no_broken_entry(tmp_path):
+    p = _process(tmp_path, KILLED)
+    p.communicate("\n", timeout=60)
+    assert p.returncode == -signal.SIGKILL
+    left = list(tmp_path.glob("*/.making-*"))
+    assert len(left) == 1
+    assert (
+        left[0] / "data.bin"
+    ).stat().st_size == 4 * 64**3  # killed between the voxels and their description
+    good = Image(torch.full((1, 4, 4, 4), 3.0), Grid((4, 4, 4)))
+    assert float(Cache(tmp_path).image("key", lambda: good).data.mean()) == 3.0
+    # What killed processes left goes when it is old.
+    os.utime(left[0], (0, 0))
+    cache_module._sweep(left[0].parent)
+    assert not left[0].exists()
+
+
+def test_a_folder_that_can_not_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(tv.FileError, match="can't be written") as caught:
+        Cache(tmp_path / "file").image("key", lambda: Image(torch.ones(1, 2, 2, 2), Grid((2, 2, 2))))
+    assert "TRUEVOX_CACHE" in str(caught.value)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(tv.FileError, match="No space left"):
+        Cache(tmp_path).image("key", lambda: Image(torch.ones(1, 2, 2, 2), Grid((2, 2, 2))))
+    assert not any(p.is_file() for p in tmp_path.rglob("*"))
+
+
+def test_sources_are_not_kept_in_memory_once_cached(tmp_path, monkeypatch):
+    """A cohort's raw images must not pile up while the cache is built."""
+    cohort = cohort_on_disk(tmp_path / "cohort", 3)
+    loaded: list[weakref.ref] = []
+    kind = type(next(iter(cohort)))
+    real = kind.load
+
+    def load(self, *args, **kwargs):
+        image = real(self, *args, **kwargs)
+        loaded.append(weakref.ref(image.data))
+        return image
+
+    monkeypatch.setattr(kind, "load", load)
+    x, y = tv.RandomCrop(6)(tv.ZScore()(tv.Input("image")), tv.Input("mask", kind="label"))
+    net = tv.Network(torch.nn.Conv3d(1, 1, 1))
+    p = net(x)
+    samples = Samples(Plan([p, y]), list(cohort), [(p, y)], 0, Cache(tmp_path / "cache"))
+    for number in range(3):
+        assert isinstance(samples[number], dict)
+    gc.collect()
+    assert len(loaded) == 6
+    assert sum(ref() is not None for ref in loaded) == 0
