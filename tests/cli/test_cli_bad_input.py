@@ -89,26 +89,17 @@ def several_volumes(study) -> Path:
     return path
 
 
-LOST = pytest.mark.xfail(
-    strict=True, reason="Lightning refuses the frozen record that a worker's failure is sent as"
-)
-
-
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (missing, ["The file does not exist", "Remedy: check the path"]),
-        pytest.param(truncated, ["The file is truncated or damaged", "copy or convert it again"], marks=LOST),
+        (truncated, ["The file is truncated or damaged", "copy or convert it again"]),
         (
             other_grid,
             ["'tumour' and 'flair' of case p2 are not on the same grid", "10x12x9", "10x12x8", "align: true"],
         ),
-        pytest.param(not_a_number, ["not finite (NaN or infinite)", "2 of 1080 voxels"], marks=LOST),
-        pytest.param(
-            undeclared,
-            ["values that the label table does not declare", "got       [3]", "expected  0 and 1"],
-            marks=LOST,
-        ),
+        (not_a_number, ["not finite (NaN or infinite)", "2 of 1080 voxels"]),
+        (undeclared, ["values that the label table does not declare", "got       [3]", "expected  0 and 1"]),
         (singular, ["affine", "singular"]),
         (several_volumes, ["'t1' is 4D with 2 volumes where 3D is expected", "extract one volume"]),
     ],
@@ -133,7 +124,6 @@ def test_what_headers_tell_is_refused_before_anything_is_written(truevox, study,
     assert not (study.folder / "run").exists()
 
 
-@LOST
 def test_a_run_that_failed_says_so(truevox, study):
     not_a_number(study)
     truevox(*command(study))

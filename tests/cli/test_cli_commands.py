@@ -133,7 +133,6 @@ def test_train_writes_the_run(trained):
     assert 0 <= found["last"]["val/tumour/tumour/dice"] <= 1
 
 
-@pytest.mark.xfail(strict=True, reason="the last checkpoint is written before the last row is noted")
 def test_the_history_ends_with_the_last_step(trained):
     last, found = rows_of(trained[1] / "history.csv")[-1], record(trained[1])["last"]
     assert float(last["step"]) == 4
