@@ -22,7 +22,7 @@ from truevox.pipeline.cache import Cache
 from truevox.pipeline.cases import as_case
 from truevox.pipeline.draws import Draw
 from truevox.pipeline.graph import Node, Transform, ancestors
-from truevox.pipeline.kinds import Source
+from truevox.pipeline.kinds import FanOut, Source
 from truevox.pipeline.plan import Plan
 from truevox.pipeline.run import Frame, Run
 
@@ -229,12 +229,15 @@ class Model:
         )  # fmt: skip
 
     def dry_run(self, case: Case | Mapping[str, Image]) -> None:
-        """Compute all grids of the train outputs for one case, from headers; raises what a run would."""
+        """Compute all grids for one case, those of prediction too; raises what a run would."""
         run = Run(self.plan, networks=False)
         frame = Frame([as_case(case)], [Draw(0, 0)])
         for prediction, label in self.pairs:
             run.values(prediction, frame)
             run.values(label, frame)
+        for call in self.plan.calls:  # the first tile of every prediction
+            if isinstance(call.op, FanOut) and len(call.signatures[0].axes) == 1:
+                next(iter(run.elements(call, self.plan.sinks(call), frame, 0, [])))
 
     # ---- prediction ------------------------------------------------------------------------------
 
@@ -271,7 +274,7 @@ class Model:
         self.module_dict.to(resolve_device(device))
         self.module_dict.eval()
         try:
-            with torch.inference_mode():
+            with torch.no_grad():  # not inference_mode: users may change the result in place
                 out = {name: self._output(name, node, run, frame) for name, node in self.predictions.items()}
         finally:
             self.module_dict.train(training)

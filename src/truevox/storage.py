@@ -51,7 +51,8 @@ def save_model(model: Model, folder: Path) -> None:
 
     trained = [p for p, _ in model.pairs]
     outputs = [*trained, *[y for _, y in model.pairs[:1]], *model.predictions.values()]
-    tensors = {k: v.detach().contiguous().cpu() for k, v in model.module_dict.state_dict().items()}
+    # Clones, because weights that two nodes share are written for both.
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.module_dict.state_dict().items()}
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
@@ -104,7 +105,10 @@ def load_model(folder: Path, networks: Mapping[str, nn.Module], nodes: Sequence[
                 )
         return made[name]
 
-    outputs, keys = serial.load(described["graph"], foreign, nodes)
+    try:
+        outputs, keys = serial.load(described["graph"], foreign, nodes)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise FileError(f"The model's graph is damaged: {error}.", file=folder / GRAPH) from error
     count = int(described["train"])
     train = (tuple(outputs[:count]), outputs[count]) if count else None
     predict = dict(zip(described["predict"], outputs[count + (count > 0) :], strict=True))

@@ -244,3 +244,14 @@ def test_settings_are_checked_before_the_run(cohort, tmp_path):
         model.fit(cohort.split("test"), max_steps=1)
     with pytest.raises(tv.GraphError, match="can't produce"):
         small_model(crop=7).fit(cohort, max_steps=1, cache=tmp_path)
+    # Tiles that the network can't produce are refused before training, not after.
+    scan, mask = tv.Input("image"), tv.Input("mask", kind="label")
+    x, y = tv.RandomCrop(8)(scan, mask)
+    net = tv.Network(small_net())
+    model = tv.Model(
+        (net(x), y),
+        {"m": tv.Put(like=scan)(tv.Sigmoid()(net(tv.GridCrop(7)(scan))))},
+        tv.losses.CrossEntropy(),
+    )
+    with pytest.raises(tv.GraphError, match="can't produce"):
+        model.fit(cohort, max_steps=1, cache=tmp_path)

@@ -210,7 +210,7 @@ def test_long_arrays_as_parameters_are_told_apart(case, tmp_path):
 def test_what_can_not_be_identified_is_not_cached_with_one_warning(case, tmp_path):
     scope: dict[str, object] = {"Pointwise": Pointwise, "node": node, "__name__": "nowhere"}
     exec(
-        "@node\nclass Hidden(Pointwise):\n    def values(self, frame, rng):\n        return lambda x: x * 2\n",
+        "@node\nclass Hidden(Pointwise):\n    def values(self, frame, rng):\n        return abs\n",
         scope,
     )
     count = Count(tmp_path / "cache")
