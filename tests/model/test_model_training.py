@@ -88,7 +88,7 @@ import torch
 torch.set_num_threads(1)
 from helpers import small_model
 import truevox as tv
-from truevox.checkpoints import Checkpoints
+from truevox.model.checkpoints import Checkpoints
 
 real = Checkpoints.write
 def write(self, module):

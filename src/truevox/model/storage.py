@@ -23,7 +23,7 @@ from truevox.pipeline import serial
 from truevox.pipeline.graph import Transform
 
 if TYPE_CHECKING:
-    from truevox.model import Model
+    from truevox.model.model import Model
 
 __all__ = ["load_model", "save_model"]
 
@@ -75,7 +75,7 @@ def save_model(model: Model, folder: Path) -> None:
 
 def load_model(folder: Path, networks: Mapping[str, nn.Module], nodes: Sequence[type[Transform]]) -> Model:
     """Read a model; see :meth:`truevox.Model.load`."""
-    from truevox.model import Model
+    from truevox.model.model import Model
 
     described = _read_graph(folder / GRAPH)
     given = {name.replace(".", "_"): module for name, module in networks.items()}

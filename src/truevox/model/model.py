@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from truevox.checks import check_outputs, check_training
 from truevox.devices import resolve_device
 from truevox.errors import CaseError, SettingsError
 from truevox.image import Image
 from truevox.labels import Labels
+from truevox.model.checks import check_outputs, check_training
 from truevox.networks import Network
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.cases import as_case
@@ -202,7 +202,7 @@ class Model:
         GraphError
             Before the run, if the network can't produce the patch size.
         """
-        from truevox.training import Settings, fit
+        from truevox.model.training import Settings, fit
 
         _required(self.pairs and self.loss_function)
         if len(train) == 0:
@@ -313,13 +313,13 @@ class Model:
         batch_size : int
             Of the prediction whose memory is stated.
         """
-        from truevox import summary
+        from truevox.model import summary
 
         return summary.summary(self, None if case is None else as_case(case), batch_size)
 
     def memory(self, case: Case | Mapping[str, Image], batch_size: int = 4) -> dict[str, int]:
-        """Bytes that predicting a case needs beyond the weights: see :func:`truevox.summary.memory`."""
-        from truevox import summary
+        """Bytes that predicting a case needs beyond the weights: see :func:`truevox.model.summary.memory`."""
+        from truevox.model import summary
 
         return summary.memory(self, as_case(case), batch_size)
 
@@ -331,7 +331,7 @@ class Model:
         GraphError, FileError
             If a node holds a field that is no plain data, or the folder can't be written.
         """
-        from truevox.storage import save_model
+        from truevox.model.storage import save_model
 
         save_model(self, Path(folder))
 
@@ -357,7 +357,7 @@ class Model:
         FileError, GraphError
             If a file is missing or damaged, or the graph names something that is not registered.
         """
-        from truevox.storage import load_model
+        from truevox.model.storage import load_model
 
         return load_model(Path(folder), networks or {}, nodes)
 

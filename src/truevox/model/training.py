@@ -7,9 +7,9 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from truevox.checkpoints import Checkpoints
 from truevox.devices import resolve_device
 from truevox.errors import GraphError, SettingsError
 from truevox.metrics import dice
+from truevox.model.checkpoints import Checkpoints
+from truevox.model.settings import Settings
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.data import Failure, Samples, Steps, batches, frame_of_batch
 from truevox.pipeline.draws import Draw
@@ -28,46 +29,12 @@ from truevox.pipeline.run import Run, stacked
 
 if TYPE_CHECKING:
     from truevox.cohort import Cohort
-    from truevox.model import Model
+    from truevox.model.model import Model
 
 __all__ = ["Settings", "fit"]
 
 Row = dict[str, float]
 LOG_EVERY = 10
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train; every field is an argument of :meth:`truevox.Model.fit`."""
-
-    max_steps: int
-    batch_size: int = 2
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    schedule: Literal["poly", "cosine", "constant", "onecycle"] = "poly"
-    warmup_steps: int = 0
-    gradient_clip: float | None = 12.0
-    average: float = 0.0
-    seed: int = 0
-    channels_last: bool = False
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: a function of the step alone, so a resumed run needs no state for it."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / (self.warmup_steps + 1)
-        done = (step - self.warmup_steps) / max(self.max_steps - self.warmup_steps, 1)
-        if self.schedule == "poly":
-            return self.learning_rate * (1 - done) ** 0.9
-        if self.schedule == "cosine":
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-        if self.schedule == "onecycle":
-            up = 0.3
-            if done < up:
-                return self.learning_rate * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / up)))
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (done - up) / (1 - up)))
-        return self.learning_rate
 
 
 class Trained(pl.LightningModule):
@@ -81,6 +48,7 @@ class Trained(pl.LightningModule):
         self._model, self._settings, self._samples = model, settings, samples
         self._cases, self._cache = list(cases), cache
         self.first_step = self.workers = 0
+        self.val_every = 1
         self.history: list[Row] = []
         self.remarks: Counter[str] = Counter()
         self.averaged: dict[str, Tensor] | None = None
@@ -222,7 +190,7 @@ class Trained(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         index = batch[0] * self.trainer.world_size + self.global_rank
-        if index >= len(self._cases):
+        if index >= len(self._cases) or self.step % self.val_every:
             return
         case = self._cases[index]
         # Prediction is float32, as in later use, whatever the precision of training.
@@ -281,7 +249,7 @@ def fit(
     samples = Samples(model.plan, list(train), model.pairs, settings.seed, cache)
     cases = list(val) if val is not None else []
     module = Trained(model, settings, samples, cases, cache)
-    module.report, module.workers = report, workers
+    module.report, module.workers, module.val_every = report, workers, val_every or 1
     every = checkpoint_every or val_every or max(settings.max_steps // 20, 1)
     options = dict(trainer or {})
     bf16 = settings.precision == "bf16"
@@ -317,9 +285,9 @@ def fit(
                     "enable_progress_bar": False,
                     "enable_model_summary": False,
                     "num_sanity_val_steps": 0,
-                    "val_check_interval": val_every
-                    if cases and val_every and val_every <= remaining
-                    else None,
+                    "val_check_interval": _interval(
+                        val_every if cases else None, module.first_step, remaining
+                    ),
                     "check_val_every_n_epoch": None,
                     "limit_val_batches": 1.0 if cases and val_every else 0,
                     "use_distributed_sampler": False,
@@ -333,6 +301,12 @@ def fit(
         module.networks.load_state_dict(module.averaged)
     model.remarks.update(module.remarks)
     return module.history
+
+
+def _interval(val_every: int | None, first_step: int, remaining: int) -> int | None:
+    """Steps between validation loops: Lightning counts from where a run resumes, we from its beginning."""
+    interval = math.gcd(val_every, first_step) if val_every else 0
+    return interval if 0 < interval <= remaining else None
 
 
 class _Indices(Dataset[int]):

@@ -18,7 +18,7 @@ from truevox.pipeline.run import Frame, Run
 from truevox.space import Grid
 
 if TYPE_CHECKING:
-    from truevox.model import Model
+    from truevox.model.model import Model
 
 __all__ = ["memory", "summary"]
 

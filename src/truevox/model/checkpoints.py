@@ -14,7 +14,7 @@ from truevox.errors import FileError, SettingsError
 from truevox.files import atomic_path
 
 if TYPE_CHECKING:
-    from truevox.training import Trained
+    from truevox.model.training import Trained
 
 __all__ = ["Checkpoints"]
 
