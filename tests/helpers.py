@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 """What the tests of the core share: ramps, small graphs, cohorts on disk."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 """The label table: channels, values, mirrors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Image.on: the world ramp, exact slicing, and independent interpolators."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 """A model as a folder, and its predictions: on the stored grid, within the stated memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Training: the same samples and weights whatever the workers and interruptions; failures say where."""
 
 from __future__ import annotations

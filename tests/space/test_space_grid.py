@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Grid: the algebra of places, against nibabel and closed forms."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 """GridCrop and Put: patches come back where they were, whatever happened in between."""
 
 from __future__ import annotations
