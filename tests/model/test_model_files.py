@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,13 @@ def test_a_loaded_model_predicts_and_draws_the_same(case, saved):
         again.pairs[0][1].signature == model.pairs[0][1].signature
         or again.pairs[0][1].signature.kind == "label"
     )
+
+
+def test_a_fresh_process_loads_a_model(saved):
+    # Nothing but the loading itself may be needed to know the transforms that a graph names.
+    code = f"import truevox as tv; print(tv.Model.load({str(saved)!r}).inputs)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "['image']", done.stderr
 
 
 def test_a_saved_model_is_plain_data(saved):

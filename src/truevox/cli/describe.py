@@ -56,7 +56,6 @@ def load_model(folder: Path) -> Model:
     FileError
         If there is none, or its files have changed.
     """
-    import truevox.transforms  # noqa: F401 - registers the nodes that a file may name
     from truevox.model import Model
 
     return Model.load(model_folder(folder))

@@ -15,6 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import nn
 
+import truevox.transforms  # noqa: F401 - a saved graph names its transforms: they must be registered
 from truevox import losses
 from truevox.errors import FileError, GraphError
 from truevox.files import atomic_path, software, write_json
