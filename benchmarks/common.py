@@ -7,6 +7,7 @@ that whatever else the machine does meets both; what counts is CPU time of the p
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import subprocess
@@ -20,7 +21,6 @@ from typing import Any, TextIO
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 THREADS |= {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "GOMP_SPINCOUNT": "0"}
 OURS = "truevox"
-ROUNDS = 3
 
 Work = Callable[[], int]
 """Does a whole piece of work (e.g. all patches of one volume) and says how many units it was."""
@@ -66,6 +66,14 @@ def forget_peak() -> None:
         return
 
 
+def return_memory() -> None:
+    """Give what is no longer used back to the system, so that what is used can be seen."""
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
 def serve(make: Callable[[], tuple[Work, dict[str, Any]]]) -> None:
     """Prepare, then work as long as each line of the standard input says, until it ends."""
     answers = os.fdopen(os.dup(1), "w")
@@ -82,6 +90,7 @@ def serve(make: Callable[[], tuple[Work, dict[str, Any]]]) -> None:
         answer(error=f"{type(error).__name__}: {error}"[:300])
         return
     answer(**facts)
+    return_memory()
     base = memory_mib("VmRSS")
     forget_peak()
     for line in sys.stdin:
@@ -103,8 +112,8 @@ class ContenderError(Exception):
 class Contender:
     """A process that is ready to work."""
 
-    def __init__(self, name: str, limit: float) -> None:
-        command = [sys.executable, *sys.argv, "--contender", name]
+    def __init__(self, name: str, limit: float, extra: Sequence[str] = ()) -> None:
+        command = [sys.executable, *sys.argv, *extra, "--contender", name]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **THREADS}
         )
@@ -145,21 +154,23 @@ def compare(
     unit: str,
     value: Callable[[Contender], float],
     describe: Callable[[Contender, Contender, dict[str, Any]], None],
+    rounds: int = 3,
 ) -> None:
     """Ours against every peer, in turns; one JSON line per peer on the standard output.
 
     ``value`` is what a contender reached; the ratio says how many times better ours is, more being
     better for rates (a unit with ``/``) and worse for times. ``describe`` adds what was found equal.
     """
-    ours = Contender(OURS, args.limit)
+    extra = getattr(args, "extra", ())
+    ours = Contender(OURS, args.limit, extra)
     for name in args.peers:
         line: dict[str, Any] = {"work": work, "peer": name}
         try:
-            theirs = Contender(name, args.limit)
+            theirs = Contender(name, args.limit, extra)
             ours.units = ours.cpu = 0.0
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 for contender in (ours, theirs):
-                    contender.turn(args.seconds / ROUNDS)
+                    contender.turn(args.seconds / rounds)
             a, b = value(ours), value(theirs)
             ratio = a / b if "/" in unit else b / a
             line |= {"ours": round(a, 2), "theirs": round(b, 2), "unit": unit, "ratio": round(ratio, 2)}
