@@ -173,7 +173,7 @@ class Model:
         seed : int
             Of all draws. A sample depends on it and on its number, not on workers, devices or resuming.
         val_every, checkpoint_every : int, optional
-            Steps. No validation if left out; a checkpoint every ``val_every``, or every 5 %.
+            Steps. No validation, a checkpoint every 5 % if left out.
         out : path, optional
             Folder of ``checkpoint.pt`` and ``history.csv``. If a checkpoint is there, the run resumes.
         cache : path or Cache, optional

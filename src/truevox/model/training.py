@@ -250,7 +250,7 @@ def fit(
     cases = list(val) if val is not None else []
     module = Trained(model, settings, samples, cases, cache)
     module.report, module.workers, module.val_every = report, workers, val_every or 1
-    every = checkpoint_every or val_every or max(settings.max_steps // 20, 1)
+    every = checkpoint_every or max(settings.max_steps // 20, 1)
     options = dict(trainer or {})
     bf16 = settings.precision == "bf16"
     callbacks = list(options.pop("callbacks", None) or [])

@@ -68,7 +68,8 @@ def dump(
             fields = {f.name: getattr(call.op, f.name) for f in dataclasses.fields(call.op)}
             kind = type(call.op).__name__
             written = {n: plain(v, f"{kind}.{n}") for n, v in fields.items()}
-            table.append({"class": kind, "key": keys[call.op], "fields": written})
+            ours = REGISTRY.get(kind) is type(call.op)
+            table.append({"class": kind, "ours": ours, "key": keys[call.op], "fields": written})
         rows.append({"op": ops[call.op], "inputs": [reference(n) for n in call.inputs]})
     return {"format": FORMAT, "ops": table, "calls": rows, "outputs": [reference(n) for n in outputs]}
 
@@ -90,7 +91,7 @@ def load(
             expected=f"format {FORMAT} or older",
             remedy="pip install --upgrade truevox",
         )
-    known = {**REGISTRY, **{n.__name__: n for n in nodes}}
+    users = {n.__name__: n for n in nodes}
     calls: list[Call] = []
     ops: dict[int, Transform] = {}
     keys: dict[Transform, str] = {}
@@ -110,6 +111,8 @@ def load(
     for row in data["calls"]:
         if row["op"] not in ops:
             entry = data["ops"][row["op"]]
+            # A user's class may share its name with one of ours: the file says whose it is.
+            known = REGISTRY if entry["ours"] else users
             if entry["class"] not in known:
                 raise GraphError(
                     f"The model uses a transform that is not part of TrueVox: {entry['class']}.",

@@ -23,6 +23,7 @@ class Read(Source):
     kind: Kind = "scalar"
     labels: Labels | None = None
     channels: int | None = 1
+    fill: float | None = None
 
     def columns(self) -> tuple[str, ...]:
         """Columns whose files the cache depends on."""
@@ -51,7 +52,8 @@ class Read(Source):
                 except LabelError as error:
                     error.file = error.file or str(getattr(header, "path", ""))
                     raise
-            plain = Image(image.data, stored, self.kind, image.fill, self.labels)
+            fill = image.fill if self.fill is None else self.fill
+            plain = Image(image.data, stored, self.kind, fill, self.labels)
             # Another storage order is no mirror: nothing changes sides here.
             return plain.on(canonical, mirror=False)
 
@@ -66,6 +68,7 @@ def Input(  # noqa: N802 - it reads like the node that it makes
     *,
     labels: Labels | Mapping[str, int] | None = None,
     channels: int | None = 1,
+    fill: float | None = None,
     name: str | None = None,
 ) -> Node:
     """A column of the cohort as the start of a graph.
@@ -80,6 +83,9 @@ def Input(  # noqa: N802 - it reads like the node that it makes
         Meaning of the values of a label; ``{column: 1}`` if left out. Undeclared values are an error.
     channels : int, optional
         Volumes in the file; None takes any number as channels.
+    fill : float, optional
+        What lies outside of the scan, in its own units: 0 if left out (-1000, air, suits CT; for a label,
+        the table's ``ignore`` keeps losses from looking there).
 
     Returns
     -------
@@ -94,4 +100,4 @@ def Input(  # noqa: N802 - it reads like the node that it makes
     if kind == "label" and labels is None:
         labels = {column: 1}
     table = labels if labels is None or isinstance(labels, Labels) else Labels(labels)
-    return Read(column, kind, table, channels, name=name)()
+    return Read(column, kind, table, channels, fill, name=name)()

@@ -8,7 +8,7 @@ import numpy as np
 
 from truevox.errors import GraphError
 from truevox.image import Image
-from truevox.pipeline.graph import Node, Rng, Signature, node
+from truevox.pipeline.graph import Node, Rng, node
 from truevox.pipeline.kinds import Spatial
 from truevox.pipeline.lazy import Lazy
 from truevox.space import Grid
@@ -113,6 +113,10 @@ class RandomAffine(Spatial):
 
     random = True
 
+    def __post_init__(self) -> None:
+        for what in ("rotation", "scaling", "translation"):
+            _three(getattr(self, what), what)
+
     def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
         applied = rng.random() < self.probability
         angles = np.radians(rng.uniform(-1, 1, 3) * _three(self.rotation, "rotation"))
@@ -165,7 +169,7 @@ class RandomFlip(Spatial):
     [2.0, 1.0, 0.0]
     """
 
-    axes: Sequence[int] = (0,)
+    axes: int | Sequence[int] = (0,)
     probability: float = 0.5
 
     random = True
@@ -174,14 +178,15 @@ class RandomFlip(Spatial):
         flips = [rng.random() < self.probability for _ in range(3)]
         matrix = np.eye(4)
         for axis in wide_axes(grid):
-            if axis in self.axes and flips[axis]:
+            if flips[axis] and np.isin(axis, self.axes):
                 # Index i becomes n - 1 - i: exact on the lattice, whatever the shear.
                 reverse = np.eye(4)
                 reverse[axis, axis], reverse[axis, 3] = -1, grid.shape[axis] - 1
                 matrix = matrix @ reverse
         return grid.affine @ matrix @ np.linalg.inv(grid.affine)
 
-    def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
-        if bad := [a for a in self.axes if a not in (0, 1, 2)]:
+    def __post_init__(self) -> None:
+        axes = (self.axes,) if isinstance(self.axes, int) else tuple(self.axes)
+        if bad := [a for a in axes if a not in (0, 1, 2)]:
             raise GraphError("Flip axes are 0, 1 or 2.", got=bad)
-        return tuple(inputs)
+        object.__setattr__(self, "axes", axes)

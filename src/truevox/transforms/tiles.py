@@ -17,6 +17,7 @@ from truevox.labels import Labels
 from truevox.pipeline.graph import Node, Signature, node
 from truevox.pipeline.kinds import FanIn, FanOut
 from truevox.pipeline.lazy import Lazy, Moved
+from truevox.sampling import coincidence
 from truevox.space import Grid
 from truevox.transforms.crops import full_size, padded_remark
 
@@ -135,6 +136,8 @@ class _Accumulator:
         box = self.reference.crop(start, shape)
         value = image.on(box).data.to("cpu", torch.float32)
         weight = Image(weights, image.grid).on(box, antialias=False).data
+        if coincidence(image.grid, box) is None:
+            weight = weight * _within_centres(image.grid, box)
         if self.mean is None:
             self.mean = torch.zeros((value.shape[0], *self.reference.shape))
             self.meaning = image.kind, image.fill, image.labels
@@ -144,6 +147,21 @@ class _Accumulator:
         share = weight / total.clamp(min=torch.finfo(torch.float32).tiny)
         mean = self.mean[region]
         mean += (value - mean).mul_(share)
+
+
+def _within_centres(patch: Grid, box: Grid) -> Tensor:
+    """Next to no weight (1, I, J, K) in the outer half voxel of a patch, where its values are clamped.
+
+    A neighbour that sees the place from inside then decides; without one, the clamped value stays.
+    """
+    matrix = patch.index_map(box)
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in box.shape), indexing="ij"))
+    clear = np.ones(box.shape, bool)
+    for axis, size in enumerate(patch.shape):
+        if size > 1:
+            position = np.tensordot(matrix[axis, :3], index, 1) + matrix[axis, 3]
+            clear &= (position > -1e-4) & (position < size - 1 + 1e-4)
+    return torch.from_numpy(np.where(clear, 1.0, 1e-6).astype(np.float32))[None]
 
 
 def _window(reference: Grid, patch: Grid) -> tuple[list[int], list[int]] | None:
