@@ -30,7 +30,7 @@ __all__ = [
     "draw_regions",
     "generosity",
     "probability_map",
-    "rater",
+    "raters",
     "scan",
     "smooth_field",
     "write_cohort",
@@ -123,13 +123,21 @@ def smooth_field(grid: Grid, coherence_mm: float, rng: Rng) -> Array:
     return field
 
 
-def rater(probability: Array, grid: Grid, rng: Rng, coherence_mm: float = COHERENCE_MM) -> NDArray[np.uint8]:
-    """One rater's mask (I, J, K): marked where the field's quantile lies below the probability.
+def raters(
+    probability: Array, grid: Grid, rng: Rng, count: int = RATERS, coherence_mm: float = COHERENCE_MM
+) -> list[NDArray[np.uint8]]:
+    """Masks (I, J, K) of the raters of a case, each voxel marked with exactly its probability.
 
-    The quantile of a standard normal number is uniform, so each voxel is marked with exactly its
-    probability; neighbours are marked together, because the field is smooth.
+    A rater marks where the quantile of a smooth field lies below the probability. The quantile of a standard
+    normal number is uniform, so the law of each voxel is exact; neighbours are marked together. The fields
+    of a case sum to zero (antithetic draws: Hammersley and Morton, 1956): raters differ as much as they
+    can, and a cohort of few raters is representative.
     """
-    return (ndtr(smooth_field(grid, coherence_mm, rng)) < probability).astype(np.uint8)
+    fields = np.stack([smooth_field(grid, coherence_mm, rng) for _ in range(count)])
+    if count > 1:
+        # Less their mean, fields of variance 1 have variance 1 - 1 / count.
+        fields = (fields - fields.mean(0)) / np.sqrt(1 - 1 / count)
+    return [(ndtr(field) < probability).astype(np.uint8) for field in fields]
 
 
 def scan(probability: Array, grid: Grid, rng: Rng) -> NDArray[np.float32]:
@@ -177,7 +185,7 @@ def draw_regions(rng: Rng) -> list[Region]:
 
 
 def generosity(seed: int, number: int) -> float:
-    """How much likelier than usual the raters of a case mark its margins: a factor from 0.8 to 1.2.
+    """How much likelier than usual the raters of a case mark its margins: a factor from 0.75 to 1.25.
 
     No scan shows it, so no network can foresee it; it makes cases differ as patients do. Cases of
     consecutive numbers spread evenly over the range (steps of the golden ratio), so that even a small
@@ -186,11 +194,11 @@ def generosity(seed: int, number: int) -> float:
     Examples
     --------
     >>> factors = [generosity(0, number) for number in range(20)]
-    >>> round(sum(factors) / 20, 2), min(factors) > 0.8, max(factors) < 1.2
+    >>> round(sum(factors) / 20, 2), min(factors) > 0.75, max(factors) < 1.25
     (1.0, True, True)
     """
     start = float(np.random.default_rng(seed).random())
-    return 0.8 + 0.4 * ((start + number * (5**0.5 - 1) / 2) % 1.0)
+    return 0.75 + 0.5 * ((start + number * (5**0.5 - 1) / 2) % 1.0)
 
 
 def write_cohort(folder: str | Path, seed: int = 0, splits: Mapping[str, int] | None = None) -> Path:
@@ -247,10 +255,9 @@ def _write_case(root: Path, case: str, split: str, seed: int, number: int) -> li
     )
     save(_image(probability, grid, "probability"), root / files["probability"])
     rows = []
-    draws = rng("rater")
-    for k in range(RATERS):
+    for k, mask in enumerate(raters(probability, grid, rng("rater"))):
         record, label = f"rater{k + 1}", f"raters/{case}_{k + 1}.nii.gz"
-        save(_image(rater(probability, grid, draws), grid, "label"), root / label)
+        save(_image(mask, grid, "label"), root / label)
         row = {"case": case, "record": record, "split": split, "image": files["image"], "label": label}
         rows.append(row | {"probability": files["probability"]})
     return rows

@@ -37,7 +37,7 @@ def run_demo(
     out : path
         Folder of the results. What an earlier demo wrote there is replaced.
     steps : int, optional
-        Training steps per loss; 500 by default.
+        Training steps per loss; 600 by default.
     seed : int
         Of the cohort and of the training.
     splits : mapping of str to int, optional

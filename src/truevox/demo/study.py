@@ -32,7 +32,7 @@ Report = Callable[[dict[str, Any]], None]
 
 LABELS = tv.Labels({"lesion": 1})
 OUTPUT = "lesion"
-STEPS = 500
+STEPS = 600
 
 
 @dataclass(frozen=True)
