@@ -1,3 +1,4 @@
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportArgumentType=false
 """Soft Dice against closed forms and the specification's tables."""
 
 from __future__ import annotations

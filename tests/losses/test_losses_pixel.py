@@ -1,3 +1,4 @@
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportArgumentType=false
 """Cross-entropy against hand-computed numbers and a plain float64 formula."""
 
 from __future__ import annotations

@@ -98,9 +98,10 @@ class _ChannelsLastNorm(torch.autograd.Function):
 
 
 def fastest_layout(x: Tensor) -> Tensor:
-    """The same values in the memory layout in which convolutions were fastest: channels last for float32 3D on a CPU.
+    """The same values in the memory layout in which convolutions were fastest.
 
-    In bfloat16 a step took twice as long with it, so other types keep what they have. Costs nothing where the tensor has it already, and a convolution hands it on.
+    Channels last for float32 3D on a CPU. In bfloat16 a step took twice as long with it, so other types
+    keep what they have. Costs nothing where the tensor has it already, and a convolution hands it on.
 
     Examples
     --------
