@@ -121,7 +121,7 @@ def test_errors_of_files_name_the_case(tmp_path: Path) -> None:
         assert (caught.value.case, caught.value.file) == ("p7/r1", str(tmp_path / "no.nii"))
 
 
-# ---- patterns ---------------------------------------------------------------------------------------------
+# ---- patterns ----------------------------------------------------------------------
 
 
 def touch(folder: Path, *names: str) -> None:

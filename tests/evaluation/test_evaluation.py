@@ -153,7 +153,7 @@ def test_settings_that_can_not_be_evaluated(tmp_path: Path) -> None:
         evaluate(tmp_path / "nowhere", cohort)
 
 
-# ---- the interval ---------------------------------------------------------------------------------------
+# ---- the interval ----------------------------------------------------------------------
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:

@@ -257,7 +257,7 @@ def test_spacing_alone_is_followed_as_nibabel_does_and_noted(tmp_path: Path) -> 
     assert "spacing only" in header.notes[0]
 
 
-# ---- files that can't be read --------------------------------------------------------------------------
+# ---- files that can't be read ----------------------------------------------------------------------
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_colour_images_are_refused(tmp_path: Path) -> None:
         io.read_header(tmp_path / "a.nii")
 
 
-# ---- voxels --------------------------------------------------------------------------------
+# ---- voxels ----------------------------------------------------------------------
 
 
 def test_labels_stay_the_smallest_integers(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_bad_input() -> None:
             volume(image(two[:1], grid, "probability"), method, threshold)
 
 
-# ---- the table -----------------------------------------------------------------------------------------
+# ---- the table ----------------------------------------------------------------------
 
 
 @settings(max_examples=10)
