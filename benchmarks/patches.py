@@ -72,11 +72,11 @@ def _monai(cases: Sequence[Case], channels: Sequence[str], size: int, intensity:
         t.ConcatItemsd(list(channels), "image"),
         t.DeleteItemsd(list(channels)),
     ]
+    crop = 2 * math.ceil(size * MARGIN / 2) if tuned else size
     index = {}
     if tuned:  # foreground found once, nothing copied, a margin so that no corner is black
-        load.append(t.FgBgToIndicesd("mask"))
+        load += [t.SpatialPadd(keys, (crop,) * 3), t.FgBgToIndicesd("mask")]
         index = {"fg_indices_key": "mask_fg_indices", "bg_indices_key": "mask_bg_indices"}
-    crop = 2 * math.ceil(size * MARGIN / 2) if tuned else size
     draw: list[Any] = [
         t.RandCropByPosNegLabeld(keys, "mask", (crop,) * 3, pos=1, neg=1, num_samples=PER_VOLUME, **index),
         *([t.DeleteItemsd(["mask_fg_indices", "mask_bg_indices"])] if tuned else []),
