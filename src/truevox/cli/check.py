@@ -39,7 +39,7 @@ def check(
     (of --recipe or --label), and for all columns with --voxels; everything else needs headers only.
     """
     from truevox.cli.data import expect_columns, load_cohort
-    from truevox.cli.progress import spinner
+    from truevox.progress import spinner
 
     cases = load_cohort(cohort)
     tables: dict[str, Labels | None] = dict.fromkeys(label or [])

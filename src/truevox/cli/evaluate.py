@@ -33,13 +33,13 @@ def evaluate(
     Writes metrics.csv, summary.json, run.json and, if a case failed, failures.csv; prints the summary.
     """
     from truevox.cli.predict import write_failures
-    from truevox.cli.progress import spinner
     from truevox.cli.record import recorded
     from truevox.evaluation import METRIC_COLUMNS, summary
     from truevox.evaluation import evaluate as score
     from truevox.evaluation.cases import FAILURE_COLUMNS
     from truevox.files import software, write_csv, write_json
     from truevox.measures import read_outputs
+    from truevox.progress import spinner
 
     outputs = read_outputs(predictions)
     cohort = chosen(predictions, data, split)

@@ -110,8 +110,8 @@ def each(
     model: Model, todo: list[Case], target: Target, batch_size: int, device: str
 ) -> list[dict[str, Any]]:
     """Predict and write case by case. A case that fails is listed; an unwritable file ends the run."""
-    from truevox.cli.progress import progress
     from truevox.errors import TrueVoxError
+    from truevox.progress import progress
 
     failures: list[dict[str, Any]] = []
     with progress("Predicting", len(todo)) as advance:

@@ -11,8 +11,8 @@ import typer
 from truevox.cli.running import say, say_remarks
 
 if TYPE_CHECKING:
-    from truevox.cli.progress import Advance
     from truevox.cohort import Cohort
+    from truevox.progress import Advance
     from truevox.recipe import Recipe
 
 __all__ = ["train"]
@@ -105,7 +105,7 @@ def run(
     record: dict[str, Any],
 ) -> None:
     """Build, fit, save."""
-    from truevox.cli.progress import progress
+    from truevox.progress import progress
 
     model = recipe.build()
     resumed = (out / "checkpoint.pt").exists()

@@ -43,10 +43,10 @@ def volumes(
 def compute(predictions: Path, out: Path, jobs: int) -> list[dict[str, Any]]:
     """Write the table; beside it, what was run and what failed."""
     from truevox.cli.predict import write_failures
-    from truevox.cli.progress import spinner
     from truevox.cli.record import recorded
     from truevox.files import write_csv
     from truevox.measures import VOLUME_COLUMNS, volumes_table
+    from truevox.progress import spinner
 
     # A folder of predictions has a run.json and a failures.csv of its own.
     prefix = f"{out.stem}." if out.resolve().parent == predictions.resolve() else ""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from truevox.progress import progress
 
 __all__ = ["stage"]
 
@@ -22,30 +23,15 @@ def stage(what: str) -> Iterator[Callable[[dict[str, Any]], None]]:
     console = Console(stderr=True, highlight=False)
     started = time.monotonic()
     if console.is_terminal:
-        with _bar(what, console) as report:
-            yield report
+        with progress(what, None) as advance:
+            yield lambda row: advance(row["step"], _loss(row), row["max_steps"])
     else:
         yield _lines(what, console)
     console.print(f"{what}: done in {time.monotonic() - started:.0f} s", markup=False)
 
 
-@contextlib.contextmanager
-def _bar(what: str, console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}", markup=False),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None, text="")
-
-        def report(row: dict[str, Any]) -> None:
-            text = f"loss {row['loss']:.4f}" if "loss" in row else ""
-            bar.update(task, completed=row["step"], total=row["max_steps"], text=text)
-
-        yield report
+def _loss(row: dict[str, Any]) -> str:
+    return f"loss {row['loss']:.4f}" if "loss" in row else ""
 
 
 def _lines(what: str, console: Console) -> Callable[[dict[str, Any]], None]:
@@ -55,8 +41,6 @@ def _lines(what: str, console: Console) -> Callable[[dict[str, Any]], None]:
         nonlocal last
         if "loss" in row and time.monotonic() - last >= _QUIET_S:
             last = time.monotonic()
-            console.print(
-                f"{what}: step {row['step']:.0f} of {row['max_steps']}, loss {row['loss']:.4f}", markup=False
-            )
+            console.print(f"{what}: step {row['step']:.0f} of {row['max_steps']}, {_loss(row)}", markup=False)
 
     return report

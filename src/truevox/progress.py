@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 __all__ = ["Advance", "progress", "spinner"]
 
-Advance = Callable[[float, str], None]
-"""Takes how much is done, and a word about it."""
+Advance = Callable[..., None]
+"""Takes how much is done, a word about it, and (if it is known by then) how much is all of it."""
 
 
 @contextlib.contextmanager
@@ -27,7 +27,7 @@ def progress(what: str, total: float | None) -> Iterator[Advance]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, text: None
+        yield lambda done, text, whole=None: None
         return
     columns = (
         TextColumn("{task.description}"),
@@ -38,7 +38,7 @@ def progress(what: str, total: float | None) -> Iterator[Advance]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, text="")
-        yield lambda done, text: bar.update(task, completed=done, text=text)
+        yield lambda done, text, whole=total: bar.update(task, completed=done, total=whole, text=text)
 
 
 @contextlib.contextmanager
