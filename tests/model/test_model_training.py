@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -186,6 +187,29 @@ def test_validation_predicts_whole_scans_and_disturbs_nothing(cohort, tmp_path):
         dices.append(2 * (p & t).sum() / (p.sum() + t.sum()))
     assert scores[-1] == pytest.approx(np.mean(dices), abs=1e-6)
     assert rows[-1]["max_steps"] == 4
+
+
+def test_validation_keeps_its_steps_after_a_resume(cohort, tmp_path):
+    """Lightning counts from where a run resumes; validation is due at multiples of its interval all the same."""
+
+    class Stopped(Exception):
+        pass
+
+    class StopAt4(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *rest) -> None:
+            if module.step == 4:
+                raise Stopped
+
+    options = {
+        "max_steps": 10, "device": "cpu", "cache": tmp_path / "cache", "out": tmp_path / "run",
+        "val_every": 5, "checkpoint_every": 3, "seed": 1,
+    }  # fmt: skip
+    with pytest.raises(Stopped):
+        small_model().fit(cohort, cohort, trainer={"callbacks": [StopAt4()]}, **options)
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 3
+    history = small_model().fit(cohort, cohort, **options)
+    scored = [row["step"] for row in history if any(name.startswith("val/") for name in row)]
+    assert scored == [5, 10]
 
 
 def test_deep_supervision_trains_every_output(cohort, tmp_path):
