@@ -190,21 +190,21 @@ def test_validation_predicts_whole_scans_and_disturbs_nothing(cohort, tmp_path):
 
 
 def test_validation_keeps_its_steps_after_a_resume(cohort, tmp_path):
-    """Lightning counts from where a run resumes; validation is due at multiples of its interval all the same."""
+    """Lightning counts from where a run resumes; validation is due at multiples of its interval."""
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     class StopAt4(pl.Callback):
         def on_train_batch_end(self, trainer, module, *rest) -> None:
             if module.step == 4:
-                raise Stopped
+                raise StoppedError
 
     options = {
         "max_steps": 10, "device": "cpu", "cache": tmp_path / "cache", "out": tmp_path / "run",
         "val_every": 5, "checkpoint_every": 3, "seed": 1,
     }  # fmt: skip
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         small_model().fit(cohort, cohort, trainer={"callbacks": [StopAt4()]}, **options)
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 3
     history = small_model().fit(cohort, cohort, **options)
