@@ -333,11 +333,12 @@ def test_permission_denied_and_folders(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_unknown_suffixes_name_the_known(tmp_path: Path) -> None:
+    (tmp_path / "a.abc").touch()
     with pytest.raises(FileError) as caught:
-        io.read(tmp_path / "a.tiff")
+        io.read(tmp_path / "a.abc")
     assert ".nii, .nii.gz" in str(caught.value.expected)
     with pytest.raises(FileError):
-        io.save(Image(torch.zeros(1, 2, 2, 2), Grid((2, 2, 2))), tmp_path / "a.tiff")
+        io.save(Image(torch.zeros(1, 2, 2, 2), Grid((2, 2, 2))), tmp_path / "a.abc")
 
 
 def test_colour_images_are_refused(tmp_path: Path) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from truevox.errors import CaseError, FileError, LabelError
+from truevox.errors import CaseError, GeometryError, LabelError
 from truevox.files import atomic_path
 from truevox.io.header import Header
 from truevox.io.registry import find_reader, find_writer
 from truevox.labels import Labels
+from truevox.space import slices_to_lattice
 
 if TYPE_CHECKING:
     from truevox.image import Image, Kind
 
 __all__ = ["as_labels", "check_finite", "expect_3d", "label_counts", "load", "read", "read_header", "save"]
 
+Region = tuple[slice, ...]
 # Types that torch computes with; the others go to the next larger one.
 _TORCH = {"uint16": "int32", "uint32": "int64", "uint64": "int64", "float16": "float32", "float64": "float32"}
 # Probabilities written as scaled integers, or summed in float32, may leave [0, 1] by this much.
@@ -48,11 +51,18 @@ def read_header(path: str | Path) -> Header:
     >>> read_header(file).grid
     Grid(4x5x6  1.00x1.00x1.00 mm  RAS)
     """
-    return find_reader(Path(path))(Path(path), False)[0]
+    return find_reader(Path(path))(Path(path))[0]
 
 
-def read(path: str | Path) -> tuple[NDArray, Header]:
+def read(path: str | Path, region: Region | None = None) -> tuple[NDArray, Header]:
     """Read a file's voxels as stored, and its header. Loads no torch.
+
+    Parameters
+    ----------
+    path : path
+    region : up to three slices, optional
+        Part of the stored axes I, J, K, in steps of 1. As far as the format allows, only this part is
+        read, and never more than a part of the file at a time is in memory.
 
     Returns
     -------
@@ -60,21 +70,41 @@ def read(path: str | Path) -> tuple[NDArray, Header]:
         The stored type in native byte order where the file has no scaling; else floats, scaled.
         The memory may be read-only, and ordered as in the file.
     header : Header
+        With the grid of the region.
 
     Raises
     ------
     FileError
         As :func:`read_header`, and if the file is truncated or damaged.
     GeometryError
-        As :func:`read_header`.
+        As :func:`read_header`, and if the region holds no voxel or has another step than 1.
+
+    Examples
+    --------
+    >>> import tempfile, torch, truevox as tv
+    >>> file = Path(tempfile.mkdtemp()) / "p07.nii.gz"
+    >>> save(tv.Image(torch.arange(24).reshape(1, 2, 3, 4), tv.Grid((2, 3, 4))), file)
+    >>> array, header = read(file, (slice(1, 2), slice(0, 2), slice(3, 4)))
+    >>> array.tolist(), header.grid.to_world((0, 0, 0)).tolist()
+    ([[[[15], [19]]]], [1.0, 0.0, 3.0])
     """
-    header, voxels = find_reader(Path(path))(Path(path), True)
-    if voxels is None:
-        raise FileError("The reader of this format returned no voxels.", file=path)
-    return voxels, header
+    header, voxels = find_reader(Path(path))(Path(path))
+    if region is None:
+        return voxels(tuple(slice(0, n) for n in header.grid.shape)), header
+    start, step, shape = slices_to_lattice(region, header.grid.shape)
+    if step != [1, 1, 1]:
+        raise GeometryError("A region is read in steps of 1.", file=path, got=region)
+    array = voxels(tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True)))
+    return array, replace(header, grid=header.grid.crop(start, shape), raw=None)
 
 
-def load(path: str | Path, kind: Kind = "scalar", labels: Labels | None = None) -> Image:
+def load(
+    path: str | Path,
+    kind: Kind = "scalar",
+    labels: Labels | None = None,
+    *,
+    region: Region | None = None,
+) -> Image:
     """Read a file as an image on the grid as stored: nothing is reoriented or resampled.
 
     Parameters
@@ -84,6 +114,9 @@ def load(path: str | Path, kind: Kind = "scalar", labels: Labels | None = None) 
         What the numbers mean. Labels become the smallest integers that hold them.
     labels : Labels, optional
         Meaning of label values or of channels; label values that it does not declare are refused.
+        If left out, what the file says itself, if it does (segments, structures).
+    region : up to three slices, optional
+        Part of the stored axes, as in :func:`read`.
 
     Returns
     -------
@@ -111,7 +144,8 @@ def load(path: str | Path, kind: Kind = "scalar", labels: Labels | None = None) 
 
     from truevox.image import Image
 
-    array, header = read(path)
+    array, header = read(path, region)
+    labels = header.labels if labels is None else labels
     if kind == "label":
         array = as_labels(array, header.path, labels)
     else:
@@ -163,9 +197,9 @@ def save(image: Image, path: str | Path) -> None:
     elif array.dtype.kind not in "iu" or image.kind != "scalar":
         array = array.astype(np.float32, copy=False)
     header = image.header
-    raw = header.raw if isinstance(header, Header) and header.grid == image.grid else None
+    same = isinstance(header, Header) and header.grid == image.grid
     with atomic_path(target) as temporary:
-        write(temporary, array, image.grid, image.kind, raw)
+        write(temporary, array, image, header if same else None)
 
 
 def expect_3d(header: Header, case: str | None = None, column: str | None = None) -> Header:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from truevox.labels import Labels
 from truevox.space import Grid
 
 __all__ = ["Header"]
@@ -28,6 +29,10 @@ class Header:
         The format's own geometry, so that it can be written back unchanged.
     notes : tuple of str
         What ``truevox check`` should tell, e.g. a file without orientation.
+    times : tuple of float, optional
+        Where the channels are time points: when, in seconds.
+    labels : Labels, optional
+        Where the file names its labels itself (segments, structures): their table.
 
     Examples
     --------
@@ -41,3 +46,5 @@ class Header:
     dtype: str
     raw: bytes | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    times: tuple[float, ...] | None = None
+    labels: Labels | None = None

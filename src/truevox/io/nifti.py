@@ -6,15 +6,18 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError, GeometryError
 from truevox.io.header import Header
-from truevox.io.registry import native, reader, writer
+from truevox.io.registry import Box, Voxels, native, reader, writer
 from truevox.space import Grid
+
+if TYPE_CHECKING:
+    from truevox.image import Image
 
 __all__ = ["read_nifti", "write_nifti"]
 
@@ -33,8 +36,8 @@ _TOLERANCE_MM = 0.1
 
 
 @reader(".nii", ".nii.gz")
-def read_nifti(path: Path, voxels: bool) -> tuple[Header, NDArray | None]:
-    """Read a NIfTI file: its header and, if asked, its voxels (C, I, J, K), scaled.
+def read_nifti(path: Path) -> tuple[Header, Voxels]:
+    """Open a NIfTI file: its header, and its voxels (C, I, J, K), scaled, on demand.
 
     The affine is the sform if its code is positive, else the qform, else spacing alone (as nibabel).
 
@@ -47,54 +50,57 @@ def read_nifti(path: Path, voxels: bool) -> tuple[Header, NDArray | None]:
     CaseError
         If the file has more than one axis beyond the third.
     """
-    content = _bytes(path, None if voxels else _LONGEST_HEADER)
-    raw = _parse(content, path)
+    raw = _parse(_bytes(path, _LONGEST_HEADER), path)
     shape = _shape(raw, path)
     grid, notes = _grid(raw, shape, path)
     stored, slope, inter = _stored(raw, path)
     kind = _scaled(stored, slope, inter)
-    header = Header(path, grid, shape[3], kind.name, raw.binaryblock, notes)
-    if not voxels:
-        return header, None
-    offset = int(raw["vox_offset"]) or raw.single_vox_offset
-    count = math.prod(shape)
-    if len(content) < offset + count * stored.itemsize:
-        _refuse_truncated(path, f"{len(content)} bytes", f"{offset + count * stored.itemsize} bytes")
-    # NIfTI stores the first axis fastest; the channel axis comes first by a view.
-    array = np.frombuffer(content, stored, count, offset).reshape(shape, order="F").transpose(3, 0, 1, 2)
-    if kind == stored.newbyteorder("="):
-        return header, native(array)
-    scaled = array.astype(kind)
-    scaled *= kind.type(slope)
-    scaled += kind.type(inter)
-    return header, scaled
+
+    def voxels(box: Box) -> NDArray:
+        content = _bytes(path, None)
+        offset = int(raw["vox_offset"]) or raw.single_vox_offset
+        count = math.prod(shape)
+        if len(content) < offset + count * stored.itemsize:
+            _refuse_truncated(path, f"{len(content)} bytes", f"{offset + count * stored.itemsize} bytes")
+        # NIfTI stores the first axis fastest; the channel axis comes first by a view.
+        array = np.frombuffer(content, stored, count, offset).reshape(shape, order="F").transpose(3, 0, 1, 2)
+        array = array[:, *box]
+        if kind == stored.newbyteorder("="):
+            return native(array)
+        scaled = array.astype(kind)
+        scaled *= kind.type(slope)
+        scaled += kind.type(inter)
+        return scaled
+
+    return Header(path, grid, shape[3], kind.name, raw.binaryblock, notes), voxels
 
 
 @writer(".nii", ".nii.gz")
-def write_nifti(path: Path, voxels: NDArray, grid: Grid, kind: str, raw: bytes | None) -> None:
+def write_nifti(path: Path, voxels: NDArray, image: Image, header: Header | None) -> None:
     """Write voxels (C, I, J, K) as NIfTI, channels last; one channel makes a 3D file.
 
-    ``raw``, a NIfTI header, keeps its sform, qform and codes; without it both are the grid's affine
+    A NIfTI ``header`` keeps its sform, qform and codes; without it both are the grid's affine
     with code 1 (scanner), the qform only where a quaternion can hold it (no shear).
     """
     import nibabel
 
+    grid = image.grid
     block = voxels[0] if len(voxels) == 1 else np.moveaxis(voxels, 0, -1)
-    header = _kept(raw, block, grid)
-    if header is None:
-        header = (nibabel.Nifti2Header if max(block.shape) > 32767 else nibabel.Nifti1Header)(endianness="<")
-        header.set_xyzt_units("mm")
-        header.set_data_shape(block.shape)
-        header.set_data_dtype(block.dtype)
-        header.set_zooms([*grid.spacing, 1.0][: block.ndim])
-        _set_affines(header, grid)
-    header["descrip"] = b"TrueVox"
-    header["intent_code"] = _INTENT_LABEL if kind == "label" else 0
-    header["vox_offset"] = header.single_vox_offset
-    header["magic"] = header.single_magic
+    raw = None if header is None else _kept(header.raw, block, grid)
+    if raw is None:
+        raw = (nibabel.Nifti2Header if max(block.shape) > 32767 else nibabel.Nifti1Header)(endianness="<")
+        raw.set_xyzt_units("mm")
+        raw.set_data_shape(block.shape)
+        raw.set_data_dtype(block.dtype)
+        raw.set_zooms([*grid.spacing, 1.0][: block.ndim])
+        _set_affines(raw, grid)
+    raw["descrip"] = b"TrueVox"
+    raw["intent_code"] = _INTENT_LABEL if image.kind == "label" else 0
+    raw["vox_offset"] = raw.single_vox_offset
+    raw["magic"] = raw.single_magic
     # The four bytes after the header say that no extension follows.
     content = (
-        header.binaryblock,
+        raw.binaryblock,
         bytes(4),
         block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes("F"),
     )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
 from truevox.errors import FileError
 from truevox.io.header import Header
-from truevox.space import Grid
+
+if TYPE_CHECKING:
+    from truevox.image import Image
 
 __all__ = [
+    "DICOM",
+    "FOLDER",
+    "Box",
     "Reader",
+    "Voxels",
     "Writer",
     "find_reader",
     "find_writer",
@@ -24,43 +30,71 @@ __all__ = [
     "writer",
 ]
 
-# Modules that register the formats of this package; imported when the first file is met.
-_BUILT_IN = ("truevox.io.nifti",)
+FOLDER = "<folder>"
+"""Registered like a suffix: a folder whose name says nothing of its format."""
+DICOM = "<DICM>"
+"""Registered like a suffix: a file of any name whose bytes 128 to 132 say DICM."""
+
+Box = tuple[slice, ...]
+"""Part of the stored axes I, J, K: slices with start and stop inside the image, and step 1."""
+Voxels = Callable[[Box], NDArray]
+"""Reads the voxels (C, i, j, k) of a box, in native byte order, and as little else as the format allows."""
 
 
 class Reader(Protocol):
-    """Reads a file's header and, if asked, its voxels (C, I, J, K) in native byte order."""
+    """Opens a file: reads its header, and gives a function that reads voxels when it is called."""
 
-    def __call__(self, path: Path, voxels: bool) -> tuple[Header, NDArray | None]:
-        """Header, and voxels if asked."""
+    def __call__(self, path: Path) -> tuple[Header, Voxels]:
+        """Header, and the voxels of any box on demand."""
         ...
 
 
 class Writer(Protocol):
-    """Writes voxels (C, I, J, K); ``raw`` is the header's geometry where it is still true, else None."""
+    """Writes voxels (C, I, J, K) of the type that belongs into the file.
 
-    def __call__(self, path: Path, voxels: NDArray, grid: Grid, kind: str, raw: bytes | None) -> None:
+    ``image`` says where they lie and what they mean; ``header`` is that of the file whose grid the
+    image still has, None if it has another.
+    """
+
+    def __call__(self, path: Path, voxels: NDArray, image: Image, header: Header | None) -> None:
         """Write to exactly this path."""
         ...
 
+
+_NIFTI = ("truevox.io.nifti", "")
+_DICOM = ("truevox.io.dicom", "dicom")
+# Where the formats of this package live, and the extra that brings what their module needs. A module is
+# imported when the first file of its format is met: reading NIfTI loads nothing for the others.
+_MODULES: Mapping[str, tuple[str, str]] = {
+    ".nii": _NIFTI,
+    ".nii.gz": _NIFTI,
+    ".dcm": _DICOM,
+    ".dicom": _DICOM,
+    ".ima": _DICOM,
+    FOLDER: _DICOM,
+    DICOM: _DICOM,
+}
+_WRITTEN = (".nii", ".nii.gz", ".dcm")
 
 _READERS: dict[str, Reader] = {}
 _WRITERS: dict[str, Writer] = {}
 
 
 def reader(*suffixes: str) -> Callable[[Reader], Reader]:
-    """Register a function that reads files with these suffixes (lower case, with the dot).
+    """Register a function that opens files with these suffixes (lower case, with the dot).
 
     Examples
     --------
     >>> import numpy as np
-    >>> @reader(".npy")
-    ... def read_npy(path, voxels):
-    ...     array = np.load(path)[None]
-    ...     return Header(path, Grid(array.shape[1:]), 1, array.dtype.name), array
-    >>> has_reader("p07.npy")
+    >>> from truevox.space import Grid
+    >>> @reader(".raw")
+    ... def read_raw(path):
+    ...     array = np.memmap(path, np.uint8, "r", shape=(1, 64, 64, 32))
+    ...     header = Header(path, Grid(array.shape[1:]), channels=1, dtype="uint8")
+    ...     return header, lambda box: array[:, *box]
+    >>> has_reader("p07.raw")
     True
-    >>> _ = _READERS.pop(".npy")
+    >>> _ = _READERS.pop(".raw")
     """
 
     def register(function: Reader) -> Reader:
@@ -91,12 +125,12 @@ def reading_suffixes() -> tuple[str, ...]:
     >>> ".nii.gz" in reading_suffixes()
     True
     """
-    _load_built_in()
-    return tuple(sorted(_READERS, key=lambda s: (-len(s), s)))
+    known = {name for name in (*_MODULES, *_READERS) if name.startswith(".")}
+    return tuple(sorted(known, key=lambda s: (-len(s), s)))
 
 
 def has_reader(path: str | Path) -> bool:
-    """Whether a file of this name could be read, judged by its suffix.
+    """Whether a file of this name could be read, judged by its suffix alone.
 
     Examples
     --------
@@ -107,15 +141,22 @@ def has_reader(path: str | Path) -> bool:
 
 
 def find_reader(path: Path) -> Reader:
-    """The reader for a file's suffix.
+    """The reader for a file or folder: by its suffix; else a folder is a series; else by its content.
 
     Raises
     ------
     FileError
-        Naming the suffixes that can be read.
+        If the file is of no known format (names the suffixes that can be read), is missing, or needs a
+        package that is not installed.
     """
-    _load_built_in()
-    return _READERS[_suffix(path, tuple(_READERS), "read")]
+    name = _longest(path, reading_suffixes())
+    if name is None and path.is_dir():
+        name = FOLDER
+    if name is None and _is_dicom(path):
+        name = DICOM
+    if name is None:
+        raise _unknown(path, "read", reading_suffixes())
+    return _find(_READERS, name, path)
 
 
 def find_writer(path: Path) -> Writer:
@@ -126,26 +167,63 @@ def find_writer(path: Path) -> Writer:
     FileError
         Naming the suffixes that can be written.
     """
-    _load_built_in()
-    return _WRITERS[_suffix(path, tuple(_WRITERS), "written")]
+    known = {*_WRITTEN, *_WRITERS}
+    name = _longest(path, known)
+    if name is None:
+        raise _unknown(path, "written", known)
+    return _find(_WRITERS, name, path)
 
 
-def _suffix(path: Path, known: tuple[str, ...], verb: str) -> str:
-    matches = [s for s in known if path.name.lower().endswith(s)]
-    if not matches:
-        raise FileError(
-            f"Files with this suffix can't be {verb}.",
-            file=path,
-            got="".join(path.suffixes[-2:]) or "no suffix",
-            expected=", ".join(sorted(known)),
-            remedy="convert the file, or register a function with @truevox.io.reader / @truevox.io.writer",
+def _longest(path: Path, known: Collection[str]) -> str | None:
+    return max((s for s in known if path.name.lower().endswith(s)), key=len, default=None)
+
+
+Function = TypeVar("Function", Reader, Writer)
+
+
+def _find(registered: dict[str, Function], name: str, path: Path) -> Function:
+    """The function registered under a name, after importing the module that registers it."""
+    if name not in registered:
+        module, extra = _MODULES[name]
+        own = dict(_READERS), dict(_WRITERS)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise FileError(
+                f"Files of this format need a package that is not installed: {error.name}.",
+                file=path,
+                remedy=f"pip install 'truevox[{extra}]'",
+            ) from error
+        # What a user registered for another suffix of the same module stays.
+        _READERS.update(own[0])
+        _WRITERS.update(own[1])
+    if name not in registered:
+        raise _unknown(
+            path, "read" if registered is _READERS else "written", [s for s in registered if s[0] == "."]
         )
-    return max(matches, key=len)
+    return registered[name]
 
 
-def _load_built_in() -> None:
-    for name in _BUILT_IN:
-        importlib.import_module(name)
+def _is_dicom(path: Path) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except FileNotFoundError as error:
+        raise FileError(
+            "The file does not exist.", file=path, remedy="check the path, and its case"
+        ) from error
+    except OSError:
+        return False
+
+
+def _unknown(path: Path, verb: str, known: Collection[str]) -> FileError:
+    return FileError(
+        f"Files with this suffix can't be {verb}.",
+        file=path,
+        got="".join(path.suffixes[-2:]) or "no suffix",
+        expected=", ".join(sorted(known)),
+        remedy="convert the file, or register a function with @truevox.io.reader / @truevox.io.writer",
+    )
 
 
 def native(array: NDArray) -> NDArray:
