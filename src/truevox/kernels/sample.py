@@ -160,14 +160,19 @@ def sample_nearest(volume: Array, matrix: Array, shape: tuple[int, int, int], fi
     return out
 
 
-def _positions(matrix: Array, shape: tuple[int, int, int]) -> tuple[Array, Array]:
+def positions(matrix: Array, shape: tuple[int, int, int]) -> tuple[Array, Array]:
     index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")).reshape(3, -1)
     return matrix[:, :3] @ index + matrix[:, 3:], index
 
 
 def sample_linear_numpy(volume: Array, matrix: Array, shape: tuple[int, int, int], fill: Array) -> Array:
     """Plain twin of :func:`sample_linear`, in float64."""
-    where, _ = _positions(np.asarray(matrix, np.float64), shape)
+    where, _ = positions(np.asarray(matrix, np.float64), shape)
+    return linear_at_numpy(volume, where, fill).reshape(volume.shape[0], *shape)
+
+
+def linear_at_numpy(volume: Array, where: Array, fill: Array) -> Array:
+    """Trilinear samples at any positions: (C, I, J, K) at (3, N) indices to (C, N) float64."""
     size = np.array(volume.shape[1:])[:, None]
     inside = ((where >= -EDGE) & (where < size - 1 + EDGE)).all(0)
     where = np.clip(where, 0, size - 1)
@@ -179,16 +184,19 @@ def sample_linear_numpy(volume: Array, matrix: Array, shape: tuple[int, int, int
         at = [high[a] if corner[a] else low[a] for a in range(3)]
         weight = np.prod([part[a] if corner[a] else 1 - part[a] for a in range(3)], axis=0)
         total += weight * volume[:, at[0], at[1], at[2]]
-    out = np.where(inside, total, np.asarray(fill, np.float64)[:, None])
-    return out.reshape(volume.shape[0], *shape)
+    return np.where(inside, total, np.asarray(fill, np.float64)[:, None])
 
 
 def sample_nearest_numpy(volume: Array, matrix: Array, shape: tuple[int, int, int], fill: Array) -> Array:
     """Plain twin of :func:`sample_nearest`."""
-    where, _ = _positions(np.asarray(matrix, np.float64), shape)
+    where, _ = positions(np.asarray(matrix, np.float64), shape)
+    return nearest_at_numpy(volume, where, fill).reshape(volume.shape[0], *shape)
+
+
+def nearest_at_numpy(volume: Array, where: Array, fill: Array) -> Array:
+    """Nearest samples at any positions: (C, I, J, K) at (3, N) indices to (C, N) of the same dtype."""
     where = np.floor(where + 0.5).astype(int)
     size = np.array(volume.shape[1:])[:, None]
     inside = ((where >= 0) & (where < size)).all(0)
     i, j, k = np.clip(where, 0, size - 1)
-    out = np.where(inside, volume[:, i, j, k], np.asarray(fill).astype(volume.dtype)[:, None])
-    return out.reshape(volume.shape[0], *shape)
+    return np.where(inside, volume[:, i, j, k], np.asarray(fill).astype(volume.dtype)[:, None])
