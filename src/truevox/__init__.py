@@ -39,14 +39,27 @@ if TYPE_CHECKING:
     from truevox.transforms import Mean as Mean
     from truevox.transforms import Put as Put
     from truevox.transforms import RandomAffine as RandomAffine
+    from truevox.transforms import RandomBiasField as RandomBiasField
+    from truevox.transforms import RandomBlur as RandomBlur
+    from truevox.transforms import RandomBrightness as RandomBrightness
+    from truevox.transforms import RandomContrast as RandomContrast
     from truevox.transforms import RandomCrop as RandomCrop
     from truevox.transforms import RandomFlip as RandomFlip
     from truevox.transforms import RandomGamma as RandomGamma
+    from truevox.transforms import RandomGhosting as RandomGhosting
+    from truevox.transforms import RandomGibbs as RandomGibbs
+    from truevox.transforms import RandomLowResolution as RandomLowResolution
+    from truevox.transforms import RandomMotion as RandomMotion
     from truevox.transforms import RandomNoise as RandomNoise
+    from truevox.transforms import RandomRicianNoise as RandomRicianNoise
+    from truevox.transforms import RandomSharpen as RandomSharpen
+    from truevox.transforms import RandomSpike as RandomSpike
     from truevox.transforms import Resample as Resample
+    from truevox.transforms import Rescale as Rescale
     from truevox.transforms import Sigmoid as Sigmoid
     from truevox.transforms import Softmax as Softmax
     from truevox.transforms import Stack as Stack
+    from truevox.transforms import Window as Window
     from truevox.transforms import ZScore as ZScore
 
     __version__: str
@@ -72,16 +85,29 @@ _NAMES = {
     "Network": "networks",
     "Put": "transforms",
     "RandomAffine": "transforms",
+    "RandomBiasField": "transforms",
+    "RandomBlur": "transforms",
+    "RandomBrightness": "transforms",
+    "RandomContrast": "transforms",
     "RandomCrop": "transforms",
     "RandomFlip": "transforms",
     "RandomGamma": "transforms",
+    "RandomGhosting": "transforms",
+    "RandomGibbs": "transforms",
+    "RandomLowResolution": "transforms",
+    "RandomMotion": "transforms",
     "RandomNoise": "transforms",
+    "RandomRicianNoise": "transforms",
+    "RandomSharpen": "transforms",
+    "RandomSpike": "transforms",
     "Resample": "transforms",
+    "Rescale": "transforms",
     "SettingsError": "errors",
     "Sigmoid": "transforms",
     "Softmax": "transforms",
     "Stack": "transforms",
     "TrueVoxError": "errors",
+    "Window": "transforms",
     "ZScore": "transforms",
     "field_of_view": "networks",
     "load": "io",

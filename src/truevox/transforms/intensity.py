@@ -1,10 +1,9 @@
-"""Intensity transforms: values change, voxels stay."""
+"""Random intensities: gamma, contrast, brightness, noise. Values change, voxels stay."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,89 +13,14 @@ from truevox.errors import GraphError
 from truevox.image import Image
 from truevox.pipeline.graph import Rng, node
 from truevox.pipeline.kinds import Pointwise
+from truevox.transforms.ranges import Range, check_probability, plus_minus, up_to
 
-__all__ = ["Clip", "RandomGamma", "RandomNoise", "ZScore"]
-
-
-@node
-class ZScore(Pointwise):
-    """Zero mean and unit standard deviation per channel, over the frame.
-
-    Parameters
-    ----------
-    mask : {None, "nonzero"}
-        ``"nonzero"`` takes the statistics where the image is not 0 and leaves 0 at 0: air stays air.
-
-    Notes
-    -----
-    Statistics are float64, taken in one thread, so they do not depend on the machine's thread count. A
-    constant image becomes 0. ``fill`` is mapped like any voxel.
-
-    Examples
-    --------
-    >>> from truevox import Grid, Image
-    >>> x = Image(torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1), Grid((2,)))
-    >>> ZScore()(x).data.flatten().tolist()
-    [-1.0, 1.0]
-    """
-
-    mask: Literal["nonzero"] | None = None
-
-    def __post_init__(self) -> None:
-        if self.mask not in (None, "nonzero"):
-            raise GraphError("ZScore's mask is None or 'nonzero'.", got=self.mask)
-
-    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
-        stats = [_moments(channel, self.mask) for channel in frame().numpy()]
-        mean = torch.tensor([m for m, _ in stats], dtype=torch.float32).view(-1, 1, 1, 1)
-        scale = torch.tensor([1 / s if s > 0 else 0.0 for _, s in stats], dtype=torch.float32).view(
-            -1, 1, 1, 1
-        )
-
-        def apply(x: Tensor) -> Tensor:
-            out = (x.float() - mean).mul_(scale)
-            return out.masked_fill_(x == 0, 0.0) if self.mask else out
-
-        return apply
+__all__ = ["RandomBrightness", "RandomContrast", "RandomGamma", "RandomNoise", "RandomRicianNoise", "air_of"]
 
 
-def _moments(channel: np.ndarray, mask: str | None) -> tuple[float, float]:
-    values = channel[channel != 0] if mask else channel.ravel()
-    if values.size == 0:
-        return 0.0, 0.0
-    return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
-
-
-@node
-class Clip(Pointwise):
-    """Values limited to [low, high], given as values or as percentiles of the frame.
-
-    Examples
-    --------
-    >>> from truevox import Grid, Image
-    >>> x = Image(torch.tensor([-5.0, 0.5, 9.0]).reshape(1, 3, 1, 1), Grid((3,)))
-    >>> Clip(0, 1)(x).data.flatten().tolist()
-    [0.0, 0.5, 1.0]
-    """
-
-    low: float | None = None
-    high: float | None = None
-    unit: Literal["value", "percentile"] = "value"
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("value", "percentile"):
-            raise GraphError("Clip's unit is 'value' or 'percentile'.", got=self.unit)
-        if (self.low is None and self.high is None) or (
-            self.low is not None and self.high is not None and self.low > self.high
-        ):
-            raise GraphError("Clip needs low, high, or both with low below high.", got=(self.low, self.high))
-
-    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
-        low, high = self.low, self.high
-        if self.unit == "percentile":
-            data = frame().numpy()
-            low, high = (None if p is None else float(np.percentile(data, p)) for p in (low, high))
-        return lambda x: x.float().clamp(low, high)
+def air_of(image: Image) -> Tensor:
+    """Where no signal lies: ``fill``, which goes through every pointwise node as air does. (C, 1, 1, 1)."""
+    return torch.from_numpy(image.fills().astype(np.float32)).view(-1, 1, 1, 1).to(image.data.device)
 
 
 @node
@@ -168,3 +92,153 @@ class RandomNoise(Pointwise):
             return torch.empty(x.shape).normal_(0.0, std, generator=generator).add_(x)
 
         return apply
+
+
+@node
+class RandomRicianNoise(Pointwise):
+    """Noise of magnitude images: the length of the signal with Gaussian noise on both of its parts.
+
+    Parameters
+    ----------
+    std : float or (low, high)
+        Standard deviation of each part, in the image's units; uniform in [0, std] or in the range.
+    probability : float
+
+    Notes
+    -----
+    Signal is counted from ``fill``, which is where air went in earlier nodes. Where there is none, values are
+    Rayleigh distributed (mean 1.253 std); strong signal keeps its mean and gets Gaussian noise.
+
+    References
+    ----------
+    H. Gudbjartsson and S. Patz, The Rician distribution of noisy MRI data, Magn. Reson. Med. 34, 1995.
+
+    Examples
+    --------
+    >>> from truevox import Grid, Image
+    >>> x = Image(torch.zeros(1, 16, 16, 16), Grid((16, 16, 16)))
+    >>> y = RandomRicianNoise((1, 1))(x, rng=np.random.default_rng(0))
+    >>> abs(float(y.data.mean()) - math.sqrt(math.pi / 2)) < 0.05
+    True
+    """
+
+    std: Range = 0.1
+    probability: float = 1.0
+
+    random = True
+    map_fill = False
+
+    def __post_init__(self) -> None:
+        up_to(self.std, "RandomRicianNoise: std")
+        check_probability(self.probability, "RandomRicianNoise")
+
+    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
+        applied = rng.random() < self.probability
+        std = rng.uniform(*up_to(self.std, "std"))
+        seed = int(rng.integers(2**63))
+        if not applied or std == 0:
+            return lambda x: x
+        air = air_of(frame())
+
+        def apply(x: Tensor) -> Tensor:
+            generator = torch.Generator().manual_seed(seed)
+            real, imaginary = (torch.empty(x.shape).normal_(0.0, std, generator=generator) for _ in range(2))
+            return real.add_(x).sub_(air).square_().add_(imaginary.square_()).sqrt_().add_(air)
+
+        return apply
+
+
+@node
+class RandomBrightness(Pointwise):
+    """A number added to all values.
+
+    Parameters
+    ----------
+    shift : float or (low, high)
+        In the image's units; uniform in [-shift, shift] or in the range.
+    per_channel : bool
+        Draw one for each channel, instead of one for all.
+    probability : float
+
+    Examples
+    --------
+    >>> from truevox import Grid, Image
+    >>> x = Image(torch.zeros(1, 2, 2, 2), Grid((2, 2, 2)))
+    >>> float(RandomBrightness((0.5, 0.5))(x).data.mean())
+    0.5
+    """
+
+    shift: Range = 0.1
+    per_channel: bool = False
+    probability: float = 1.0
+
+    random = True
+
+    def __post_init__(self) -> None:
+        plus_minus(self.shift, "RandomBrightness: shift")
+        check_probability(self.probability, "RandomBrightness")
+
+    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
+        applied = rng.random() < self.probability
+        if not applied:
+            return lambda x: x
+        channels = frame().channels if self.per_channel else 1
+        shift = _per_channel(rng.uniform(*plus_minus(self.shift, "shift"), channels))
+        return lambda x: x.float() + shift
+
+
+@node
+class RandomContrast(Pointwise):
+    """Values spread about the mean of the frame, or drawn towards it.
+
+    Parameters
+    ----------
+    factor : float or (low, high)
+        Distances from the mean are multiplied by it; uniform in [1 - factor, 1 + factor] or in the range.
+    keep_range : bool
+        Whether values stop at the frame's least and largest one; the mean then moves a little.
+    per_channel : bool
+        Draw one for each channel, instead of one for all.
+    probability : float
+
+    Examples
+    --------
+    >>> from truevox import Grid, Image
+    >>> x = Image(torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1), Grid((2,)))
+    >>> RandomContrast((2, 2))(x).data.flatten().tolist()
+    [0.0, 4.0]
+    """
+
+    factor: Range = 0.25
+    keep_range: bool = False
+    per_channel: bool = False
+    probability: float = 1.0
+
+    random = True
+
+    def __post_init__(self) -> None:
+        if plus_minus(self.factor, "RandomContrast: factor", middle=1)[0] < 0:
+            raise GraphError("RandomContrast: a factor below 0 makes a negative.", got=self.factor)
+        check_probability(self.probability, "RandomContrast")
+
+    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
+        applied = rng.random() < self.probability
+        if not applied:
+            return lambda x: x
+        image = frame()
+        channels = image.channels if self.per_channel else 1
+        factor = _per_channel(rng.uniform(*plus_minus(self.factor, "factor", middle=1), channels))
+        # The mean is that of ZScore: it does not depend on the number of threads.
+        mean = _per_channel(np.array([c.mean(dtype=np.float64) for c in image.numpy()]))
+        data = image.data.flatten(1).float()
+        low, high = (end.view(-1, 1, 1, 1) for end in (data.amin(1), data.amax(1)))
+
+        def apply(x: Tensor) -> Tensor:
+            out = (x.float() - mean).mul_(factor).add_(mean)
+            return out.clamp_(low, high) if self.keep_range else out
+
+        return apply
+
+
+def _per_channel(numbers: np.ndarray) -> Tensor:
+    return torch.from_numpy(numbers.astype(np.float32)).view(-1, 1, 1, 1)
