@@ -140,11 +140,21 @@ def load(
     >>> load(file, kind="label")
     Image(label, 1 channel, 4x5x6  1.00x1.00x1.00 mm  RAS)
     """
+    return image_of(*read(path, region), kind, labels)
+
+
+def image_of(array: NDArray, header: Header, kind: Kind = "scalar", labels: Labels | None = None) -> Image:
+    """What a reader gave, as an image: checked and copied as :func:`load` says.
+
+    Raises
+    ------
+    LabelError, CaseError
+        As :func:`load`.
+    """
     import torch
 
     from truevox.image import Image
 
-    array, header = read(path, region)
     labels = header.labels if labels is None else labels
     if kind == "label":
         array = as_labels(array, header.path, labels)

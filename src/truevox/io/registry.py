@@ -22,6 +22,7 @@ __all__ = [
     "Reader",
     "Voxels",
     "Writer",
+    "bare",
     "find_reader",
     "find_writer",
     "has_reader",
@@ -137,7 +138,20 @@ def has_reader(path: str | Path) -> bool:
     >>> has_reader("scans/p07.NII.GZ"), has_reader("42.5")
     (True, False)
     """
-    return str(path).lower().endswith(reading_suffixes())
+    return str(bare(path)).lower().endswith(reading_suffixes())
+
+
+def bare(path: str | Path) -> Path:
+    """The file or folder of a path, without what follows ``?``: a choice that its reader understands.
+
+    Examples
+    --------
+    >>> str(bare("study?series=3"))
+    'study'
+    """
+    whole = Path(path)
+    name, mark, _ = str(path).partition("?")
+    return Path(name) if mark and not whole.exists() else whole
 
 
 def find_reader(path: Path) -> Reader:
@@ -149,6 +163,7 @@ def find_reader(path: Path) -> Reader:
         If the file is of no known format (names the suffixes that can be read), is missing, or needs a
         package that is not installed.
     """
+    path = bare(path)
     name = _longest(path, reading_suffixes())
     if name is None and path.is_dir():
         name = FOLDER

@@ -1,0 +1,109 @@
+"""DICOM files to pydicom datasets: what is no DICOM, damaged or missing is said in one place."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from truevox.errors import FileError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["DIRECTORY", "is_dicom", "need", "quiet", "read_dataset"]
+
+DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR."""
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_BROKEN = (EOFError, struct.error, ValueError, KeyError, TypeError, AttributeError, OverflowError, zlib.error)
+
+
+def need(module: str) -> Any:
+    """A module of the extra ``dicom``.
+
+    Raises
+    ------
+    FileError
+        If it is not installed; says how to install it.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise FileError(
+            f"DICOM needs a package that is not installed: {error.name}.",
+            remedy="pip install 'truevox[dicom]'",
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without pydicom's warnings on values that break the standard: what matters here is checked here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"pydicom|highdicom")
+        yield
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file says that it is DICOM: DICM after 128 bytes."""
+    with open(path, "rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def read_dataset(path: Path, *, pixels: bool = False) -> Dataset:
+    """A DICOM file's tags, with the pixel data only if asked.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, no DICOM, truncated or damaged.
+    """
+    pydicom = need("pydicom")
+    try:
+        if not is_dicom(path):
+            raise FileError(
+                "The file is no DICOM: DICM is missing after its first 128 bytes.",
+                file=path,
+                remedy="is it text or another format under this name? remove it, or export it again",
+            )
+        with quiet():
+            meta = pydicom.filereader.read_file_meta_info(path)
+            if meta.get("TransferSyntaxUID") == _DEFLATED:
+                raise FileError(
+                    "The file is packed as a whole (Deflated Explicit VR); it could unpack to any size.",
+                    file=path,
+                    remedy="export it again uncompressed (Explicit VR Little Endian)",
+                )
+            dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
+            broken = (
+                not isinstance(dataset.get("SOPClassUID"), str) or dataset.get("SeriesInstanceUID") is None
+            )
+    except FileNotFoundError as error:
+        raise FileError(
+            "The file does not exist.", file=path, remedy="check the path, and its case"
+        ) from error
+    except OSError as error:
+        # pydicom raises OSError without a number where a file ends in the middle of a tag.
+        if error.errno is None:
+            raise _damaged(path, str(error)) from error
+        raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
+    except (*_BROKEN, RecursionError, NotImplementedError) as error:
+        raise _damaged(path, str(error)) from error
+    if broken and meta.get("MediaStorageSOPClassUID") != DIRECTORY:
+        raise _damaged(path, "it has no SOPClassUID or no SeriesInstanceUID")
+    return dataset
+
+
+def _damaged(path: Path, why: str) -> FileError:
+    return FileError(
+        "The DICOM file is truncated or damaged.",
+        file=path,
+        got=why,
+        remedy="copy or export it again from its source",
+    )

@@ -1,0 +1,188 @@
+"""Instances: what a series needs to know of each of its files, without the file's other tags."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from truevox.errors import FileError
+from truevox.io.dicom.datasets import DIRECTORY, is_dicom, read_dataset
+from truevox.io.dicom.planes import Plane, number, planes_of
+
+__all__ = ["Instance", "Stored", "describe", "dicom_files", "read_instance"]
+
+OBJECTS = ("SEG", "RTSTRUCT")
+"""Modalities that are labels: read by modules of their own."""
+_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+# Compressed frames of more than 1000:1 (but for the first 256 MiB) are taken for damage or a bomb.
+_DENSEST = 1000
+_SPARE = 2**28
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How an instance's voxels are stored."""
+
+    samples: int
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+    photometric: str
+    syntax: str
+    floating: bool
+
+    def bounds(self) -> tuple[int, int]:
+        """Smallest and largest integer that can be stored."""
+        return (
+            (-(1 << self.stored - 1), (1 << self.stored - 1) - 1)
+            if self.signed
+            else (0, (1 << self.stored) - 1)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One DICOM object. Without planes it is no image (a report, a structure set, ...)."""
+
+    path: Path
+    uid: str
+    series: str
+    number: int | None
+    description: str
+    modality: str
+    frame_of_reference: str
+    stored: Stored | None = None
+    planes: tuple[Plane, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def dicom_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """All DICOM files below a folder, and all other files, each in order of name.
+
+    Raises
+    ------
+    FileError
+        If a file can't be read.
+    """
+    found: list[Path] = []
+    others: list[Path] = []
+    try:
+        for base, folders, names in os.walk(folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith("."):
+                    file = Path(base, name)
+                    (found if is_dicom(file) else others).append(file)
+    except OSError as error:
+        raise FileError(
+            f"The folder can't be read: {error.strerror}.", file=error.filename or folder
+        ) from error
+    return found, others
+
+
+def read_instance(path: Path) -> Instance | None:
+    """What a file says about itself; None for a DICOMDIR.
+
+    Raises
+    ------
+    FileError
+        If it is no DICOM, damaged, or truncated.
+    GeometryError
+        If it holds positions or spacings that are not finite.
+    """
+    return describe(read_dataset(path), path)
+
+
+def describe(dataset: Any, path: Path) -> Instance | None:
+    """As :func:`read_instance`, for a dataset that is read already."""
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+        return None
+    modality = str(dataset.get("Modality") or "")
+    series_number = number(dataset, "SeriesNumber", path)
+    common = (
+        path,
+        str(dataset.get("SOPInstanceUID") or ""),
+        str(dataset.get("SeriesInstanceUID")),
+        None if series_number is None else int(series_number),
+        str(dataset.get("SeriesDescription") or ""),
+        modality,
+        str(dataset.get("FrameOfReferenceUID") or ""),
+    )
+    if dataset.get("Rows") is None or modality in OBJECTS:
+        return Instance(*common)
+    stored = _stored(dataset, path)
+    planes = planes_of(dataset, path)
+    _expect_whole(stored, planes, path)
+    return Instance(*common, stored, planes, _notes(dataset, stored, path))
+
+
+def _stored(dataset: Any, path: Path) -> Stored:
+    def whole(keyword: str, default: int) -> int:
+        found = number(dataset, keyword, path)
+        return default if found is None else int(found)
+
+    allocated = whole("BitsAllocated", 16)
+    kept = whole("BitsStored", allocated)
+    stored = Stored(
+        samples=whole("SamplesPerPixel", 1),
+        allocated=allocated,
+        stored=kept,
+        high=whole("HighBit", kept - 1),
+        signed=bool(whole("PixelRepresentation", 0)),
+        photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
+        syntax=str(dataset.file_meta.get("TransferSyntaxUID") or _NATIVE[0]),
+        # Float pixel data is the only kind that does not say how many of its bits are used.
+        floating=allocated in (32, 64) and dataset.get("BitsStored") is None,
+    )
+    fits = 0 < stored.stored <= stored.allocated and stored.stored - 1 <= stored.high < stored.allocated
+    if stored.samples not in (1, 3) or stored.allocated not in (1, 8, 16, 32, 64) or not fits:
+        raise FileError(
+            "The header describes voxels that can't be.",
+            file=path,
+            got=f"{stored.samples} of {stored.allocated} bits, {stored.stored} used, highest {stored.high}",
+            expected="1 or 3 samples of 1, 8, 16, 32 or 64 bits",
+        )
+    return stored
+
+
+def _expect_whole(stored: Stored, planes: Sequence[Plane], path: Path) -> None:
+    """Refuse a file that can't hold the voxels that its header declares, before memory is taken for them."""
+    count = sum(math.prod(plane.shape) for plane in planes) * stored.samples
+    declared = count * stored.allocated // 8
+    size = path.stat().st_size
+    if stored.syntax in _NATIVE:
+        least = declared * 2 // 3 if stored.photometric.endswith("422") else declared
+    else:
+        least = max(declared - _SPARE, 0) // _DENSEST
+    if size < least:
+        raise FileError(
+            "The DICOM file is truncated or damaged: it is too small for the voxels that it declares.",
+            file=path,
+            got=f"{size} bytes",
+            expected=f"{declared} bytes for {len(planes)} frame{'s' * (len(planes) > 1)} of "
+            f"{planes[0].shape[1]}x{planes[0].shape[0]}",
+            remedy="copy or export it again from its source",
+        )
+
+
+def _notes(dataset: Any, stored: Stored, path: Path) -> tuple[str, ...]:
+    notes = []
+    if stored.photometric == "MONOCHROME1":
+        notes.append("MONOCHROME1: low values are meant to look bright; values are as stored, not inverted")
+    padding = number(dataset, "PixelPaddingValue", path)
+    if padding is not None:
+        notes.append(
+            f"voxels outside of the scan are marked by the stored value {padding:g} (PixelPaddingValue)"
+        )
+    if dataset.get("ModalityLUTSequence"):
+        notes.append("a modality look-up table was not applied: values are as stored")
+    if dataset.get("PixelSpacing") is None and (
+        dataset.get("ImagerPixelSpacing") or dataset.get("NominalScannedPixelSpacing")
+    ):
+        notes.append("the spacing is that of the detector, not of the patient")
+    return tuple(notes)

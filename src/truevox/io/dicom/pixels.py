@@ -1,0 +1,110 @@
+"""Pixel data to numbers: decoding, unused bits, rescaling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truevox.errors import FileError
+from truevox.io.dicom.datasets import need, quiet
+from truevox.io.dicom.instances import Stored
+from truevox.io.dicom.planes import Plane
+
+__all__ = ["frames", "rescaled", "result_type"]
+
+# What decodes the syntaxes that Pillow and pyjpegls do not; all with licences that ask for nothing.
+_JPEG = "pip install python-gdcm"
+_REMEDIES = {
+    "1.2.840.10008.1.2.4.50": "pip install pillow",
+    "1.2.840.10008.1.2.4.51": _JPEG,
+    "1.2.840.10008.1.2.4.57": _JPEG,
+    "1.2.840.10008.1.2.4.70": _JPEG,
+    "1.2.840.10008.1.2.4.80": "pip install pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pip install pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pip install pillow",
+    "1.2.840.10008.1.2.4.91": "pip install pillow",
+    "1.2.840.10008.1.2.4.201": "pip install pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.202": "pip install pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.203": "pip install pylibjpeg pylibjpeg-openjpeg",
+}
+
+
+def frames(path: Path, wanted: Sequence[int], stored: Stored) -> Iterator[NDArray]:
+    """Stored values of some frames of a file, one by one: (rows, columns) or (rows, columns, samples).
+
+    Raises
+    ------
+    FileError
+        If the transfer syntax can't be decoded here (says what to install), or the data is damaged.
+    """
+    pydicom = need("pydicom.pixels")
+    _expect_decoder(path, stored)
+    count = 0
+    try:
+        with quiet():
+            for frame in pydicom.iter_pixels(path, indices=list(wanted)):
+                count += 1
+                yield frame if stored.floating or stored.allocated == 1 else _used_bits(frame, stored)
+    except (MemoryError, GeneratorExit):
+        raise
+    except Exception as error:
+        # Decoders raise what they like: ValueError, RuntimeError, OSError, errors of their own.
+        raise FileError(
+            "The pixel data can't be decoded.",
+            file=path,
+            got=f"frame {wanted[min(count, len(wanted) - 1)] + 1}: {error}",
+            remedy="copy or export it again from its source, uncompressed if it can be",
+        ) from error
+
+
+def _expect_decoder(path: Path, stored: Stored) -> None:
+    from pydicom.uid import UID
+
+    pixels = need("pydicom.pixels")
+    uid = UID(stored.syntax)
+    try:
+        available = pixels.get_decoder(uid).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        raise FileError(
+            f"Nothing that is installed decodes the transfer syntax of this file: {uid.name}.",
+            file=path,
+            remedy=f"{_REMEDIES[uid]}, or " * (uid in _REMEDIES)
+            + "export it again uncompressed (Explicit VR Little Endian)",
+        )
+
+
+def _used_bits(frame: NDArray, stored: Stored) -> NDArray:
+    """Bits that the header does not use hold anything: overlays, noise, no sign."""
+    width = frame.dtype.itemsize * 8
+    if stored.stored >= width:
+        return frame
+    whole = frame.view(f"{'i' if stored.signed else 'u'}{frame.dtype.itemsize}")
+    return (whole << (width - 1 - stored.high)) >> (width - stored.stored)
+
+
+def result_type(stored: Stored, planes: Sequence[Plane]) -> np.dtype:
+    """The type of rescaled voxels: the smallest integer that holds all that could be stored, else float32."""
+    if stored.floating:
+        return np.dtype(f"f{stored.allocated // 8}")
+    scalings = {plane.scaling for plane in planes}
+    if all(slope.is_integer() and intercept.is_integer() for slope, intercept in scalings):
+        ends = [slope * end + intercept for slope, intercept in scalings for end in stored.bounds()]
+        for name in ("uint8", "int16", "int32", "int64"):
+            if np.iinfo(name).min <= min(ends) and max(ends) <= np.iinfo(name).max:
+                return np.dtype(name)
+    return np.dtype(np.float32)
+
+
+def rescaled(frame: NDArray, plane: Plane, kind: np.dtype) -> NDArray:
+    """A frame's values after its own slope and intercept."""
+    slope, intercept = plane.scaling
+    if (slope, intercept) == (1.0, 0.0):
+        return frame.astype(kind, copy=False)
+    if kind.kind in "iu":
+        return frame.astype(np.int64) * int(slope) + int(intercept)
+    return frame.astype(np.float64) * slope + intercept

@@ -1,0 +1,264 @@
+"""DICOM series: what lies in a folder, which series is meant, and its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truevox.errors import CaseError, FileError, TrueVoxError
+from truevox.io.dicom.instances import Instance, dicom_files, read_instance
+from truevox.io.dicom.pixels import frames, rescaled, result_type
+from truevox.io.dicom.planes import Plane
+from truevox.io.dicom.stack import Stack, stack
+from truevox.io.header import Header
+from truevox.io.registry import Box, Voxels
+
+if TYPE_CHECKING:
+    from truevox.space import Grid
+
+__all__ = ["Series", "list_series", "open_series", "pick", "scan"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of images, from its headers alone.
+
+    Parameters
+    ----------
+    uid, number, description, modality
+        As the files say. Each of the first three chooses it: ``"folder?series=..."``.
+    files : tuple of Path
+        In order of name.
+    frames : int
+        Slices times time points.
+    grid : Grid, optional
+        Where it lies; None if it makes no volume.
+    channels : int
+        Time points, b-values or echoes; colours.
+    problem : str, optional
+        Why it makes no volume.
+    """
+
+    uid: str
+    number: int | None
+    description: str
+    modality: str
+    files: tuple[Path, ...]
+    frames: int
+    grid: Grid | None
+    channels: int
+    problem: str | None = None
+
+    def __str__(self) -> str:
+        what = self.grid.describe() if self.grid else f"{self.frames} images: {self.problem}"
+        many = f"  {self.channels} channels" if self.channels > 1 else ""
+        number = "" if self.number is None else f" {self.number}"
+        return f"{self.modality}{number} '{self.description}'  {what}{many}  {self.uid}"
+
+
+def list_series(folder: str | Path) -> list[Series]:
+    """The image series below a folder, from headers alone, in order of their numbers.
+
+    Parameters
+    ----------
+    folder : path
+        Searched with all its folders. Files that are no DICOM, reports, segmentations and structure
+        sets are left out.
+
+    Returns
+    -------
+    list of Series
+        A series that makes no volume says why in ``problem``.
+
+    Raises
+    ------
+    FileError
+        If the folder holds no DICOM file, or one of them is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> list_series(tempfile.mkdtemp())
+    Traceback (most recent call last):
+    truevox.errors.FileError: The folder holds no DICOM file.
+    ...
+    """
+    instances, _ = scan(Path(folder))
+    return [_summary(group) for group in _groups(instances)]
+
+
+def scan(folder: Path) -> tuple[list[Instance], tuple[str, ...]]:
+    """All DICOM objects below a folder, and a note on what was left out.
+
+    Raises
+    ------
+    FileError
+        As :func:`list_series`.
+    """
+    if not folder.is_dir():
+        raise FileError("The folder does not exist.", file=folder, remedy="check the path, and its case")
+    paths, others = dicom_files(folder)
+    if not paths:
+        raise FileError(
+            "The folder holds no DICOM file.",
+            file=folder,
+            got=f"{len(others)} other files" if others else "nothing",
+            remedy="name the folder that holds the series; a DICOM file has DICM after 128 bytes",
+        )
+    found = [instance for path in paths if (instance := read_instance(path)) is not None]
+    notes = [f"{len(others)} files that are no DICOM were left out, e.g. {others[0].name}"] if others else []
+    return found, tuple(notes)
+
+
+def _groups(instances: Iterable[Instance]) -> list[list[Instance]]:
+    """Images by series, in order of series number."""
+    found: dict[str, list[Instance]] = {}
+    for instance in instances:
+        if instance.planes:
+            found.setdefault(instance.series, []).append(instance)
+    return sorted(found.values(), key=lambda g: (g[0].number is None, g[0].number or 0, g[0].series))
+
+
+def _summary(group: Sequence[Instance]) -> Series:
+    first = group[0]
+    grid, channels, problem = None, 1, None
+    try:
+        header = open_series(group, first.path.parent)[0]
+        grid, channels = header.grid, header.channels
+    except TrueVoxError as error:
+        problem = error.message
+    files = tuple(instance.path for instance in group)
+    count = sum(len(instance.planes) for instance in group)
+    return Series(
+        first.series, first.number, first.description, first.modality, files, count, grid, channels, problem
+    )
+
+
+def pick(instances: Sequence[Instance], source: Path, wanted: str | None = None) -> list[Instance]:
+    """The images of the one series that is meant.
+
+    Raises
+    ------
+    CaseError
+        If there is none, or there are several; lists them and says how to choose.
+    """
+    groups = _groups(instances)
+    if not groups:
+        kinds = sorted({instance.modality for instance in instances})
+        raise CaseError(
+            "There is no image series here.",
+            file=source,
+            got=", ".join(kinds) or "nothing but a DICOMDIR",
+            remedy="a segmentation or structure set is loaded by the path of its file",
+        )
+    if wanted is None:
+        chosen = groups
+    else:
+        chosen = [group for group in groups if group[0].series == wanted] or [
+            group for group in groups if wanted in (str(group[0].number), group[0].description)
+        ]
+    if len(chosen) == 1:
+        return chosen[0]
+    shown = "\n            ".join(str(_summary(group)) for group in groups[:20])
+    example = groups[-1][0].number or groups[-1][0].series
+    raise CaseError(
+        f"{len(groups)} series lie here, and it is not clear which is meant."
+        if wanted is None
+        else f"{len(chosen) or 'No'} series here {'are' if chosen else 'is'} called '{wanted}'.",
+        file=source,
+        got=shown + ("\n            ..." if len(groups) > 20 else ""),
+        remedy=f'choose one by number, description or UID: "{source}?series={example}"',
+    )
+
+
+def open_series(
+    instances: Sequence[Instance], source: Path, notes: tuple[str, ...] = ()
+) -> tuple[Header, Voxels]:
+    """Header of one series, and its voxels (C, I, J, K) on demand: only the files of a box are read.
+
+    Raises
+    ------
+    CaseError, FileError, GeometryError
+        If the images make no volume; says why.
+    """
+    _refuse_copies(instances, source)
+    storage = {instance.path: instance.stored for instance in instances}
+    kinds = {(s.samples, s.photometric, s.floating) for s in storage.values() if s is not None}
+    if len(kinds) > 1:
+        raise CaseError(
+            "The images of this series are not of one kind.",
+            file=source,
+            got=", ".join(sorted(f"{samples} x {photometric}" for samples, photometric, _ in kinds)),
+            remedy="name the files of one kind",
+        )
+    planes = [plane for instance in instances for plane in instance.planes]
+    found = stack(planes, source)
+    first = instances[0].stored
+    assert first is not None
+    if first.photometric == "PALETTE COLOR" or (first.samples > 1 and len(found.order) > 1):
+        raise CaseError(
+            "Colours of a palette, or colours in time, can't be used as numbers.",
+            file=source,
+            got=first.photometric,
+            remedy="export the images as grey values or RGB, or load one frame",
+        )
+    kind = _widest([result_type(s, planes) for s in storage.values() if s is not None])
+    channels = len(found.order) * first.samples
+    told = dict.fromkeys((*notes, *found.notes, *(note for i in instances for note in i.notes)))
+    times = found.moments.times if found.moments else None
+    header = Header(source, found.grid, channels, kind.name, None, tuple(told), times)
+
+    def voxels(box: Box) -> NDArray:
+        return _read(planes, found, storage, box, kind, first.samples)
+
+    return header, voxels
+
+
+def _refuse_copies(instances: Sequence[Instance], source: Path) -> None:
+    seen: dict[str, Path] = {}
+    for instance in instances:
+        other = seen.setdefault(instance.uid, instance.path)
+        if instance.uid and other != instance.path:
+            raise CaseError(
+                "The same image lies here twice.",
+                file=source,
+                got=f"{other.name} and {instance.path.name}",
+                remedy="remove the copies",
+            )
+
+
+def _widest(kinds: Sequence[np.dtype]) -> np.dtype:
+    """One type for files whose bits differ."""
+    return np.result_type(*kinds) if len(set(kinds)) > 1 else kinds[0]
+
+
+def _read(
+    planes: Sequence[Plane],
+    found: Stack,
+    storage: dict,
+    box: Box,
+    kind: np.dtype,
+    samples: int,
+) -> NDArray:
+    columns, rows, along = box
+    order = found.order[:, along]
+    shape = (len(order), order.shape[1], rows.stop - rows.start, columns.stop - columns.start, samples)
+    out = np.empty(shape, kind)
+    wanted: dict[Path, list[tuple[int, int, int]]] = {}
+    for c, row in enumerate(order):
+        for k, index in enumerate(row):
+            wanted.setdefault(planes[index].path, []).append((planes[index].frame, c, k))
+    of_frame = {(plane.path, plane.frame): plane for plane in planes}
+    for path, places in wanted.items():
+        places.sort()
+        decoded = frames(path, [frame for frame, _, _ in places], storage[path])
+        for (frame, c, k), values in zip(places, decoded, strict=True):
+            part = values.reshape(*values.shape[:2], samples)[rows, columns]
+            out[c, k] = rescaled(part, of_frame[path, frame], kind)
+    # (C, K, J, I, S) as stored, to channels and columns first by a view.
+    return np.moveaxis(out, 4, 1).reshape(-1, *out.shape[1:4]).transpose(0, 3, 2, 1)
