@@ -33,10 +33,17 @@ if TYPE_CHECKING:
     from truevox.networks import field_of_view as field_of_view
     from truevox.space import Grid as Grid
     from truevox.transforms import Clip as Clip
+    from truevox.transforms import DistanceMap as DistanceMap
+    from truevox.transforms import FillHoles as FillHoles
     from truevox.transforms import GridCrop as GridCrop
+    from truevox.transforms import HistogramMatch as HistogramMatch
     from truevox.transforms import Input as Input
+    from truevox.transforms import KeepLargest as KeepLargest
     from truevox.transforms import Like as Like
+    from truevox.transforms import MapLabels as MapLabels
     from truevox.transforms import Mean as Mean
+    from truevox.transforms import NyulLandmarks as NyulLandmarks
+    from truevox.transforms import OneHot as OneHot
     from truevox.transforms import Put as Put
     from truevox.transforms import RandomAffine as RandomAffine
     from truevox.transforms import RandomBiasField as RandomBiasField
@@ -51,12 +58,15 @@ if TYPE_CHECKING:
     from truevox.transforms import RandomLowResolution as RandomLowResolution
     from truevox.transforms import RandomMotion as RandomMotion
     from truevox.transforms import RandomNoise as RandomNoise
+    from truevox.transforms import RandomRater as RandomRater
     from truevox.transforms import RandomRicianNoise as RandomRicianNoise
     from truevox.transforms import RandomSharpen as RandomSharpen
     from truevox.transforms import RandomSpike as RandomSpike
+    from truevox.transforms import RemoveSmall as RemoveSmall
     from truevox.transforms import Resample as Resample
     from truevox.transforms import Rescale as Rescale
     from truevox.transforms import Sigmoid as Sigmoid
+    from truevox.transforms import SoftLabel as SoftLabel
     from truevox.transforms import Softmax as Softmax
     from truevox.transforms import Stack as Stack
     from truevox.transforms import Window as Window
@@ -70,19 +80,26 @@ _NAMES = {
     "CaseError": "errors",
     "Clip": "transforms",
     "Cohort": "cohort",
+    "DistanceMap": "transforms",
     "FileError": "errors",
+    "FillHoles": "transforms",
     "GeometryError": "errors",
     "GraphError": "errors",
     "Grid": "space",
     "GridCrop": "transforms",
+    "HistogramMatch": "transforms",
     "Image": "image",
     "Input": "transforms",
+    "KeepLargest": "transforms",
     "LabelError": "errors",
     "Labels": "labels",
     "Like": "transforms",
+    "MapLabels": "transforms",
     "Mean": "transforms",
     "Model": "model",
     "Network": "networks",
+    "NyulLandmarks": "transforms",
+    "OneHot": "transforms",
     "Put": "transforms",
     "RandomAffine": "transforms",
     "RandomBiasField": "transforms",
@@ -97,13 +114,16 @@ _NAMES = {
     "RandomLowResolution": "transforms",
     "RandomMotion": "transforms",
     "RandomNoise": "transforms",
+    "RandomRater": "transforms",
     "RandomRicianNoise": "transforms",
     "RandomSharpen": "transforms",
     "RandomSpike": "transforms",
+    "RemoveSmall": "transforms",
     "Resample": "transforms",
     "Rescale": "transforms",
     "SettingsError": "errors",
     "Sigmoid": "transforms",
+    "SoftLabel": "transforms",
     "Softmax": "transforms",
     "Stack": "transforms",
     "TrueVoxError": "errors",

@@ -5,7 +5,7 @@ from truevox.pipeline.draws import Draw
 from truevox.pipeline.graph import Call, Node, Signature, Transform, node
 from truevox.pipeline.kinds import Batched, Combine, FanIn, FanOut, Pointwise, Source, Spatial
 from truevox.pipeline.plan import Plan
-from truevox.pipeline.regions import Casewise, Effect, Framewise, Local
+from truevox.pipeline.regions import Casewise, Effect, Framewise, Labelwise, Local
 from truevox.pipeline.run import Frame, NodeError, Run
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "FanOut",
     "Frame",
     "Framewise",
+    "Labelwise",
     "Local",
     "Node",
     "NodeError",

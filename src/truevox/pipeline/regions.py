@@ -1,9 +1,10 @@
-"""Kinds of transform whose new values need more than the voxel itself.
+"""Kinds of transform whose new values need more than the voxel's value.
 
 ==================  ===================================================================================
 :class:`Local`       what lies around a voxel, or where it lies: blur, bias field
 :class:`Framewise`   the whole frame: what happens in k-space
 :class:`Casewise`    every voxel behind the frame: connected components, distances
+:class:`Labelwise`   what a label's values mean: merged classes, one-hot channels
 ==================  ===================================================================================
 """
 
@@ -24,7 +25,7 @@ from truevox.pipeline.graph import Rng, Signature, Transform
 from truevox.pipeline.lazy import Lazy
 from truevox.space import Grid
 
-__all__ = ["Casewise", "Effect", "Framewise", "Local"]
+__all__ = ["Casewise", "Effect", "Framewise", "Labelwise", "Local"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,18 @@ class Casewise(Transform):
         return tuple(_Whole(i, s, self.whole) for i, s in zip(inputs, made, strict=True))
 
 
+class Labelwise(Transform):
+    """Base of transforms that give other values to a label, voxel by voxel, by its label table."""
+
+    def relabelled(self, image: Image) -> Image:
+        """The result from some voxels of the label, on the same grid."""
+        raise NotImplementedError
+
+    def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
+        made = self.signatures([Signature(i.kind, labels=i.labels) for i in inputs])
+        return tuple(_Relabelled(i, s, self.relabelled) for i, s in zip(inputs, made, strict=True))
+
+
 class _Filtered(Lazy):
     """An effect on just the voxels that are wanted and those that it reaches from there."""
 
@@ -195,6 +208,23 @@ class _Whole(Lazy):
             self._made = self._make(self._parent.pull(self.extent))
         # A coarser frame in front asked for averages; it can't be asked again, and averages are right.
         return self._made.on(grid)
+
+
+class _Relabelled(Lazy):
+    """Other values for the voxels that are wanted, found before these are averaged or turned."""
+
+    def __init__(self, parent: Lazy, signature: Signature, make: Callable[[Image], Image]) -> None:
+        self.grid, self.extent, self.stored = parent.grid, parent.extent, parent.stored
+        self.kind, self.labels = signature.kind, signature.labels
+        self._parent, self._make = parent, make
+
+    def pull(self, grid: Grid, antialias: bool = False) -> Image:
+        if sampling.coincidence(self.grid, grid) is not None:
+            image = self._parent.seen(grid, antialias)
+            if image.kind == "label":
+                return self._make(image)
+        # Turned, or averaged on the way here: begin again where the label's voxels exist.
+        return self._make(self._parent.pull(_needed(self.extent, grid, True))).on(grid)
 
 
 def _needed(extent: Grid, grid: Grid, antialias: bool) -> Grid:

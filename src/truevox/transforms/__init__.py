@@ -10,6 +10,7 @@ from truevox.transforms.artefacts import (
 from truevox.transforms.combine import Mean, Sigmoid, Softmax, Stack
 from truevox.transforms.crops import RandomCrop
 from truevox.transforms.filters import RandomBlur, RandomLowResolution, RandomSharpen
+from truevox.transforms.histogram import HistogramMatch, NyulLandmarks
 from truevox.transforms.inputs import Input
 from truevox.transforms.intensity import (
     RandomBrightness,
@@ -18,16 +19,25 @@ from truevox.transforms.intensity import (
     RandomNoise,
     RandomRicianNoise,
 )
+from truevox.transforms.labelling import DistanceMap, FillHoles, KeepLargest, MapLabels, OneHot, RemoveSmall
 from truevox.transforms.normalise import Clip, Rescale, Window, ZScore
+from truevox.transforms.raters import RandomRater, SoftLabel
 from truevox.transforms.spatial import Like, RandomAffine, RandomFlip, Resample
 from truevox.transforms.tiles import GridCrop, Put
 
 __all__ = [
     "Clip",
+    "DistanceMap",
+    "FillHoles",
     "GridCrop",
+    "HistogramMatch",
     "Input",
+    "KeepLargest",
     "Like",
+    "MapLabels",
     "Mean",
+    "NyulLandmarks",
+    "OneHot",
     "Put",
     "RandomAffine",
     "RandomBiasField",
@@ -42,12 +52,15 @@ __all__ = [
     "RandomLowResolution",
     "RandomMotion",
     "RandomNoise",
+    "RandomRater",
     "RandomRicianNoise",
     "RandomSharpen",
     "RandomSpike",
+    "RemoveSmall",
     "Resample",
     "Rescale",
     "Sigmoid",
+    "SoftLabel",
     "Softmax",
     "Stack",
     "Window",
