@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from truevox.errors import GraphError
 from truevox.image import Kind
 from truevox.labels import Labels
+from truevox.networks.direct import direct_convolutions
 from truevox.networks.field_of_view import FieldOfView, field_of_view
 from truevox.networks.lattice import LatticeMap
 from truevox.pipeline.graph import Signature, node
@@ -145,21 +146,14 @@ class Network(Batched):
         device, dtype = (batch[0].device, torch.float32) if weight is None else (weight.device, weight.dtype)
         ready = [b.to(device, dtype) for b in batch]
         inputs = [_squeezed(b, dropped) for b in ready]
-        size = inputs[0].shape[0]
-        if size == 1 and self._slow_alone(inputs[0]):
-            inputs = [i.repeat(2, *[1] * (i.ndim - 1)) for i in inputs]
-        result = self.module(*inputs)
+        with direct_convolutions(device):
+            result = self.module(*inputs)
         tensors = result if isinstance(result, (tuple, list)) else (result,)
         if len(tensors) != self.outputs:
             raise GraphError(
                 "The network returned another number of tensors.", got=len(tensors), expected=self.outputs
             )
-        return tuple(_unsqueezed(t[:size], dropped) for t in tensors)
-
-    def _slow_alone(self, tensor: Tensor) -> bool:
-        """Whether two copies run faster than one: float32 3D convolutions on the CPU at batch size 1."""
-        alone = tensor.device.type == "cpu" and tensor.dtype == torch.float32 and not self.module.training
-        return alone and self.ndim == 3 and any(isinstance(m, nn.Conv3d) for m in self.module.modules())
+        return tuple(_unsqueezed(t, dropped) for t in tensors)
 
 
 def _squeezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:
