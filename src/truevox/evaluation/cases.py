@@ -219,8 +219,8 @@ def _scores(
     if labels.ignore is not None and len(reference) == 1 and (reference == labels.ignore).any():
         known = reference[0] != labels.ignore
     found = []
-    for k, (label, values) in enumerate(labels.names.items()):
-        wanted = (values,) if isinstance(values, int) else tuple(values)
+    for k, label in enumerate(labels.names):
+        wanted = labels.values_of(label)
         p, r = _mask(predicted, k, wanted, known), _mask(reference, k, wanted, known)
         scores = (
             dice(p, r),

@@ -193,7 +193,7 @@ def _counts(array: NDArray, labels: Labels | None) -> Iterable[tuple[str, float]
         )
     count = label_counts(array)
     labels.check(np.array(list(count)))
-    wanted = {name: (v,) if isinstance(v, int) else v for name, v in labels.names.items()}
+    wanted = {name: labels.values_of(name) for name in labels.names}
     return [(name, float(sum(count.get(v, 0) for v in set(vs)))) for name, vs in wanted.items()]
 
 

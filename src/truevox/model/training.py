@@ -204,8 +204,7 @@ class Trained(pl.LightningModule):
             decided = labels.decode(image.numpy())
             truth = case.load(column, "label").on(image.grid, mirror=False).numpy()
             for name in labels.names:
-                value = labels.names[name]
-                values = [value] if isinstance(value, int) else list(value)
+                values = labels.values_of(name)
                 score = dice(np.isin(decided, values[0]), np.isin(truth, values))
                 self._scores.append((f"val/{output}/{name}/dice", score.value))
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from truevox.errors import GraphError, TrueVoxError
 from truevox.image import Image
-from truevox.labels import Labels
+from truevox.labels import IGNORE_INDEX, Labels
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.draws import Draw, case_of_sample
 from truevox.pipeline.graph import Call, Node
@@ -159,7 +159,8 @@ def collate(samples: Sequence[dict[str, Any] | Failure], tables: Sequence[Labels
 
 def _one_hot(index: Tensor, labels: Labels) -> Tensor:
     if not labels.exclusive:
-        return index.float()  # a mask per region already
+        # A mask per region already; what is ignored counts as background, as in Labels.one_hot.
+        return torch.where(index == IGNORE_INDEX, 0, index).float()
     if labels.channels == 1:
         return (index == 1).float()
     return torch.cat([index == k for k in range(labels.channels)]).float()
