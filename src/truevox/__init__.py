@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from truevox.networks import Network as Network
     from truevox.networks import field_of_view as field_of_view
     from truevox.space import Grid as Grid
+    from truevox.transforms import Affine as Affine
     from truevox.transforms import Clip as Clip
     from truevox.transforms import DistanceMap as DistanceMap
     from truevox.transforms import FillHoles as FillHoles
+    from truevox.transforms import Flip as Flip
     from truevox.transforms import GridCrop as GridCrop
     from truevox.transforms import HistogramMatch as HistogramMatch
     from truevox.transforms import Input as Input
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from truevox.transforms import RandomBrightness as RandomBrightness
     from truevox.transforms import RandomContrast as RandomContrast
     from truevox.transforms import RandomCrop as RandomCrop
+    from truevox.transforms import RandomElastic as RandomElastic
     from truevox.transforms import RandomFlip as RandomFlip
     from truevox.transforms import RandomGamma as RandomGamma
     from truevox.transforms import RandomGhosting as RandomGhosting
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from truevox.transforms import RandomSharpen as RandomSharpen
     from truevox.transforms import RandomSpike as RandomSpike
     from truevox.transforms import RemoveSmall as RemoveSmall
+    from truevox.transforms import Reorient as Reorient
     from truevox.transforms import Resample as Resample
     from truevox.transforms import Rescale as Rescale
     from truevox.transforms import Sigmoid as Sigmoid
@@ -76,6 +80,7 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it. tests/test_import.py holds it equal to the block above.
 _NAMES = {
+    "Affine": "transforms",
     "Case": "cohort",
     "CaseError": "errors",
     "Clip": "transforms",
@@ -83,6 +88,7 @@ _NAMES = {
     "DistanceMap": "transforms",
     "FileError": "errors",
     "FillHoles": "transforms",
+    "Flip": "transforms",
     "GeometryError": "errors",
     "GraphError": "errors",
     "Grid": "space",
@@ -107,6 +113,7 @@ _NAMES = {
     "RandomBrightness": "transforms",
     "RandomContrast": "transforms",
     "RandomCrop": "transforms",
+    "RandomElastic": "transforms",
     "RandomFlip": "transforms",
     "RandomGamma": "transforms",
     "RandomGhosting": "transforms",
@@ -119,6 +126,7 @@ _NAMES = {
     "RandomSharpen": "transforms",
     "RandomSpike": "transforms",
     "RemoveSmall": "transforms",
+    "Reorient": "transforms",
     "Resample": "transforms",
     "Rescale": "transforms",
     "SettingsError": "errors",

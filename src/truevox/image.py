@@ -139,7 +139,14 @@ class Image:
         part = self.replace(data=data, grid=grid, fill=fill, labels=labels)
         return part if grid.handedness == self.grid.handedness else part.mirrored()
 
-    def on(self, grid: Grid, *, antialias: bool = True, mirror: bool = True) -> Image:
+    def on(
+        self,
+        grid: Grid,
+        *,
+        antialias: bool = True,
+        mirror: bool = True,
+        field: sampling.Field | None = None,
+    ) -> Image:
         """The image as seen on another grid.
 
         Where the voxels coincide (within 1e-4 voxel) this is slicing, exact; otherwise it is one
@@ -154,15 +161,19 @@ class Image:
         mirror : bool
             Whether a grid of the other handedness is a look into a mirror, in which the ``swap`` pairs
             of the label table change places. Reading another storage order of the same file is not.
+        field : sampling.Field, optional
+            A displacement through which the image is seen, in the same interpolation.
 
         Returns
         -------
         Image
             On exactly ``grid``. Samples are float32 where interpolated.
         """
-        if self.kind == "value" or grid == self.grid:
-            return self if self.kind != "value" else dataclasses.replace(self, grid=grid)
-        seen = self._sampled(grid, antialias)
+        if self.kind == "value":
+            return dataclasses.replace(self, grid=grid)
+        if grid == self.grid and field is None:
+            return self
+        seen = self._sampled(grid, antialias, field)
         if mirror and grid.handedness != self.grid.handedness:
             seen = seen.mirrored()
         return seen
@@ -177,8 +188,8 @@ class Image:
             return self
         return self.replace(data=self.data[list(self.labels.channel_swap)])
 
-    def _sampled(self, grid: Grid, antialias: bool) -> Image:
-        found = sampling.coincidence(self.grid, grid)
+    def _sampled(self, grid: Grid, antialias: bool, field: sampling.Field | None) -> Image:
+        found = sampling.coincidence(self.grid, grid) if field is None else None
         if found is not None:
             device = self.data.device
             if device.type == "cpu":
@@ -190,19 +201,23 @@ class Image:
         if antialias and (steps > sampling.COARSE).any():
             # Averages touch every voxel: leave out those that are far from the new grid.
             near = self.grid.covering(grid, 2 + int(np.ceil(steps.max())))
+            if field is not None:
+                near = near.pad(field.reach(self.grid).tolist())
             window = sampling.clipped(near, self.grid)
             if window.shape != self.grid.shape:
-                return self.on(window)._sampled(grid, antialias)
+                return self.on(window)._sampled(grid, antialias, field)
         if self.kind == "label":
             if not (antialias and self.labels is not None and (steps > sampling.COARSE).any()):
-                out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), mode="nearest")
+                out = sampling.resample(
+                    self.numpy(), self.grid, grid, self.fills(), mode="nearest", field=field
+                )
                 return self.replace(data=torch.from_numpy(out), grid=grid)
             masks = self.labels.one_hot(self.numpy())
             empty = np.zeros(len(masks))
             empty[: self.labels.activation == "softmax"] = 1.0
-            out = sampling.resample(masks, self.grid, grid, empty, mode="area")
+            out = sampling.resample(masks, self.grid, grid, empty, mode="area", field=field)
             return Image(torch.from_numpy(out), grid, "probability", tuple(empty.tolist()), self.labels)
-        out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), antialias=antialias)
+        out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), antialias=antialias, field=field)
         return self.replace(data=torch.from_numpy(out).to(self.data.device), grid=grid)
 
     def _taken_on_device(self, found: tuple[list[int], list[int], list[int]], grid: Grid) -> Image:

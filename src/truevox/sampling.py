@@ -5,6 +5,7 @@ Pure NumPy on arrays (C, I, J, K); :meth:`truevox.Image.on` is its only caller o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,42 @@ from numpy.typing import NDArray
 from truevox.kernels.sample import EDGE
 from truevox.space import Grid
 
-__all__ = ["axis_weights", "clipped", "coarsening", "coincidence", "resample", "take"]
+__all__ = ["Field", "axis_weights", "clipped", "coarsening", "coincidence", "resample", "take"]
 
 Array = NDArray[Any]
 COINCIDE = 1e-4
 """Voxels closer than this (in voxels) are the same voxel."""
 COARSE = 1.5
 """Steps longer than this (in voxels) are antialiased."""
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A displacement of what is seen: a smooth function of the world, by cubic B-splines.
+
+    Seen through a field, a place shows what lies at the place plus its displacement.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where the control points lie. The displacement goes to zero within two of them outside.
+    points : (3, A, B, C) array
+        World millimetres (R, A, S) per control point.
+    """
+
+    grid: Grid
+    points: Array
+
+    def reach(self, grid: Grid) -> Array:
+        """Bound of the displacement in voxels of a grid, per axis: (3,) whole numbers."""
+        return np.ceil(np.abs(self._in_voxels(grid)).reshape(3, -1).max(1) - 1e-6).astype(int)
+
+    def between(self, source: Grid, target: Grid) -> tuple[Array, Array]:
+        """Control points in voxels of the source, and where they lie in indices of the target."""
+        return self._in_voxels(source), self.grid.index_map(target)[:3]
+
+    def _in_voxels(self, grid: Grid) -> Array:
+        return np.tensordot(np.linalg.inv(grid.affine[:3, :3]), self.points, 1)
 
 
 def coincidence(source: Grid, target: Grid) -> tuple[list[int], list[int], list[int]] | None:
@@ -139,7 +169,14 @@ def _hat_integral(u: Array) -> Array:
 
 
 def resample(
-    data: Array, source: Grid, target: Grid, fill: Array, *, mode: str = "linear", antialias: bool = True
+    data: Array,
+    source: Grid,
+    target: Grid,
+    fill: Array,
+    *,
+    mode: str = "linear",
+    antialias: bool = True,
+    field: Field | None = None,
 ) -> Array:
     """Samples of ``data`` (C, I, J, K) on ``target``: one interpolation.
 
@@ -149,27 +186,40 @@ def resample(
         ``"area"`` is ``"linear"`` whose coarse axes are averaged by overlap.
     antialias : bool
         Average over the target voxel along axes whose step exceeds 1.5 source voxels.
+    field : Field, optional
+        Displacement through which the source is seen.
     """
     matrix = source.index_map(target)
-    from truevox.kernels import sample_linear, sample_nearest
-
     if mode == "nearest":
-        return sample_nearest(_plain(data), matrix[:3], target.shape, fill)
+        return _sampled(True, _plain(data), source, target, fill, field)
     coarse = (coarsening(source, target) > COARSE) & (np.array(source.shape) > 1)
     if not antialias or not coarse.any():
-        return sample_linear(_plain(data), matrix[:3], target.shape, fill)
+        return _sampled(False, _plain(data), source, target, fill, field)
     average = "area" if mode == "area" else "box"
     axes = np.abs(matrix[:3, :3]).argmax(0)
     straight = np.abs(matrix[:3, :3]).copy()
     straight[axes, np.arange(3)] = 0
-    if sorted(axes) == [0, 1, 2] and straight.max() * max(target.shape) <= COINCIDE:
+    if field is None and sorted(axes) == [0, 1, 2] and straight.max() * max(target.shape) <= COINCIDE:
         return _separable(data, matrix, axes, target.shape, fill, coarse, average)
     blurred = np.asarray(data, np.float32)
     for axis in np.flatnonzero(coarse).tolist():
         width = float(coarsening(source, target)[axis])
         size = source.shape[axis]
         blurred = _along(blurred, axis_weights(size, 0, 1, size, average, width)[0], axis)
-    return sample_linear(np.ascontiguousarray(blurred), matrix[:3], target.shape, fill)
+    return _sampled(False, np.ascontiguousarray(blurred), source, target, fill, field)
+
+
+def _sampled(
+    nearest: bool, data: Array, source: Grid, target: Grid, fill: Array, field: Field | None
+) -> Array:
+    from truevox import kernels
+
+    matrix = source.index_map(target)[:3]
+    if field is None:
+        sample = kernels.sample_nearest if nearest else kernels.sample_linear
+        return sample(data, matrix, target.shape, fill)
+    warp = kernels.warp_nearest if nearest else kernels.warp_linear
+    return warp(data, matrix, *field.between(source, target), target.shape, fill)
 
 
 def _separable(

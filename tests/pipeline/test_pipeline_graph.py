@@ -237,6 +237,7 @@ NODES: list[tuple[str, Transform, tuple[str, ...]]] = [
     ("resample", tv.Resample((2.0, 1.0, 1.1)), ("x",)),
     ("affine", TURN, ("x", "y")),
     ("flip", tv.RandomFlip(axes=(0, 1, 2)), ("x", "y")),
+    ("elastic", tv.RandomElastic(2, 6), ("x", "y")),
     ("crop", tv.RandomCrop(5), ("x", "y")),
     ("crop spacing", tv.RandomCrop(5, spacing=1.4), ("x", "y")),
     ("stack", tv.Stack(), ("x", "z")),
@@ -617,5 +618,5 @@ def test_affine_is_what_it_says():
         moved = tv.RandomAffine(translation=5)(image, rng=np.random.default_rng(seed)).grid
         assert (np.abs(moved.centre - grid.centre) <= 5 + 1e-9).all()
         assert moved.displacement(grid) > 0
-    with pytest.raises(GraphError, match="one per axis"):
-        tv.RandomAffine(rotation=(1, 2))(image)
+    with pytest.raises(GraphError, match="each of the three"):
+        tv.RandomAffine(rotation=(1, 2, 3, 4))

@@ -73,6 +73,23 @@ def _linear_at(
         out[c] = p00 + u * (p10 - p00)
 
 
+@njit(cache=True, nogil=True)
+def _places(
+    x: float, y: float, z: float, matrix: Array, first: int, sides: tuple[int, int], at: Array, part: Array
+) -> None:  # pragma: no cover - compiled
+    """Voxels below the samples ``first``, ``first + 1``, ... of a row that starts at x, y, z, and the rests."""
+    # Scalars of their own, and 32 bits: nothing may be read twice here, or the loop is not vectorised.
+    step_x, step_y, step_z = matrix[0, 2], matrix[1, 2], matrix[2, 2]
+    u, v, w = part[0], part[1], part[2]
+    plane, row = np.int64(sides[0]), np.int64(sides[1])
+    for k in range(at.size):
+        n = np.int32(first + k)
+        px, py, pz = x + step_x * n, y + step_y * n, z + step_z * n
+        a, b, d = np.int32(px), np.int32(py), np.int32(pz)
+        u[k], v[k], w[k] = px - a, py - b, pz - d
+        at[k] = np.int64(a) * plane + np.int64(b) * row + np.int64(d)
+
+
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"})
 def _linear(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # pragma: no cover - compiled
     channels, size_i, size_j, size_k = volume.shape
@@ -80,7 +97,7 @@ def _linear(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # p
     flat = volume.reshape(channels * voxels)
     # Unsigned, because Python's negative indices cost a test per read.
     one, row, plane = np.uint64(1), np.uint64(size_k), np.uint64(size_j * size_k)
-    at = np.empty(n, np.uint64)
+    at = np.empty(n, np.int64)
     part = np.empty((3, n), np.float32)
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
@@ -88,21 +105,19 @@ def _linear(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # p
             base_y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3]
             base_z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3]
             first, last = _inner(base_x, base_y, base_z, matrix, (size_i, size_j, size_k), 0.0, 1.0, n)
-            for k in range(n):
-                x = base_x + matrix[0, 2] * k
-                y = base_y + matrix[1, 2] * k
-                z = base_z + matrix[2, 2] * k
-                if first <= k < last:
-                    a, b, d = int(x), int(y), int(z)
-                    at[k] = np.uint64(a) * plane + np.uint64(b) * row + np.uint64(d)
-                    part[0, k], part[1, k], part[2, k] = x - a, y - b, z - d
-                else:
+            for end in range(2):
+                for k in range(0 if end == 0 else last, first if end == 0 else n):
+                    x = base_x + matrix[0, 2] * k
+                    y = base_y + matrix[1, 2] * k
+                    z = base_z + matrix[2, 2] * k
                     _linear_at(volume, x, y, z, fill, out[:, i, j, k])
-            # Away from the border no sample asks where it is: this loop runs at the speed of the reads.
+            # Away from the border no sample asks where it is: these loops run at the speed of the reads.
+            inner = last - first
+            _places(base_x, base_y, base_z, matrix, first, (size_j * size_k, size_k), at[:inner], part)
             for c in range(channels):
                 channel = flat[c * voxels : (c + 1) * voxels]
-                for k in range(first, last):
-                    p, u, v, w = at[k], part[0, k], part[1, k], part[2, k]
+                for k in range(inner):
+                    p, u, v, w = np.uint64(at[k]), part[0, k], part[1, k], part[2, k]
                     q = p + plane
                     p00 = np.float32(channel[p])
                     p00 += w * (np.float32(channel[p + one]) - p00)
@@ -114,7 +129,7 @@ def _linear(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # p
                     p11 += w * (np.float32(channel[q + row + one]) - p11)
                     p00 += v * (p01 - p00)
                     p10 += v * (p11 - p10)
-                    out[c, i, j, k] = p00 + u * (p10 - p00)
+                    out[c, i, j, first + k] = p00 + u * (p10 - p00)
 
 
 @njit(cache=True, nogil=True)
@@ -122,28 +137,28 @@ def _nearest(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # 
     channels, size_i, size_j, size_k = volume.shape
     voxels, n = size_i * size_j * size_k, out.shape[3]
     flat = volume.reshape(channels * voxels)
-    row, plane = np.uint64(size_k), np.uint64(size_j * size_k)
-    at = np.empty(n, np.uint64)
+    at = np.empty(n, np.int64)
+    part = np.empty((3, n), np.float32)
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
             base_x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3] + 0.5
             base_y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3] + 0.5
             base_z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3] + 0.5
             first, last = _inner(base_x, base_y, base_z, matrix, (size_i, size_j, size_k), 0.0, 0.0, n)
-            for k in range(n):
-                x = base_x + matrix[0, 2] * k
-                y = base_y + matrix[1, 2] * k
-                z = base_z + matrix[2, 2] * k
-                if first <= k < last:
-                    at[k] = np.uint64(int(x)) * plane + np.uint64(int(y)) * row + np.uint64(int(z))
-                    continue
-                inside = x >= 0 and y >= 0 and z >= 0 and x < size_i and y < size_j and z < size_k
-                for c in range(channels):
-                    out[c, i, j, k] = volume[c, int(x), int(y), int(z)] if inside else fill[c]
+            for end in range(2):
+                for k in range(0 if end == 0 else last, first if end == 0 else n):
+                    x = base_x + matrix[0, 2] * k
+                    y = base_y + matrix[1, 2] * k
+                    z = base_z + matrix[2, 2] * k
+                    inside = x >= 0 and y >= 0 and z >= 0 and x < size_i and y < size_j and z < size_k
+                    for c in range(channels):
+                        out[c, i, j, k] = volume[c, int(x), int(y), int(z)] if inside else fill[c]
+            inner = last - first
+            _places(base_x, base_y, base_z, matrix, first, (size_j * size_k, size_k), at[:inner], part)
             for c in range(channels):
                 channel = flat[c * voxels : (c + 1) * voxels]
-                for k in range(first, last):
-                    out[c, i, j, k] = channel[at[k]]
+                for k in range(inner):
+                    out[c, i, j, first + k] = channel[np.uint64(at[k])]
 
 
 def sample_linear(volume: Array, matrix: Array, shape: tuple[int, int, int], fill: Array) -> Array:

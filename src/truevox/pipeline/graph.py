@@ -108,6 +108,8 @@ class Transform:
     """Whether it draws."""
     reads_case = False
     """Whether it needs no input, because it reads from the case."""
+    deforms = False
+    """Whether it shows the world displaced, so that what is seen can't be put back."""
     version = 1
     """Raise it when the results change, so that caches are rebuilt."""
 

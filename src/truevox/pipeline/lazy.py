@@ -23,7 +23,7 @@ from truevox.space import Grid
 if TYPE_CHECKING:
     Values = Callable[[list[Tensor]], Tensor]
 
-__all__ = ["Awaited", "Deferred", "Held", "Lazy", "Mapped", "Moved"]
+__all__ = ["Awaited", "Deferred", "Held", "Lazy", "Mapped", "Moved", "Warped", "needed"]
 
 
 class Lazy:
@@ -37,6 +37,8 @@ class Lazy:
         The finite grid on which the voxels behind it exist without interpolation.
     stored : (Grid, header) or None
         Grid in the storage order of the file that the frame comes from, and the file's header.
+    averages : bool
+        Whether a frame in front asks for averages where voxels are seen coarser.
     """
 
     grid: Grid
@@ -44,6 +46,7 @@ class Lazy:
     kind: Kind
     labels: Labels | None
     stored: tuple[Grid, object] | None = None
+    averages: bool = False
     _frame: Image | None = None
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
@@ -106,10 +109,35 @@ class Moved(Lazy):
     def __init__(self, parent: Lazy, grid: Grid, antialias: bool) -> None:
         self.grid, self.extent = grid, parent.extent
         self.kind, self.labels = parent.kind, parent.labels
+        self.averages = antialias or parent.averages
         self._parent, self._antialias = parent, antialias
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
         return self._parent.pull(grid, antialias or self._antialias)
+
+
+def needed(extent: Grid, grid: Grid, antialias: bool, margin: Sequence[int] | int = 0) -> Grid:
+    """The part of the voxels that exist from which ``grid`` is interpolated, and a margin per axis."""
+    reach = 1 + int(np.ceil(sampling.coarsening(extent, grid).max())) * antialias
+    return sampling.clipped(extent.covering(grid, reach).pad(margin), extent)
+
+
+class Warped(Lazy):
+    """The same frame, seen through a displacement: evaluated only where voxels are wanted.
+
+    What lies behind is pulled where its voxels exist, on the region needed: looks before and after, and the
+    displacement, are one interpolation.
+    """
+
+    def __init__(self, parent: Lazy, field: sampling.Field) -> None:
+        self.grid, self.extent, self.averages = parent.grid, parent.extent, parent.averages
+        self.kind, self.labels = parent.kind, parent.labels
+        self._parent, self._field = parent, field
+
+    def pull(self, grid: Grid, antialias: bool = False) -> Image:
+        antialias = antialias or self.averages
+        region = needed(self.extent, grid, antialias, self._field.reach(self.extent).tolist())
+        return self._parent.pull(region).on(grid, antialias=antialias, field=self._field)
 
 
 class Mapped(Lazy):
@@ -135,14 +163,15 @@ class Mapped(Lazy):
         first = parents[0]
         self.grid, self.extent = first.grid, first.extent
         self.kind, self.labels, self.stored = kind, labels, first.stored
+        self.averages = any(p.averages for p in parents)
         self._parents, self._values, self._map_fill = tuple(parents), values, map_fill
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
         values = self._values()
         if grid == self.grid or sampling.coincidence(self.grid, grid) is not None:
             return self._apply(values, [p.seen(grid, antialias) for p in self._parents], grid)
-        reach = 1 + int(np.ceil(sampling.coarsening(self.extent, grid).max())) * antialias
-        region = sampling.clipped(self.extent.covering(grid, reach), self.extent)
+        antialias = antialias or self.averages
+        region = needed(self.extent, grid, antialias)
         made = self._apply(values, [p.seen(region) for p in self._parents], region)
         return made.on(grid, antialias=antialias)
 

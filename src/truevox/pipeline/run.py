@@ -291,7 +291,7 @@ class _Guarded(Lazy):
     def around(lazy: Lazy, run: Run, call: Call, case: Any, inputs: Sequence[Lazy]) -> Lazy:
         made = _Guarded()
         made.grid, made.extent, made.kind = lazy.grid, lazy.extent, lazy.kind
-        made.labels, made.stored = lazy.labels, lazy.stored
+        made.labels, made.stored, made.averages = lazy.labels, lazy.stored, lazy.averages
         # The grids alone: the inputs' voxels must not live as long as a prefix that is kept.
         grids = [i.grid for i in inputs]
         made._lazy, made._explain = lazy, lambda error: run._failure(error, call, case, grids)

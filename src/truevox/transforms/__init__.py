@@ -9,6 +9,7 @@ from truevox.transforms.artefacts import (
 )
 from truevox.transforms.combine import Mean, Sigmoid, Softmax, Stack
 from truevox.transforms.crops import RandomCrop
+from truevox.transforms.elastic import RandomElastic
 from truevox.transforms.filters import RandomBlur, RandomLowResolution, RandomSharpen
 from truevox.transforms.histogram import HistogramMatch, NyulLandmarks
 from truevox.transforms.inputs import Input
@@ -22,13 +23,15 @@ from truevox.transforms.intensity import (
 from truevox.transforms.labelling import DistanceMap, FillHoles, KeepLargest, MapLabels, OneHot, RemoveSmall
 from truevox.transforms.normalise import Clip, Rescale, Window, ZScore
 from truevox.transforms.raters import RandomRater, SoftLabel
-from truevox.transforms.spatial import Like, RandomAffine, RandomFlip, Resample
+from truevox.transforms.spatial import Affine, Flip, Like, RandomAffine, RandomFlip, Reorient, Resample
 from truevox.transforms.tiles import GridCrop, Put
 
 __all__ = [
+    "Affine",
     "Clip",
     "DistanceMap",
     "FillHoles",
+    "Flip",
     "GridCrop",
     "HistogramMatch",
     "Input",
@@ -45,6 +48,7 @@ __all__ = [
     "RandomBrightness",
     "RandomContrast",
     "RandomCrop",
+    "RandomElastic",
     "RandomFlip",
     "RandomGamma",
     "RandomGhosting",
@@ -57,6 +61,7 @@ __all__ = [
     "RandomSharpen",
     "RandomSpike",
     "RemoveSmall",
+    "Reorient",
     "Resample",
     "Rescale",
     "Sigmoid",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,23 @@ from truevox.pipeline.graph import Node, Rng, node
 from truevox.pipeline.kinds import Spatial
 from truevox.pipeline.lazy import Lazy
 from truevox.space import Grid
+from truevox.transforms.ranges import Range, check_probability, plus_minus
 
-__all__ = ["Like", "RandomAffine", "RandomFlip", "Resample"]
+__all__ = [
+    "Affine",
+    "Flip",
+    "Like",
+    "RandomAffine",
+    "RandomFlip",
+    "Reorient",
+    "Resample",
+    "per_axis",
+    "wide_axes",
+]
 
 Edges = Mapping[str, Lazy]
+PerAxis = Range | Sequence[Range]
+"""A number, a range (low, high), or one of these for each of the three axes."""
 
 
 @node
@@ -64,9 +78,55 @@ class Like(Spatial):
         return outputs
 
 
+@node
+class Reorient(Spatial):
+    """The same voxels in another order of axes, e.g. ``"LPS"``: exact, nothing is interpolated.
+
+    An orientation of the other handedness (``"LAS"`` of a RAS scan) is a look into a mirror, in which
+    classes that the label table pairs (``swap``) change places, as in :class:`Flip`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = Image(torch.arange(6.0).reshape(1, 2, 3, 1), Grid((2, 3, 1)))
+    >>> y = Reorient("LPS")(x)
+    >>> y.grid.orientation, y.data.flatten().tolist()
+    ('LPS', [5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
+    """
+
+    codes: str = "RAS"
+
+    def __post_init__(self) -> None:
+        Grid((1,)).reorient(self.codes)
+
+    def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
+        return grid.reorient(self.codes)
+
+
 def wide_axes(grid: Grid) -> list[int]:
-    """Axes with more than one voxel: random transforms act in their span."""
+    """Axes with more than one voxel: spatial nodes act in their span."""
     return [a for a in range(3) if grid.shape[a] > 1]
+
+
+def per_axis(value: float | Sequence[float], what: str) -> np.ndarray:
+    """One number per axis: (3,).
+
+    Raises
+    ------
+    GraphError
+        If it is not one number, or three.
+    """
+    if np.shape(value) not in ((), (3,)):
+        raise GraphError(f"{what} is one number, or one per axis.", got=value)
+    return np.broadcast_to(np.asarray(value, dtype=np.float64), 3)
+
+
+def _ranges(value: PerAxis, what: str, middle: float = 0.0) -> np.ndarray:
+    """(low, high) for each axis: (2, 3)."""
+    given: list[Any] = list(value) if isinstance(value, Sequence) else [value]
+    if len(given) != 3:
+        given = [value] * 3
+    return np.array([plus_minus(v, f"{what}, for all axes or each of the three,", middle) for v in given]).T
 
 
 def _axes_of(grid: Grid) -> np.ndarray:
@@ -75,21 +135,106 @@ def _axes_of(grid: Grid) -> np.ndarray:
     return left @ right
 
 
+def _turn(plane: Sequence[int], angle: float) -> np.ndarray:
+    matrix = np.eye(3)
+    a, b = plane
+    matrix[a, a] = matrix[b, b] = np.cos(angle)
+    matrix[a, b], matrix[b, a] = -np.sin(angle), np.sin(angle)
+    return matrix
+
+
+def _moved(
+    grid: Grid, rotation: np.ndarray, scaling: np.ndarray, shear: np.ndarray, translation: np.ndarray
+) -> np.ndarray:
+    """World map of a camera that turns, leans, zooms and moves about the centre of a grid."""
+    wide = wide_axes(grid)
+    turned, leaning = np.eye(3), np.eye(3)
+    for axis in range(3):
+        plane = [b for b in wide if b != axis]
+        if len(plane) == 2:
+            turned = turned @ _turn(plane, np.radians(rotation[axis]))
+            leaning[plane[0], plane[1]] = np.tan(np.radians(shear[axis]))
+    narrow = np.isin(range(3), wide, invert=True)
+    zoom, shift = np.where(narrow, 1.0, scaling), np.where(narrow, 0.0, translation)
+    basis = _axes_of(grid)
+    world = grid.about_centre(basis @ turned @ leaning @ np.diag(1 / zoom) @ basis.T)
+    world[:3, 3] += basis @ shift
+    return world
+
+
 @node
-class RandomAffine(Spatial):
-    """Rotation, scaling and translation about the centre of the first input.
+class Affine(Spatial):
+    """A look from elsewhere: the camera turns, leans, zooms and moves about the centre of the first input.
 
     Parameters
     ----------
     rotation : float or three floats
-        Degrees; about each axis uniform in [-rotation, rotation].
+        Degrees about each axis, in the order I, J, K.
     scaling : float or three floats
-        Zoom uniform in [1 - scaling, 1 + scaling] along each axis, or the same for all if ``isotropic``.
+        Zoom along each axis: 2 shows everything twice as large.
+    shear : float or three floats
+        Degrees. As for the rotation about that axis, in the plane of the other two: the later one leans
+        towards the earlier.
     translation : float or three floats
-        Millimetres; along each axis uniform in [-translation, translation].
+        Millimetres along each axis.
+
+    Notes
+    -----
+    Acts in the span of the axes with more than one voxel: in 2D, rotation and shear are those about the
+    missing axis. What is seen moves the opposite way. No antialiasing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = Image(torch.rand(1, 9, 9, 1), Grid((9, 9)))
+    >>> quarter = Affine(rotation=90)(x)
+    >>> torch.equal(quarter.data[0], x.data[0].rot90(-1, (0, 1)))
+    True
+    """
+
+    rotation: float | Sequence[float] = 0.0
+    scaling: float | Sequence[float] = 1.0
+    shear: float | Sequence[float] = 0.0
+    translation: float | Sequence[float] = 0.0
+
+    def __post_init__(self) -> None:
+        self._numbers()
+
+    def _numbers(self) -> list[np.ndarray]:
+        names = ("rotation", "scaling", "shear", "translation")
+        rotation, scaling, shear, translation = (per_axis(getattr(self, n), f"Affine: {n}") for n in names)
+        _check(scaling, shear, "Affine")
+        return [rotation, scaling, shear, translation]
+
+    def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
+        return _moved(grid, *self._numbers())
+
+
+def _check(scaling: np.ndarray, shear: np.ndarray, what: str) -> None:
+    if scaling.min() <= 0 or not np.isfinite(scaling).all():
+        raise GraphError(f"{what}: a zoom is positive.", got=scaling.tolist())
+    if np.abs(shear).max() >= 90:
+        raise GraphError(f"{what}: shear lies below 90 degrees.", got=shear.tolist())
+
+
+@node
+class RandomAffine(Spatial):
+    """Rotation, scaling, translation and shear about the centre of the first input.
+
+    Parameters
+    ----------
+    rotation : number, range or one per axis
+        Degrees; about each axis uniform in [-rotation, rotation], or in the range (low, high).
+    scaling : number, range or one per axis
+        Zoom uniform in [1 - scaling, 1 + scaling] along each axis, or in the range; the same for all axes if
+        ``isotropic``, drawn from the first axis' range.
+    translation : number, range or one per axis
+        Millimetres; along each axis uniform in [-translation, translation], or in the range.
     isotropic : bool
     probability : float
         Of being applied at all.
+    shear : number, range or one per axis
+        Degrees, in the planes of :class:`Affine`.
 
     Notes
     -----
@@ -105,53 +250,51 @@ class RandomAffine(Spatial):
     (True, (1, 8, 8, 8))
     """
 
-    rotation: float | Sequence[float] = 0.0
-    scaling: float | Sequence[float] = 0.0
-    translation: float | Sequence[float] = 0.0
+    rotation: PerAxis = 0.0
+    scaling: PerAxis = 0.0
+    translation: PerAxis = 0.0
     isotropic: bool = False
     probability: float = 1.0
+    shear: PerAxis = 0.0
 
     random = True
 
     def __post_init__(self) -> None:
-        for what in ("rotation", "scaling", "translation"):
-            _three(getattr(self, what), what)
+        check_probability(self.probability, "RandomAffine")
+        _, scaling, _, shear = self._numbers()
+        _check(scaling, shear, "RandomAffine")
+
+    def _numbers(self) -> list[np.ndarray]:
+        middles = {"rotation": 0.0, "scaling": 1.0, "translation": 0.0, "shear": 0.0}
+        return [_ranges(getattr(self, n), f"RandomAffine: {n}", m) for n, m in middles.items()]
 
     def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
         applied = rng.random() < self.probability
-        angles = np.radians(rng.uniform(-1, 1, 3) * _three(self.rotation, "rotation"))
-        zoom = 1 + rng.uniform(-1, 1, 3) * _three(self.scaling, "scaling")
-        shift = rng.uniform(-1, 1, 3) * _three(self.translation, "translation")
+        rotation, scaling, translation, shear = (rng.uniform(*ranges) for ranges in self._numbers())
         if not applied:
             return np.eye(4)
-        wide = wide_axes(grid)
-        matrix = np.eye(3)
-        for axis in range(3):
-            others = [b for b in wide if b != axis]
-            if len(others) == 2:
-                matrix = matrix @ _turn(others, angles[axis])
-        if self.isotropic:
-            zoom[:] = zoom[0]
-        narrow = np.isin(range(3), wide, invert=True)
-        zoom[narrow], shift[narrow] = 1.0, 0.0
-        basis = _axes_of(grid)
-        world = grid.about_centre(basis @ matrix @ np.diag(1 / zoom) @ basis.T)
-        world[:3, 3] += basis @ shift
-        return world
+        return _moved(grid, rotation, scaling[:1] if self.isotropic else scaling, shear, translation)
 
 
-def _three(value: float | Sequence[float], what: str) -> np.ndarray:
-    if np.shape(value) not in ((), (3,)):
-        raise GraphError(f"RandomAffine: {what} is one number, or one per axis.", got=value)
-    return np.broadcast_to(np.asarray(value, dtype=np.float64), 3)
+@node
+class Flip(Spatial):
+    """A look into a mirror along each of ``axes``. See :class:`RandomFlip`.
 
+    Examples
+    --------
+    >>> import torch
+    >>> x = Image(torch.arange(3.0).reshape(1, 3, 1, 1), Grid((3,)))
+    >>> Flip(0)(x).data.flatten().tolist()
+    [2.0, 1.0, 0.0]
+    """
 
-def _turn(plane: Sequence[int], angle: float) -> np.ndarray:
-    matrix = np.eye(3)
-    a, b = plane
-    matrix[a, a] = matrix[b, b] = np.cos(angle)
-    matrix[a, b], matrix[b, a] = -np.sin(angle), np.sin(angle)
-    return matrix
+    axes: int | Sequence[int] = (0,)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", _flip_axes(self.axes))
+
+    def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
+        return _mirrored(grid, np.isin(range(3), self.axes))
 
 
 @node
@@ -174,19 +317,26 @@ class RandomFlip(Spatial):
 
     random = True
 
-    def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
-        flips = [rng.random() < self.probability for _ in range(3)]
-        matrix = np.eye(4)
-        for axis in wide_axes(grid):
-            if flips[axis] and np.isin(axis, self.axes):
-                # Index i becomes n - 1 - i: exact on the lattice, whatever the shear.
-                reverse = np.eye(4)
-                reverse[axis, axis], reverse[axis, 3] = -1, grid.shape[axis] - 1
-                matrix = matrix @ reverse
-        return grid.affine @ matrix @ np.linalg.inv(grid.affine)
-
     def __post_init__(self) -> None:
-        axes = (self.axes,) if isinstance(self.axes, int) else tuple(self.axes)
-        if bad := [a for a in axes if a not in (0, 1, 2)]:
-            raise GraphError("Flip axes are 0, 1 or 2.", got=bad)
-        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "axes", _flip_axes(self.axes))
+        check_probability(self.probability, "RandomFlip")
+
+    def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
+        drawn = rng.random(3) < self.probability
+        return _mirrored(grid, drawn & np.isin(range(3), self.axes))
+
+
+def _flip_axes(axes: int | Sequence[int]) -> tuple[int, ...]:
+    given = (axes,) if isinstance(axes, int) else tuple(axes)
+    if bad := [a for a in given if a not in (0, 1, 2)]:
+        raise GraphError("Flip axes are 0, 1 or 2.", got=bad)
+    return given
+
+
+def _mirrored(grid: Grid, flipped: np.ndarray) -> np.ndarray:
+    """World map after which index i is n - 1 - i: exact on the lattice, whatever the shear."""
+    reverse = np.eye(4)
+    for axis in wide_axes(grid):
+        if flipped[axis]:
+            reverse[axis, axis], reverse[axis, 3] = -1, grid.shape[axis] - 1
+    return grid.affine @ reverse @ np.linalg.inv(grid.affine)

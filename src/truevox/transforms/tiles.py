@@ -14,7 +14,7 @@ from torch import Tensor
 from truevox.errors import GraphError
 from truevox.image import Image, Kind
 from truevox.labels import Labels
-from truevox.pipeline.graph import Node, Signature, node
+from truevox.pipeline.graph import Call, Node, Signature, ancestors, node
 from truevox.pipeline.kinds import FanIn, FanOut
 from truevox.pipeline.lazy import Lazy, Moved
 from truevox.sampling import coincidence
@@ -224,6 +224,15 @@ class Put(FanIn):
                 remedy="put back probabilities",
             )
         return tuple(inputs)
+
+    def output_axes(self, axes: tuple[Call, ...], call: Call) -> tuple[Call, ...]:
+        if displaced := [type(c.op).__name__ for c in ancestors(call.inputs) if c.op.deforms]:
+            raise GraphError(
+                "Put: what is seen through a displacement can't be put back.",
+                got=", ".join(displaced),
+                remedy="leave it out of the prediction: it serves training",
+            )
+        return super().output_axes(axes, call)
 
     def covers(self, edges: Mapping[str, Lazy]) -> Grid | None:
         return edges["like"].grid
