@@ -69,6 +69,10 @@ _DICOM = ("truevox.io.dicom", "dicom")
 _MODULES: Mapping[str, tuple[str, str]] = {
     ".nii": _NIFTI,
     ".nii.gz": _NIFTI,
+    ".hdr": _NIFTI,
+    ".hdr.gz": _NIFTI,
+    ".img": _NIFTI,
+    ".img.gz": _NIFTI,
     ".dcm": _DICOM,
     ".dicom": _DICOM,
     ".ima": _DICOM,
