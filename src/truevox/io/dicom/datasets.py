@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 import zlib
@@ -15,7 +16,7 @@ from truevox.errors import FileError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["DIRECTORY", "is_dicom", "need", "quiet", "read_dataset"]
+__all__ = ["DIRECTORY", "is_dicom", "need", "quiet", "read_dataset", "read_tags"]
 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR."""
@@ -56,23 +57,32 @@ def is_dicom(path: Path) -> bool:
         return stream.read(132)[128:] == b"DICM"
 
 
-def read_dataset(path: Path, *, pixels: bool = False) -> Dataset:
-    """A DICOM file's tags, with the pixel data only if asked.
+def read_tags(path: Path) -> tuple[Dataset, int]:
+    """A DICOM file's tags before the pixel data, and how many bytes follow them.
 
     Raises
     ------
     FileError
         If the file is missing, no DICOM, truncated or damaged.
     """
+    return _read(path, pixels=False)
+
+
+def read_dataset(path: Path) -> Dataset:
+    """All of a DICOM file's tags, as :func:`read_tags`."""
+    return _read(path, pixels=True)[0]
+
+
+def _read(path: Path, pixels: bool) -> tuple[Dataset, int]:
     pydicom = need("pydicom")
     try:
-        if not is_dicom(path):
-            raise FileError(
-                "The file is no DICOM: DICM is missing after its first 128 bytes.",
-                file=path,
-                remedy="is it text or another format under this name? remove it, or export it again",
-            )
-        with quiet():
+        with open(path, "rb") as stream, quiet():
+            if stream.read(132)[128:] != b"DICM":
+                raise FileError(
+                    "The file is no DICOM: DICM is missing after its first 128 bytes.",
+                    file=path,
+                    remedy="is it text or another format under this name? remove it, or export it again",
+                )
             meta = pydicom.filereader.read_file_meta_info(path)
             if meta.get("TransferSyntaxUID") == _DEFLATED:
                 raise FileError(
@@ -80,10 +90,12 @@ def read_dataset(path: Path, *, pixels: bool = False) -> Dataset:
                     file=path,
                     remedy="export it again uncompressed (Explicit VR Little Endian)",
                 )
-            dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
-            broken = (
-                not isinstance(dataset.get("SOPClassUID"), str) or dataset.get("SeriesInstanceUID") is None
-            )
+            stream.seek(0)
+            dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=True)
+            here = stream.tell()
+            rest = stream.seek(0, os.SEEK_END) - here
+            kind, series = dataset.get("SOPClassUID"), dataset.get("SeriesInstanceUID")
+            cut = kind is not None and "Image" in kind.name and dataset.get("Rows") is None
     except FileNotFoundError as error:
         raise FileError(
             "The file does not exist.", file=path, remedy="check the path, and its case"
@@ -95,9 +107,9 @@ def read_dataset(path: Path, *, pixels: bool = False) -> Dataset:
         raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
     except (*_BROKEN, RecursionError, NotImplementedError) as error:
         raise _damaged(path, str(error)) from error
-    if broken and meta.get("MediaStorageSOPClassUID") != DIRECTORY:
-        raise _damaged(path, "it has no SOPClassUID or no SeriesInstanceUID")
-    return dataset
+    if (kind is None or series is None or cut) and meta.get("MediaStorageSOPClassUID") != DIRECTORY:
+        raise _damaged(path, "it ends before it says what it is")
+    return dataset, rest
 
 
 def _damaged(path: Path, why: str) -> FileError:

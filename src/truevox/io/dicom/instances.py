@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
-from truevox.io.dicom.datasets import DIRECTORY, is_dicom, read_dataset
+from truevox.io.dicom.datasets import DIRECTORY, is_dicom, read_tags
 from truevox.io.dicom.planes import Plane, number, planes_of
 
 __all__ = ["Instance", "Stored", "describe", "dicom_files", "read_instance"]
@@ -30,7 +30,6 @@ class Stored:
     samples: int
     allocated: int
     stored: int
-    high: int
     signed: bool
     photometric: str
     syntax: str
@@ -95,11 +94,11 @@ def read_instance(path: Path) -> Instance | None:
     GeometryError
         If it holds positions or spacings that are not finite.
     """
-    return describe(read_dataset(path), path)
+    return describe(path, *read_tags(path))
 
 
-def describe(dataset: Any, path: Path) -> Instance | None:
-    """As :func:`read_instance`, for a dataset that is read already."""
+def describe(path: Path, dataset: Any, rest: int) -> Instance | None:
+    """As :func:`read_instance`, for tags that are read already; ``rest`` bytes follow them."""
     if dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
         return None
     modality = str(dataset.get("Modality") or "")
@@ -117,8 +116,8 @@ def describe(dataset: Any, path: Path) -> Instance | None:
         return Instance(*common)
     stored = _stored(dataset, path)
     planes = planes_of(dataset, path)
-    _expect_whole(stored, planes, path)
-    return Instance(*common, stored, planes, _notes(dataset, stored, path))
+    _expect_whole(stored, planes, path, rest)
+    return Instance(*common, stored, planes, _notes(dataset, stored, planes, path))
 
 
 def _stored(dataset: Any, path: Path) -> Stored:
@@ -132,48 +131,48 @@ def _stored(dataset: Any, path: Path) -> Stored:
         samples=whole("SamplesPerPixel", 1),
         allocated=allocated,
         stored=kept,
-        high=whole("HighBit", kept - 1),
         signed=bool(whole("PixelRepresentation", 0)),
         photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
         syntax=str(dataset.file_meta.get("TransferSyntaxUID") or _NATIVE[0]),
         # Float pixel data is the only kind that does not say how many of its bits are used.
         floating=allocated in (32, 64) and dataset.get("BitsStored") is None,
     )
-    fits = 0 < stored.stored <= stored.allocated and stored.stored - 1 <= stored.high < stored.allocated
+    fits = 0 < kept <= allocated and whole("HighBit", kept - 1) == kept - 1
     if stored.samples not in (1, 3) or stored.allocated not in (1, 8, 16, 32, 64) or not fits:
         raise FileError(
             "The header describes voxels that can't be.",
             file=path,
-            got=f"{stored.samples} of {stored.allocated} bits, {stored.stored} used, highest {stored.high}",
+            got=f"{stored.samples} of {allocated} bits, {kept} used up to bit {whole('HighBit', kept - 1)}",
             expected="1 or 3 samples of 1, 8, 16, 32 or 64 bits",
         )
     return stored
 
 
-def _expect_whole(stored: Stored, planes: Sequence[Plane], path: Path) -> None:
+def _expect_whole(stored: Stored, planes: Sequence[Plane], path: Path, rest: int) -> None:
     """Refuse a file that can't hold the voxels that its header declares, before memory is taken for them."""
     count = sum(math.prod(plane.shape) for plane in planes) * stored.samples
     declared = count * stored.allocated // 8
-    size = path.stat().st_size
     if stored.syntax in _NATIVE:
         least = declared * 2 // 3 if stored.photometric.endswith("422") else declared
     else:
         least = max(declared - _SPARE, 0) // _DENSEST
-    if size < least:
+    if rest < least:
         raise FileError(
             "The DICOM file is truncated or damaged: it is too small for the voxels that it declares.",
             file=path,
-            got=f"{size} bytes",
+            got=f"{rest} bytes",
             expected=f"{declared} bytes for {len(planes)} frame{'s' * (len(planes) > 1)} of "
             f"{planes[0].shape[1]}x{planes[0].shape[0]}",
             remedy="copy or export it again from its source",
         )
 
 
-def _notes(dataset: Any, stored: Stored, path: Path) -> tuple[str, ...]:
+def _notes(dataset: Any, stored: Stored, planes: Sequence[Plane], path: Path) -> tuple[str, ...]:
     notes = []
     if stored.photometric == "MONOCHROME1":
-        notes.append("MONOCHROME1: low values are meant to look bright; values are as stored, not inverted")
+        measured = any(plane.scaling != (1.0, 0.0) for plane in planes)
+        done = "left as they are, a measure" if measured else "turned over, so that bright is high"
+        notes.append(f"MONOCHROME1 (low stored values look bright): values were {done}")
     padding = number(dataset, "PixelPaddingValue", path)
     if padding is not None:
         notes.append(

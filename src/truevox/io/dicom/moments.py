@@ -18,7 +18,7 @@ __all__ = ["Moments", "split"]
 # Tried in this order: what was measured, then the order in which; clocks only where nothing else tells.
 _EXACT = (
     *(("DiffusionBValue",), ("EchoTime",), ("TriggerTime",), ("TemporalPositionIdentifier",)),
-    *(("TemporalPositionTimeOffset",), ("Frame",), ("ImageType",)),
+    *(("TemporalPositionTimeOffset",), ("FrameTime",), ("Frame",), ("ImageType",)),
     *(("DiffusionBValue", "DiffusionGradientOrientation"), ("DiffusionBValue", "AcquisitionNumber")),
     ("AcquisitionNumber",),
 )
@@ -89,7 +89,7 @@ def _mark(plane: Plane, names: Sequence[str]) -> Any:
 
 def _times(planes: Sequence[Plane], order: NDArray[np.intp]) -> tuple[float, ...] | None:
     """Seconds from the first channel to each, as the mean over slices; None if they do not grow."""
-    for name in ("TemporalPositionTimeOffset", "Frame", *_CLOCKS):
+    for name in ("TemporalPositionTimeOffset", "FrameTime", *_CLOCKS):
         marks = [[planes[k].marks.get(name) for k in row] for row in order]
         if any(None in row for row in marks):
             continue

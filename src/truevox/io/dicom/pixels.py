@@ -1,4 +1,4 @@
-"""Pixel data to numbers: decoding, unused bits, rescaling."""
+"""Pixel data to numbers: decoding, inverting, rescaling."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def frames(path: Path, wanted: Sequence[int], stored: Stored) -> Iterator[NDArra
         with quiet():
             for frame in pydicom.iter_pixels(path, indices=list(wanted)):
                 count += 1
-                yield frame if stored.floating or stored.allocated == 1 else _used_bits(frame, stored)
+                yield frame
     except (MemoryError, GeneratorExit):
         raise
     except Exception as error:
@@ -78,15 +78,6 @@ def _expect_decoder(path: Path, stored: Stored) -> None:
         )
 
 
-def _used_bits(frame: NDArray, stored: Stored) -> NDArray:
-    """Bits that the header does not use hold anything: overlays, noise, no sign."""
-    width = frame.dtype.itemsize * 8
-    if stored.stored >= width:
-        return frame
-    whole = frame.view(f"{'i' if stored.signed else 'u'}{frame.dtype.itemsize}")
-    return (whole << (width - 1 - stored.high)) >> (width - stored.stored)
-
-
 def result_type(stored: Stored, planes: Sequence[Plane]) -> np.dtype:
     """The type of rescaled voxels: the smallest integer that holds all that could be stored, else float32."""
     if stored.floating:
@@ -100,11 +91,16 @@ def result_type(stored: Stored, planes: Sequence[Plane]) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def rescaled(frame: NDArray, plane: Plane, kind: np.dtype) -> NDArray:
-    """A frame's values after its own slope and intercept."""
+def rescaled(frame: NDArray, plane: Plane, stored: Stored, kind: np.dtype) -> NDArray:
+    """A frame's values after its own slope and intercept.
+
+    MONOCHROME1 without them says that low values are bright: these are turned over, so that bright is
+    high in every X-ray (as SimpleITK does). With them the values are a measure, and stay what they are.
+    """
     slope, intercept = plane.scaling
     if (slope, intercept) == (1.0, 0.0):
-        return frame.astype(kind, copy=False)
+        values = frame.astype(kind, copy=False)
+        return sum(stored.bounds()) - values if stored.photometric == "MONOCHROME1" else values
     if kind.kind in "iu":
         return frame.astype(np.int64) * int(slope) + int(intercept)
     return frame.astype(np.float64) * slope + intercept

@@ -220,4 +220,4 @@ def _frames(dataset: Any, first: Plane, count: int) -> Iterator[Plane]:
             position = tuple(p + along * n for p, n in zip(first.position, normal, strict=True))
             yield replace(plane, position=position)
         else:
-            yield replace(plane, marks={"Frame": k if times is None else k * times / 1000})
+            yield replace(plane, marks={"Frame": k} if times is None else {"FrameTime": k * times / 1000})

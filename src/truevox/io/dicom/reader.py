@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.io.access import image_of
-from truevox.io.dicom.datasets import read_dataset
+from truevox.io.dicom.datasets import read_tags
 from truevox.io.dicom.instances import describe, read_instance
 from truevox.io.dicom.series import open_series, pick, scan
 from truevox.io.header import Header
@@ -45,8 +45,8 @@ def read_dicom(path: Path) -> tuple[Header, Voxels]:
         left = sorted({i.modality for i in instances if not i.planes})
         notes += (f"objects that are no images were left out: {', '.join(left)}",) if left else ()
         return open_series(chosen, path, notes)
-    dataset = read_dataset(target)
-    instance = describe(dataset, target)
+    dataset, rest = read_tags(target)
+    instance = describe(target, dataset, rest)
     if instance is None:
         raise FileError(
             "This is a DICOMDIR: a list of files, no image.",

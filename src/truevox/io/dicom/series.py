@@ -259,6 +259,6 @@ def _read(
         decoded = frames(path, [frame for frame, _, _ in places], storage[path])
         for (frame, c, k), values in zip(places, decoded, strict=True):
             part = values.reshape(*values.shape[:2], samples)[rows, columns]
-            out[c, k] = rescaled(part, of_frame[path, frame], kind)
+            out[c, k] = rescaled(part, of_frame[path, frame], storage[path], kind)
     # (C, K, J, I, S) as stored, to channels and columns first by a view.
     return np.moveaxis(out, 4, 1).reshape(-1, *out.shape[1:4]).transpose(0, 3, 2, 1)

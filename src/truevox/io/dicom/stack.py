@@ -168,9 +168,9 @@ def _placeless(planes: Sequence[Plane], source: Path) -> Stack:
     rows, columns = planes[0].shape
     affine = np.diag([-spacing[1], -spacing[0], planes[0].thickness or 1.0, 1.0])
     notes += ("no position in the patient: orientation and position are guesses",)
-    order = np.arange(len(planes), dtype=np.intp)[:, None]
-    moments = Moments("Time", tuple(float(p.marks["Frame"]) for p in planes)) if len(planes) > 1 else None
-    return Stack(Grid((columns, rows, 1), affine), order, moments, notes)
+    order, found = split(planes, [np.arange(len(planes))], source)
+    notes += () if found is None else (found.note(),)
+    return Stack(Grid((columns, rows, 1), affine), order, found, notes)
 
 
 def _places(along: NDArray[np.float64], tolerance: float) -> list[NDArray[np.intp]]:

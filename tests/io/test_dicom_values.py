@@ -1,0 +1,296 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+"""Values of DICOM images: rescaling, bits, colours, time points, multi-frame objects, compression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dicoms
+import numpy as np
+import pytest
+from dicoms import Items, item
+from pydicom.uid import JPEGLSLossless, ParametricMapStorage, RLELossless
+
+import truevox as tv
+from truevox import io
+from truevox.errors import CaseError, FileError
+
+VOLUME = np.arange(5 * 4 * 6, dtype=np.int16).reshape(5, 4, 6) - 50
+PLACE = {
+    "ImagePositionPatient": [0, 0, 0],
+    "ImageOrientationPatient": list(dicoms.AXIAL),
+    "PixelSpacing": [1, 1],
+    "SliceThickness": 2,
+}
+
+
+def by_itk(file: Path) -> np.ndarray:
+    import SimpleITK
+
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "kind"),
+    [(1, 0, "int16"), (1, -1024, "int32"), (2, -5, "int32"), (0.5, 0, "float32"), (1, 0.25, "float32")],
+)
+def test_rescaling_keeps_integers_where_it_can(tmp_path: Path, slope, intercept, kind: str) -> None:
+    dicoms.series(tmp_path, VOLUME, RescaleSlope=slope, RescaleIntercept=intercept)
+    array, header = io.read(tmp_path)
+    assert header.dtype == array.dtype.name == kind
+    np.testing.assert_array_equal(array[0], VOLUME.transpose(2, 1, 0) * slope + intercept)
+    np.testing.assert_array_equal(by_itk(tmp_path / "005-1.dcm")[0], array[0, :, :, 0].T)
+
+
+def test_ct_of_twelve_bits_is_int16(tmp_path: Path) -> None:
+    ct = np.arange(120, dtype=np.uint16).reshape(5, 4, 6)
+    dicoms.series(tmp_path, ct, BitsStored=12, HighBit=11, RescaleSlope=1, RescaleIntercept=-1024)
+    array, header = io.read(tmp_path)
+    assert (header.dtype, int(array.min()), int(array.max())) == ("int16", -1024, -905)
+
+
+def test_each_slice_has_its_own_slope(tmp_path: Path) -> None:
+    def pet(k: int, data) -> None:
+        data.RescaleSlope, data.RescaleIntercept = f"{0.1 * (k + 1):.3f}", "0"
+
+    dicoms.series(tmp_path, VOLUME, Modality="PT", change=pet)
+    array, header = io.read(tmp_path)
+    slopes = 0.1 * np.arange(1, 6)
+    np.testing.assert_allclose(array[0], (VOLUME * slopes[:, None, None]).transpose(2, 1, 0), rtol=1e-6)
+    assert header.dtype == "float32"
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_that_are_not_used_are_left_out(tmp_path: Path, signed: bool) -> None:
+    values = np.array([[-2048, -1, 0], [1, 1000, 2047]] if signed else [[0, 1, 7], [2000, 4094, 4095]])
+    junk = np.array([[1, 2, 3], [4, 5, 6]]) << 12
+    raw = ((values & 0xFFF) | junk).astype(np.uint16)
+    tags = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": int(signed)}
+    file = dicoms.save(tmp_path, "a.dcm", dicoms.dataset(raw, **PLACE, **tags))
+    array = io.read(file)[0]
+    np.testing.assert_array_equal(array[0, :, :, 0].T, values)
+    np.testing.assert_array_equal(by_itk(file)[0], values)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_monochrome1_is_turned_over_as_itk_does(tmp_path: Path, signed: bool) -> None:
+    raw = VOLUME[0] if signed else (VOLUME[0] + 50).astype(np.uint16)
+    tags: dict = {"PhotometricInterpretation": "MONOCHROME1"}
+    file = dicoms.save(tmp_path, "a.dcm", dicoms.dataset(raw, **PLACE, **tags))
+    image = tv.load(file)
+    np.testing.assert_array_equal(image.numpy()[0, :, :, 0].T, (-1 if signed else 65535) - raw.astype(int))
+    np.testing.assert_array_equal(by_itk(file)[0], image.numpy()[0, :, :, 0].T)
+    assert any("turned over" in note for note in image.header.notes)
+    tags["RescaleSlope"], tags["RescaleIntercept"] = 1, -1024
+    image = tv.load(dicoms.save(tmp_path, "b.dcm", dicoms.dataset(raw, **PLACE, **tags)))
+    np.testing.assert_array_equal(image.numpy()[0, :, :, 0].T, raw.astype(int) - 1024)
+
+
+def test_padding_is_told(tmp_path: Path) -> None:
+    data = dicoms.dataset(VOLUME[0], **PLACE, PixelPaddingValue=-50)
+    header = io.read_header(dicoms.save(tmp_path, "a.dcm", data))
+    assert any("stored value -50 (PixelPaddingValue)" in note for note in header.notes)
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_colours_are_three_channels(tmp_path: Path, planar: int) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (4, 6, 3)).astype(np.uint8)
+    data = dicoms.dataset(rgb, Modality="OT", PlanarConfiguration=planar)
+    if planar:
+        data.PixelData = rgb.transpose(2, 0, 1).tobytes()
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    image = tv.load(file)
+    assert image.shape == (3, 6, 4, 1)
+    np.testing.assert_array_equal(image.numpy()[:, :, :, 0], rgb.transpose(2, 1, 0))
+    np.testing.assert_array_equal(by_itk(file), rgb[None])
+
+
+def test_an_image_without_place_is_2d_at_the_origin(tmp_path: Path) -> None:
+    data = dicoms.dataset(VOLUME[0], Modality="CR", ImagerPixelSpacing=["0.2", "0.3"])
+    image = tv.load(dicoms.save(tmp_path, "a.dcm", data))
+    np.testing.assert_allclose(image.grid.affine, np.diag([-0.3, -0.2, 1, 1]))
+    assert any("no position in the patient" in note for note in image.header.notes)
+    assert any("detector" in note for note in image.header.notes)
+    dicoms.save(
+        tmp_path, "b.dcm", dicoms.dataset(VOLUME[1], Modality="CR", ImagerPixelSpacing=["0.2", "0.3"])
+    )
+    with pytest.raises(CaseError, match="have no position"):
+        tv.load(tmp_path)
+
+
+def test_float_pixels(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)
+    data = dicoms.dataset(VOLUME[0], **PLACE, SOPClassUID=ParametricMapStorage)
+    for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(data, name)
+    data.BitsAllocated, data.FloatPixelData = 32, values.tobytes()
+    array, header = io.read(dicoms.save(tmp_path, "a.dcm", data))
+    assert header.dtype == "float32"
+    np.testing.assert_array_equal(array[0, :, :, 0].T, values)
+
+
+# ---- several volumes at one place -------------------------------------------------------------------
+
+
+def four_d(folder: Path, tags_of, times: int = 3) -> None:
+    for t in range(times):
+        dicoms.series(folder / f"t{t}", VOLUME + 1000 * t, change=lambda k, data, t=t: tags_of(data, k, t))
+
+
+@pytest.mark.parametrize(
+    ("tags_of", "name", "times"),
+    [
+        (lambda d, k, t: setattr(d, "TemporalPositionIdentifier", t + 1), "TemporalPositionIdentifier", None),
+        (lambda d, k, t: setattr(d, "AcquisitionTime", f"1159{50 + 5 * t:02d}.5")
+         if t < 2 else setattr(d, "AcquisitionTime", "120000.5"), "AcquisitionTime", (0, 5, 10)),
+        (lambda d, k, t: setattr(d, "AcquisitionTime", f"0000{9 * t + k:02d}"), "AcquisitionTime", (0, 9, 18))
+        ,
+        (lambda d, k, t: setattr(d, "TriggerTime", 40.0 * t), "TriggerTime", (0, 0.04, 0.08)),
+        (lambda d, k, t: setattr(d, "DiffusionBValue", 500.0 * t), "DiffusionBValue", None),
+        (lambda d, k, t: setattr(d, "EchoTime", 4.6 * (t + 1)), "EchoTime", None),
+    ],
+)  # fmt: skip
+def test_what_shares_a_place_becomes_channels(tmp_path: Path, tags_of, name: str, times) -> None:
+    four_d(tmp_path, tags_of)
+    image = tv.load(tmp_path)
+    assert image.shape == (3, 6, 4, 5)
+    for t in range(3):
+        np.testing.assert_array_equal(image.numpy()[t], (VOLUME + 1000 * t).transpose(2, 1, 0))
+    assert any(f"3 volumes told apart by {name}" in note for note in image.header.notes)
+    if times is None:
+        assert image.header.times is None
+    else:
+        np.testing.assert_allclose(image.header.times, times)
+
+
+def test_gradient_directions_tell_volumes_apart(tmp_path: Path) -> None:
+    ways = [None, [1.0, 0, 0], [0, 1.0, 0]]
+
+    def weigh(data, k: int, t: int) -> None:
+        data.DiffusionBValue = 1000.0 if t else 0.0
+        if t:
+            data.DiffusionGradientOrientation = ways[t]
+
+    four_d(tmp_path, weigh)
+    image = tv.load(tmp_path)
+    # In order of b-value, then of direction.
+    for channel, t in enumerate((0, 2, 1)):
+        np.testing.assert_array_equal(image.numpy()[channel], (VOLUME + 1000 * t).transpose(2, 1, 0))
+
+
+# ---- multi-frame ------------------------------------------------------------------------------------
+
+
+def test_enhanced_frames_in_any_order(tmp_path: Path) -> None:
+    order = [3, 0, 4, 1, 2]
+    directions = dicoms.oblique()
+    x, y = np.array(directions).reshape(2, 3)
+    normal = np.cross(x, y)
+    places = [np.array([1.0, 2, 3]) + 2.5 * k * normal for k in order]
+    scale = [
+        {"PixelValueTransformationSequence": Items([item(RescaleSlope=k + 1, RescaleIntercept=-k)])}
+        for k in order
+    ]
+    data = dicoms.multiframe(VOLUME[order], [p.tolist() for p in places], directions=directions, groups=scale)
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    array, header = io.read(file)
+    slopes = np.arange(1, 6)[:, None, None]
+    np.testing.assert_array_equal(array[0], (VOLUME * slopes - slopes + 1).transpose(2, 1, 0))
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([x * 0.75, y * 0.5, 2.5 * normal], axis=1)
+    affine[:3, 3] = (1, 2, 3)
+    np.testing.assert_allclose(header.grid.affine, np.diag([-1, -1, 1, 1]) @ affine, atol=1e-9)
+    part, _ = io.read(file, (slice(0, 6), slice(1, 3), slice(3, 5)))
+    np.testing.assert_array_equal(part, array[:, :, 1:3, 3:5])
+
+
+@pytest.mark.parametrize("clock", [False, True])
+def test_enhanced_time_points(tmp_path: Path, clock: bool) -> None:
+    volume = np.concatenate([VOLUME[:2], VOLUME[:2] + 500])
+    groups = [
+        {"TemporalPositionSequence": Items([item(TemporalPositionTimeOffset=1.5 * (k // 2))])}
+        if clock
+        else {"FrameContentSequence": Items([item(TemporalPositionIndex=k // 2 + 1)])}
+        for k in range(4)
+    ]
+    data = dicoms.multiframe(volume, [[0, 0, 3.0 * (k % 2)] for k in range(4)], groups=groups)
+    image = tv.load(dicoms.save(tmp_path, "a.dcm", data))
+    assert image.shape == (2, 6, 4, 2)
+    np.testing.assert_array_equal(image.numpy()[1], (VOLUME[:2] + 500).transpose(2, 1, 0))
+    assert image.header.times == ((0.0, 1.5) if clock else None)
+
+
+def test_cine_frames_are_times(tmp_path: Path) -> None:
+    data = dicoms.dataset(VOLUME, Modality="US", NumberOfFrames=5, FrameTime=40)
+    image = tv.load(dicoms.save(tmp_path, "a.dcm", data))
+    assert image.shape == (5, 6, 4, 1)
+    np.testing.assert_allclose(image.header.times, [0, 0.04, 0.08, 0.12, 0.16])
+    np.testing.assert_array_equal(image.numpy()[:, :, :, 0], VOLUME.transpose(0, 2, 1))
+
+
+def test_dose_frames_lie_at_their_offsets(tmp_path: Path) -> None:
+    dose = VOLUME.astype(np.uint32) % 100
+    tags = {"Modality": "RTDOSE", "NumberOfFrames": 5, "DoseGridScaling": 0.01}
+    data = dicoms.dataset(dose, **PLACE | {"ImagePositionPatient": [1, 2, 3]}, **tags)
+    data.GridFrameOffsetVector = [0, 3, 6, 9, 12]
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    array, header = io.read(file)
+    np.testing.assert_allclose(array[0], dose.transpose(2, 1, 0) * 0.01, rtol=1e-6)
+    np.testing.assert_allclose(
+        header.grid.affine, [[-1, 0, 0, -1], [0, -1, 0, -2], [0, 0, 3, 3], [0, 0, 0, 1]]
+    )
+
+
+# ---- compression ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_lossless_syntaxes_by_pydicom(tmp_path: Path, syntax) -> None:
+    data = dicoms.dataset(VOLUME[0].astype(np.uint16), **PLACE)
+    data.compress(syntax)
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    np.testing.assert_array_equal(io.read(file)[0][0, :, :, 0].T, VOLUME[0].astype(np.uint16))
+    content = file.read_bytes()
+    file.write_bytes(content[:-30])
+    with pytest.raises(FileError, match=r"a\.dcm"):
+        io.read(file)
+
+
+def test_jpeg_2000_by_itk(tmp_path: Path) -> None:
+    import SimpleITK
+
+    pixels = np.random.default_rng(0).integers(0, 4000, (1, 16, 20)).astype(np.uint16)
+    writer = SimpleITK.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.SetFileName(str(tmp_path / "a.dcm"))
+    writer.SetUseCompression(True)
+    writer.SetCompressor("JPEG2000")
+    writer.Execute(SimpleITK.GetImageFromArray(pixels))
+    np.testing.assert_array_equal(io.read(tmp_path / "a.dcm")[0][0, :, :, 0].T, pixels[0])
+
+
+def test_a_syntax_that_nothing_decodes_is_named(tmp_path: Path) -> None:
+    data = dicoms.dataset(VOLUME[0].astype(np.uint16), **PLACE)
+    data.compress(RLELossless)
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.203"
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    with pytest.raises(FileError, match=r"High-Throughput JPEG 2000(.|\n)*a.dcm(.|\n)*pip install pylibjpeg"):
+        tv.load(file)
+    assert io.read_header(file).grid.shape == (6, 4, 1)
+
+
+def test_a_deflated_file_is_refused(tmp_path: Path) -> None:
+    data = dicoms.dataset(VOLUME[0], **PLACE)
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    with pytest.raises(FileError, match="could unpack to any size"):
+        tv.load(file)
+
+
+def test_a_compressed_bomb_takes_no_memory(tmp_path: Path) -> None:
+    data = dicoms.dataset(VOLUME[0].astype(np.uint16), **PLACE)
+    data.compress(RLELossless)
+    data.Rows = data.Columns = 60000
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    with pytest.raises(FileError, match="too small for the voxels"):
+        tv.load(file)
