@@ -77,7 +77,7 @@ def _linear_at(
 def _places(
     x: float, y: float, z: float, matrix: Array, first: int, sides: tuple[int, int], at: Array, part: Array
 ) -> None:  # pragma: no cover - compiled
-    """Voxels below the samples ``first``, ``first + 1``, ... of a row that starts at x, y, z, and the rests."""
+    """Voxels below the samples ``first``, ``first + 1``, ... of a row from x, y, z on, and the rests."""
     # Scalars of their own, and 32 bits: nothing may be read twice here, or the loop is not vectorised.
     step_x, step_y, step_z = matrix[0, 2], matrix[1, 2], matrix[2, 2]
     u, v, w = part[0], part[1], part[2]
