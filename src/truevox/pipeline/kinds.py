@@ -25,6 +25,7 @@ from truevox.errors import GeometryError, GraphError
 from truevox.image import Image
 from truevox.pipeline.graph import Call, Node, Rng, Signature, Transform
 from truevox.pipeline.lazy import Held, Lazy, Mapped, Moved
+from truevox.pipeline.volumes import Volumes
 from truevox.space import Grid
 
 __all__ = ["Batched", "Combine", "FanIn", "FanOut", "Pointwise", "Source", "Spatial", "demand_one_grid"]
@@ -194,6 +195,10 @@ class FanIn(Transform):
     def start(self, edges: Mapping[str, Lazy]) -> Any:
         """A fresh accumulator."""
         raise NotImplementedError
+
+    def begin(self, edges: Mapping[str, Lazy], volumes: Volumes) -> Any:
+        """A fresh accumulator whose whole volumes are made by ``volumes``; :meth:`start` if left out."""
+        return self.start(edges)
 
     def step(self, state: Any, image: Image) -> None:
         """Take in one element."""

@@ -65,6 +65,10 @@ class Lazy:
             return self._frame
         return self.pull(grid, antialias)
 
+    def forget(self) -> None:
+        """Drop voxels that can be made again."""
+        self._frame = None
+
 
 class Held(Lazy):
     """An image that exists; ``batch`` says of which batch of tensors it is a slice, if any."""
@@ -90,6 +94,9 @@ class Deferred(Lazy):
         if self._held is None:
             self._held = Held(self._make())
         return self._held.pull(grid, antialias)
+
+    def forget(self) -> None:
+        self._frame = self._held = None
 
 
 class Awaited(Lazy):

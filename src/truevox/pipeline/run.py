@@ -24,6 +24,8 @@ from truevox.pipeline.graph import Call, Node
 from truevox.pipeline.kinds import Batched, FanIn, FanOut, Source
 from truevox.pipeline.lazy import Awaited, Held, Lazy
 from truevox.pipeline.plan import Plan
+from truevox.pipeline.tiling import Tiling
+from truevox.pipeline.volumes import Volumes
 from truevox.sampling import coincidence
 from truevox.space import Grid
 
@@ -75,6 +77,10 @@ class Run:
     prefix : dict, optional
         Kept by the caller from run to run: ends of the prefix that are in the cache, so that headers and
         file times are read once per process and case.
+    volumes : Volumes, optional
+        Makes the whole volumes of fan-ins; in memory if left out.
+    tiling : Tiling, optional
+        How the run departs from the graph's own tiles.
     """
 
     def __init__(
@@ -85,8 +91,11 @@ class Run:
         batch_size: int = 1,
         networks: bool = True,
         prefix: dict[tuple[Call, str], Outputs] | None = None,
+        volumes: Volumes | None = None,
+        tiling: Tiling | None = None,
     ) -> None:
         self.plan, self.cache, self.batch_size, self.networks = plan, cache, batch_size, networks
+        self.volumes, self.tiling = volumes or Volumes(), tiling or Tiling()
         self.prefix = prefix if prefix is not None else {}
         self.remarks: Counter[str] = Counter()
 
@@ -157,7 +166,7 @@ class Run:
                     tuple(Awaited(g, s.kind, s.labels) for g, s in zip(out, call.signatures, strict=True))
                     for out in outgrids
                 ]
-            tensors = op.forward([stacked(i) for i in inputs], grids[0])
+            tensors = [_full(t) for t in op.forward([stacked(i) for i in inputs], grids[0])]
         except Exception as error:
             raise self._failure(error, call, frame.cases[0], grids[0]) from error
         made = []
@@ -193,7 +202,8 @@ class Run:
             if not isinstance(op, FanIn):
                 continue
             edges = {name: self.values(n, frame)[position] for name, n in sink.edges.items()}
-            folds.append((op, sink, edges, op.start(edges)))
+            op = self.tiling.fan_in(op, sink)
+            folds.append((op, sink, edges, op.begin(edges, self.volumes)))
             covers += [g for g in [op.covers(edges)] if g is not None]
         name = self.plan.name(axis)
         for chunk in _chunks(enumerate(self.elements(axis, sinks, frame, position, covers)), self.batch_size):
@@ -204,6 +214,9 @@ class Run:
                         op.step(state, lazy.image())
                     except Exception as error:
                         raise self._failure(error, sink, frame.cases[position], [lazy.grid]) from error
+                    del lazy
+            del child, chunk  # nothing of a batch stays while the next one is computed
+            self._forget(frame)
         results = []
         for op, sink, edges, state in folds:
             try:
@@ -232,8 +245,17 @@ class Run:
             child = frame.only(position).child(0, axis, self.plan.name(axis), [(0, item)])
             return planning.values(sinks[0].inputs[0], child)[0].grid
 
+        op, covers = self.tiling.fan_out(op, inputs, reach, covers)
         self.remarks.update(f"{self.plan.name(axis)}: {r}" for r in op.remarks(inputs, {}))
         return op.expand(inputs, reach, covers)
+
+    def _forget(self, frame: Frame | None) -> None:
+        """Drop voxels from before the end of the prefix, which has its own: they can be made again."""
+        while frame is not None:
+            for call in self.plan.deterministic & frame.memo.keys():
+                for lazy in (lazy for outputs in frame.memo[call] for lazy in outputs):
+                    lazy.forget()
+            frame = frame.parent
 
     # ---- failures ------------------------------------------------------------------------------------
 
@@ -309,6 +331,9 @@ class _Guarded(Lazy):
     def seen(self, grid: Grid, antialias: bool = False) -> Image:
         return self._guard(lambda: self._lazy.seen(grid, antialias))
 
+    def forget(self) -> None:
+        self._lazy.forget()
+
     def _guard(self, make: Callable[[], Image]) -> Image:
         try:
             return make()
@@ -347,6 +372,11 @@ def stacked(lazies: Sequence[Lazy]) -> Tensor:
             remedy="crop to one size before the network, or use batch size 1",
         )
     return torch.stack(images)
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """What comes after a network in prediction is float32, whatever the network computed in."""
+    return tensor if tensor.requires_grad or tensor.dtype == torch.float64 else tensor.float()
 
 
 def _chunks(items: Iterable[tuple[int, Outputs]], size: int) -> Iterator[list[tuple[int, Outputs]]]:

@@ -17,6 +17,7 @@ from truevox.labels import Labels
 from truevox.pipeline.graph import Call, Node, Signature, ancestors, node
 from truevox.pipeline.kinds import FanIn, FanOut
 from truevox.pipeline.lazy import Lazy, Moved
+from truevox.pipeline.volumes import Volumes, blocks, release
 from truevox.sampling import coincidence
 from truevox.space import Grid
 from truevox.transforms.crops import full_size, padded_remark
@@ -121,9 +122,9 @@ class _Accumulator:
     for bit, whatever the weights.
     """
 
-    def __init__(self, reference: Grid) -> None:
-        self.reference = reference
-        self.total = torch.zeros((1, *reference.shape))
+    def __init__(self, reference: Grid, volumes: Volumes) -> None:
+        self.reference, self.volumes = reference, volumes
+        self.total = volumes.zeros((1, *reference.shape))
         self.mean: Tensor | None = None
         self.meaning: tuple[Kind, float | tuple[float, ...], Labels | None] = ("scalar", 0.0, None)
         self.weights: dict[tuple[int, ...], Tensor] = {}
@@ -134,19 +135,22 @@ class _Accumulator:
             return
         start, shape = window
         box = self.reference.crop(start, shape)
-        value = image.on(box).data.to("cpu", torch.float32)
+        value = image.on(box).data.detach().to("cpu", torch.float32)
         weight = Image(weights, image.grid).on(box, antialias=False).data
         if coincidence(image.grid, box) is None:
             weight = weight * _within_centres(image.grid, box)
         if self.mean is None:
-            self.mean = torch.zeros((value.shape[0], *self.reference.shape))
+            self.mean = self.volumes.zeros((value.shape[0], *self.reference.shape))
             self.meaning = image.kind, image.fill, image.labels
-        region = (slice(None), *(slice(a, a + n) for a, n in zip(start, shape, strict=True)))
-        total = self.total[region]
-        total += weight
-        share = weight / total.clamp(min=torch.finfo(torch.float32).tiny)
-        mean = self.mean[region]
-        mean += (value - mean).mul_(share)
+        region = tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))
+        total = self.total[0][region]
+        total += weight[0]
+        share = weight[0] / total.clamp(min=torch.finfo(torch.float32).tiny)
+        release(self.total)
+        # One channel after the other: a volume in a file has no more than that of it in memory.
+        for channel in range(len(value)):
+            self.mean[channel][region].lerp_(value[channel], share)
+            release(self.mean)
 
 
 def _within_centres(patch: Grid, box: Grid) -> Tensor:
@@ -187,8 +191,9 @@ class Put(FanIn):
         The reference; only its grid is used.
     weights : {"gaussian", "uniform"}
         Gaussian: standard deviation an eighth of the patch, centred; uniform: every voxel counts once.
-    uncovered : float, optional
-        Value of voxels that no patch reached. They are NaN and an error in prediction if left out.
+    uncovered : float or sequence of float, optional
+        Value of voxels that no patch reached, or one per channel. They are NaN and an error in prediction if
+        left out.
 
     Raises
     ------
@@ -197,7 +202,7 @@ class Put(FanIn):
 
     Notes
     -----
-    Memory: (channels + 1) float32 volumes of the reference, and one patch.
+    Memory: (channels + 1) float32 volumes of the reference, or files of that size, and one patch.
 
     Examples
     --------
@@ -210,7 +215,7 @@ class Put(FanIn):
 
     like: Node | Image
     weights: Literal["gaussian", "uniform"] = "gaussian"
-    uncovered: float | None = None
+    uncovered: float | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if self.weights not in ("gaussian", "uniform"):
@@ -238,7 +243,10 @@ class Put(FanIn):
         return edges["like"].grid
 
     def start(self, edges: Mapping[str, Lazy]) -> _Accumulator:
-        return _Accumulator(edges["like"].grid)
+        return self.begin(edges, Volumes())
+
+    def begin(self, edges: Mapping[str, Lazy], volumes: Volumes) -> _Accumulator:
+        return _Accumulator(edges["like"].grid, volumes)
 
     def step(self, state: _Accumulator, image: Image) -> None:
         shape = image.grid.shape
@@ -251,9 +259,13 @@ class Put(FanIn):
             raise GraphError(
                 "Put: no patch reached the reference.", remedy="do the scan and the reference overlap?"
             )
-        missing = state.total == 0
-        if bool(missing.any()):
-            state.mean.masked_fill_(missing, math.nan if self.uncovered is None else self.uncovered)
+        fill = torch.tensor(math.nan if self.uncovered is None else self.uncovered).view(-1, 1, 1, 1)
+        for where, total in blocks(state.total):
+            missing = total == 0
+            if bool(missing.any()):
+                part = state.mean[:, where]
+                part.copy_(torch.where(missing, fill, part))
+                release(state.mean)
         return Image(state.mean, state.reference, *state.meaning)
 
 
