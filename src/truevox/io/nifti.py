@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from isal import igzip
 from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError, GeometryError
 from truevox.io.guard import damaged
 from truevox.io.header import Header
 from truevox.io.registry import Box, Voxels, native, reader, writer
-from truevox.io.streams import check_size, first_bytes, read_box
+from truevox.io.streams import Block, first_bytes, write_gzip
 from truevox.space import Grid
 
 if TYPE_CHECKING:
@@ -76,16 +73,18 @@ def read_nifti_pair(path: Path) -> tuple[Header, Voxels]:
 
 
 def _open(path: Path, data: Path, form: str) -> tuple[Header, Voxels]:
-    raw = _parse(first_bytes(path, _LONGEST_HEADER), path, form)
+    packed = path.name.lower().endswith(".gz")
+    raw = _parse(first_bytes(path, _LONGEST_HEADER, packed=packed), path, form)
     shape = _shape(raw, path)
     stored, slope, inter = _stored(raw, path)
     offset = _offset(raw, path, form)
-    check_size(data, offset + math.prod(shape) * stored.itemsize)
+    block = Block(data, shape, stored, offset, packing="gzip" if packed else None)
+    block.check()
     grid, notes = _grid(raw, shape, path)
     kind = _scaled(stored, slope, inter)
 
     def voxels(box: Box) -> NDArray:
-        array = read_box(data, offset, shape, stored, box)
+        array = block.read(box)
         if kind == stored.newbyteorder("="):
             return native(array)
         with np.errstate(all="ignore"):
@@ -129,12 +128,7 @@ def write_nifti(path: Path, voxels: NDArray, image: Image, header: Header | None
     )
     with open(path, "wb") as stream:
         if path.name.lower().endswith(".gz"):
-            # No time and no name inside: the same image makes the same bytes. isal packs numbers as small
-            # as zlib does, in a tenth of the time; masks it leaves twice as large.
-            pack = gzip.GzipFile if image.kind == "label" else igzip.IGzipFile
-            level = 6 if image.kind == "label" else 2
-            with pack("", "wb", level, stream, mtime=0) as packed:
-                packed.writelines(content)
+            write_gzip(stream, content, image.kind)
         else:
             stream.writelines(content)
 
