@@ -22,7 +22,7 @@ from truevox import sampling
 from truevox.errors import GraphError
 from truevox.image import Image
 from truevox.pipeline.graph import Rng, Signature, Transform
-from truevox.pipeline.lazy import Lazy
+from truevox.pipeline.lazy import Lazy, needed
 from truevox.space import Grid
 
 __all__ = ["Casewise", "Effect", "Framewise", "Labelwise", "Local"]
@@ -145,7 +145,7 @@ class _Filtered(Lazy):
 
     def __init__(self, parent: Lazy, effect: Callable[[], Effect | None]) -> None:
         self.grid, self.extent, self.stored = parent.grid, parent.extent, parent.stored
-        self.kind, self.labels = parent.kind, parent.labels
+        self.kind, self.labels, self.averages = parent.kind, parent.labels, parent.averages
         self._parent, self._effect = parent, effect
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
@@ -156,7 +156,8 @@ class _Filtered(Lazy):
             region, average = grid, antialias
         else:
             # As for pointwise nodes: act where the voxels exist, then interpolate once.
-            region, average = _needed(self.extent, grid, antialias), False
+            antialias = antialias or self.averages
+            region, average = needed(self.extent, grid, antialias), False
         margin = np.ceil(effect.reach_mm / region.spacing - 1e-6).astype(int)
         window = _shared(region.pad(margin.tolist()), self.extent)
         if window is None:
@@ -172,6 +173,7 @@ class _Remade(Lazy):
         self.grid, self.stored = parent.grid, parent.stored
         on_lattice = sampling.coincidence(parent.extent, parent.grid) is not None
         self.extent = parent.extent if on_lattice else parent.grid
+        self.averages = parent.averages and on_lattice
         self.kind, self.labels = parent.kind, parent.labels
         self._parent, self._make = parent, make
 
@@ -181,7 +183,8 @@ class _Remade(Lazy):
             return self._parent.seen(grid, antialias)
         frame = self._parent.image().replace(data=made)
         near = sampling.coincidence(self.grid, grid) is not None
-        region = grid if near else _needed(self.extent, grid, antialias)
+        antialias = antialias or (self.averages and not near)
+        region = grid if near else needed(self.extent, grid, antialias)
         shared = _shared(region, self.grid)
         if shared is None:
             return self._parent.seen(grid, antialias)
@@ -200,14 +203,17 @@ class _Whole(Lazy):
 
     def __init__(self, parent: Lazy, signature: Signature, make: Callable[[Image], Image]) -> None:
         self.grid, self.extent, self.stored = parent.grid, parent.extent, parent.stored
-        self.kind, self.labels = signature.kind, signature.labels
+        self.kind, self.labels, self.averages = signature.kind, signature.labels, parent.averages
         self._parent, self._make, self._made = parent, make, None
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
         if self._made is None:
             self._made = self._make(self._parent.pull(self.extent))
-        # A coarser frame in front asked for averages; it can't be asked again, and averages are right.
-        return self._made.on(grid)
+        return self._made.on(grid, antialias=antialias or self.averages)
+
+    def forget(self) -> None:
+        super().forget()
+        self._made = None
 
 
 class _Relabelled(Lazy):
@@ -215,22 +221,18 @@ class _Relabelled(Lazy):
 
     def __init__(self, parent: Lazy, signature: Signature, make: Callable[[Image], Image]) -> None:
         self.grid, self.extent, self.stored = parent.grid, parent.extent, parent.stored
-        self.kind, self.labels = signature.kind, signature.labels
+        self.kind, self.labels, self.averages = signature.kind, signature.labels, parent.averages
         self._parent, self._make = parent, make
 
     def pull(self, grid: Grid, antialias: bool = False) -> Image:
         if sampling.coincidence(self.grid, grid) is not None:
             image = self._parent.seen(grid, antialias)
-            if image.kind == "label":
+            if image.kind in ("label", self.kind):
                 return self._make(image)
         # Turned, or averaged on the way here: begin again where the label's voxels exist.
-        return self._make(self._parent.pull(_needed(self.extent, grid, True))).on(grid)
-
-
-def _needed(extent: Grid, grid: Grid, antialias: bool) -> Grid:
-    """The part of the voxels that exist from which ``grid`` is interpolated."""
-    reach = 1 + int(np.ceil(sampling.coarsening(extent, grid).max())) * antialias
-    return sampling.clipped(extent.covering(grid, reach), extent)
+        antialias = antialias or self.averages
+        part = self._parent.pull(needed(self.extent, grid, antialias))
+        return self._make(part).on(grid, antialias=antialias)
 
 
 def _shared(window: Grid, other: Grid) -> Grid | None:

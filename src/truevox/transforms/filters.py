@@ -161,15 +161,21 @@ class RandomLowResolution(Local):
         spacing = rng.uniform(*up_to(self.spacing, "spacing"))
         if not applied or (spacing <= grid.spacing).all():
             return None
-        # A voxel lies between two coarse voxels of which each may reach half a step further.
-        return Effect(lambda image: _coarse(image, grid, spacing), 1.5 * spacing + float(grid.spacing.max()))
+        return coarsened(grid, np.full(3, spacing))
 
 
-def _coarse(image: Image, frame: Grid, spacing: float) -> Tensor:
+def coarsened(grid: Grid, spacing: np.ndarray) -> Effect:
+    """Averages over voxels of ``spacing`` (3,) mm along the axes of a frame, interpolated back."""
+    # A voxel lies between two coarse voxels of which each may reach half a step further.
+    reach = 1.5 * float(spacing.max()) + float(grid.spacing.max())
+    return Effect(lambda image: _coarse(image, grid, spacing), reach)
+
+
+def _coarse(image: Image, frame: Grid, spacing: np.ndarray) -> Tensor:
     data = image.data
     index = frame.index_map(image.grid)
     for axis, mine in enumerate(matching_axes(frame, image.grid)):
-        step = float(spacing / image.grid.spacing[axis])
+        step = float(spacing[mine] / image.grid.spacing[axis])
         count = image.grid.shape[axis]
         if count > 1 and step > 1:
             # Coarse voxels are counted from the frame's first, whatever part of it this is.

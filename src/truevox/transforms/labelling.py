@@ -178,7 +178,7 @@ def _names(of: str | Sequence[str]) -> tuple[str, ...]:
 
 def _values(labels: Labels, name: str) -> tuple[int, ...]:
     value = labels.names[name]
-    return (value,) if isinstance(value, int) else tuple(value)
+    return (value,) if isinstance(value, int) else tuple(int(v) for v in value)
 
 
 class _Cleaned(Casewise):

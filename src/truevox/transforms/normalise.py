@@ -115,7 +115,8 @@ def _moments(values: np.ndarray, percentiles: Sequence[float] | None) -> tuple[f
         return 0.0, 0.0
     if percentiles is not None:
         low, high = np.percentile(values, percentiles)
-        values = values[(values >= low) & (values <= high)]
+        within = values[(values >= low) & (values <= high)]
+        values = within if within.size else values
     return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
 
 
