@@ -13,9 +13,18 @@ from truevox.errors import FileError
 from truevox.io.dicom.datasets import DIRECTORY, is_dicom, read_tags
 from truevox.io.dicom.planes import Plane, number, planes_of
 
-__all__ = ["Instance", "Stored", "describe", "dicom_files", "read_instance"]
+__all__ = [
+    "LABEL_OBJECTS",
+    "Instance",
+    "Stored",
+    "describe",
+    "dicom_files",
+    "expect_whole",
+    "read_instance",
+    "stored_of",
+]
 
-OBJECTS = ("SEG", "RTSTRUCT")
+LABEL_OBJECTS = ("SEG", "RTSTRUCT")
 """Modalities that are labels: read by modules of their own."""
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 # Compressed frames of more than 1000:1 (but for the first 256 MiB) are taken for damage or a bomb.
@@ -112,15 +121,23 @@ def describe(path: Path, dataset: Any, rest: int) -> Instance | None:
         modality,
         str(dataset.get("FrameOfReferenceUID") or ""),
     )
-    if dataset.get("Rows") is None or modality in OBJECTS:
+    if dataset.get("Rows") is None or modality in LABEL_OBJECTS:
         return Instance(*common)
-    stored = _stored(dataset, path)
+    stored = stored_of(dataset, path)
     planes = planes_of(dataset, path)
-    _expect_whole(stored, planes, path, rest)
+    expect_whole(stored, planes, path, rest)
     return Instance(*common, stored, planes, _notes(dataset, stored, planes, path))
 
 
-def _stored(dataset: Any, path: Path) -> Stored:
+def stored_of(dataset: Any, path: Path) -> Stored:
+    """How a dataset's voxels are stored.
+
+    Raises
+    ------
+    FileError
+        If there can be no such voxels.
+    """
+
     def whole(keyword: str, default: int) -> int:
         found = number(dataset, keyword, path)
         return default if found is None else int(found)
@@ -148,7 +165,7 @@ def _stored(dataset: Any, path: Path) -> Stored:
     return stored
 
 
-def _expect_whole(stored: Stored, planes: Sequence[Plane], path: Path, rest: int) -> None:
+def expect_whole(stored: Stored, planes: Sequence[Plane], path: Path, rest: int) -> None:
     """Refuse a file that can't hold the voxels that its header declares, before memory is taken for them."""
     count = sum(math.prod(plane.shape) for plane in planes) * stored.samples
     declared = count * stored.allocated // 8

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, Any
 
 from truevox.errors import CaseError, FileError, SettingsError
-from truevox.io.access import image_of
+from truevox.io.access import image_of, read_header
 from truevox.io.dicom.datasets import read_tags
-from truevox.io.dicom.instances import describe, read_instance
+from truevox.io.dicom.instances import LABEL_OBJECTS, describe, read_instance
+from truevox.io.dicom.masks import chosen, label_table
+from truevox.io.dicom.rtstruct import open_rtstruct, referenced_series, structure_names
+from truevox.io.dicom.seg import open_seg, segment_names
 from truevox.io.dicom.series import open_series, pick, scan
 from truevox.io.header import Header
 from truevox.io.registry import DICOM, FOLDER, Voxels, bare, reader
+from truevox.labels import Labels
+from truevox.space import Grid
 
 if TYPE_CHECKING:
     from truevox.image import Image
 
-__all__ = ["load_series", "read_dicom"]
+__all__ = ["load_series", "read_dicom", "read_labels"]
 
 
 @reader(".dcm", ".dicom", ".ima", DICOM, FOLDER)
@@ -46,6 +51,15 @@ def read_dicom(path: Path) -> tuple[Header, Voxels]:
         notes += (f"objects that are no images were left out: {', '.join(left)}",) if left else ()
         return open_series(chosen, path, notes)
     dataset, rest = read_tags(target)
+    modality = str(dataset.get("Modality") or "")
+    if modality in LABEL_OBJECTS:
+        like = _reference(choice, target)
+        if modality == "SEG":
+            header, voxels = open_seg(target, dataset, rest, like, choice)
+        else:
+            header, voxels = open_rtstruct(target, dataset, like or _own_grid(dataset, target), choice)
+        _expect_used(choice, path, "labels", "overlap=channels", "like")
+        return replace(header, path=path), voxels
     instance = describe(target, dataset, rest)
     if instance is None:
         raise FileError(
@@ -86,10 +100,36 @@ def load_series(files: Sequence[str | Path]) -> Image:
     return image_of(voxels(tuple(slice(0, n) for n in header.grid.shape)), header)
 
 
+def read_labels(path: str | Path) -> Labels:
+    """The label table of a segmentation or structure set: names and numbers, as the file has them.
+
+    Raises
+    ------
+    CaseError
+        If the file is of another kind.
+    FileError
+        If it is no DICOM, or damaged.
+    LabelError
+        If it names nothing.
+    """
+    file = Path(path)
+    dataset, _ = read_tags(file)
+    if dataset.get("Modality") not in LABEL_OBJECTS:
+        raise CaseError(
+            "The file holds no labels.",
+            file=file,
+            got=str(dataset.get("Modality") or "no modality"),
+            expected=" or ".join(LABEL_OBJECTS),
+        )
+    names = segment_names(dataset) if dataset.Modality == "SEG" else structure_names(dataset)
+    return label_table(chosen(names, None, file))
+
+
 def _choice(path: Path) -> tuple[Path, dict[str, str]]:
     target = bare(path)
     text = "" if target == path else str(path).partition("?")[2]
-    return target, dict(parse_qsl(text, keep_blank_values=True))
+    pairs = [word.partition("=") for word in text.split("&") if word]
+    return target, {name: value for name, _, value in pairs}
 
 
 def _expect_used(choice: dict[str, str], path: Path, *known: str) -> None:
@@ -99,3 +139,23 @@ def _expect_used(choice: dict[str, str], path: Path, *known: str) -> None:
             file=path,
             expected=" or ".join(known) or "no choice",
         )
+
+
+def _reference(choice: dict[str, str], target: Path) -> Grid | None:
+    """The grid of the image that ``like=`` names, by a path from the folder of the file itself."""
+    like = choice.pop("like", None)
+    return None if like is None else read_header(target.parent / like).grid
+
+
+def _own_grid(dataset: Any, target: Path) -> Grid:
+    """The grid of the series that a structure set was drawn on, if that lies in the same folder."""
+    wanted = referenced_series(dataset)
+    instances = [instance for instance in scan(target.parent)[0] if instance.series in wanted]
+    if not any(instance.planes for instance in instances):
+        raise CaseError(
+            "Contours need the image that they were drawn on, and it does not lie in this folder.",
+            file=target,
+            expected=f"series {', '.join(sorted(wanted)) or '(the file names none)'}",
+            remedy=f'name it, by a path from this folder: "{target.name}?like=../ct"',
+        )
+    return open_series(pick(instances, target.parent), target.parent)[0].grid

@@ -19,7 +19,7 @@ from truevox.io.dicom.moments import Moments, split
 from truevox.io.dicom.planes import Plane
 from truevox.space import Grid
 
-__all__ = ["LPS_TO_RAS", "Stack", "directions", "even_step", "same_planes", "stack"]
+__all__ = ["LPS_TO_RAS", "Stack", "directions", "even_step", "in_plane", "same_planes", "stack"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 # Directions differ where they move the corner of a slice; writers round them to six digits or so.
@@ -65,7 +65,7 @@ def stack(planes: Sequence[Plane], source: Path) -> Stack:
     normal = np.cross(x, y)
     positions = np.array([p.position for p in planes])
     along = positions @ normal
-    spacing, notes = _in_plane(planes[0])
+    spacing, notes = in_plane(planes[0])
     places = _places(along, _SAME_PLACE * min(spacing))
     order, moments = split(planes, places, source)
     centres = positions[order[0]]
@@ -150,7 +150,8 @@ def directions(plane: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return both[0] / lengths[0], both[1] / lengths[1]
 
 
-def _in_plane(plane: Plane) -> tuple[tuple[float, float], tuple[str, ...]]:
+def in_plane(plane: Plane) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """Spacing between rows and between columns, and a note where it is a guess."""
     if plane.spacing is None:
         return (1.0, 1.0), ("no pixel spacing: 1 mm is a guess",)
     return (plane.spacing[0], plane.spacing[1]), ()
@@ -164,7 +165,7 @@ def _placeless(planes: Sequence[Plane], source: Path) -> Stack:
             file=source,
             remedy="load each file by itself",
         )
-    spacing, notes = _in_plane(planes[0])
+    spacing, notes = in_plane(planes[0])
     rows, columns = planes[0].shape
     affine = np.diag([-spacing[1], -spacing[0], planes[0].thickness or 1.0, 1.0])
     notes += ("no position in the patient: orientation and position are guesses",)
