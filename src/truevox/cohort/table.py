@@ -1,29 +1,36 @@
-"""Cohort: cases from a CSV table or from glob patterns, and their splits."""
+"""Cohort: cases from a table, a folder or glob patterns, and their splits."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from truevox.cohort.case import Case, Value
+from truevox.cohort.base import Cases
+from truevox.cohort.bids import read_bids
+from truevox.cohort.case import Case
+from truevox.cohort.found import Found
 from truevox.cohort.globs import match_files
-from truevox.errors import CaseError, FileError
-from truevox.io import has_reader
+from truevox.cohort.msd import read_msd
+from truevox.cohort.nnunet import read_nnunet
+from truevox.cohort.opening import recognise
+from truevox.cohort.rows import table_cases, write_table
+from truevox.cohort.splits import assign, attributes
+from truevox.errors import CaseError, SettingsError
 
 __all__ = ["Cohort"]
 
-_RESERVED = ("case", "record", "split")
 
-
-@dataclass(frozen=True, eq=False)
-class Cohort:
+class Cohort(Cases):
     """An ordered set of cases.
 
     Parameters
     ----------
     cases : iterable of Case
+    labels : mapping of column to Labels, optional
+        Label columns and what their values mean, where the source says so.
+    modalities : mapping of column to str, optional
+        What images show, where the source says so: ``"CT"``, ``"T1w"``.
 
     Raises
     ------
@@ -37,23 +44,49 @@ class Cohort:
     (2, ('train', 'test'), ['p08'])
     """
 
-    cases: tuple[Case, ...]
+    # ---- where cohorts come from -----------------------------------------------------------------------
 
-    def __init__(self, cases: Iterable[Case]) -> None:
-        object.__setattr__(self, "cases", tuple(cases))
-        if not self.cases:
-            raise CaseError("The cohort has no cases.", remedy="check the table or the patterns")
-        _refuse_repeats(self.cases)
-        _refuse_leaks(self.cases)
+    @classmethod
+    def open(cls, path: str | Path, *, fold: int | None = None) -> Cohort:
+        """What a path holds: a table, or a folder of nnU-Net, of the Decathlon or of BIDS.
+
+        Parameters
+        ----------
+        path : path
+        fold : int, optional
+            Which fold validates: of the column ``fold``, or of nnU-Net's ``splits_final.json``.
+
+        Raises
+        ------
+        FileError
+            If it is none of these; says what was looked for.
+        CaseError
+            As the importer.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> Cohort.open(tempfile.mkdtemp())  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        truevox.errors.FileError: The folder is no cohort.
+        ...
+        """
+        place = Path(path)
+        kind = recognise(place)
+        if kind == "nnunet":
+            return cls.from_nnunet(place, fold=fold)
+        readers = {"table": cls.from_csv, "msd": cls.from_msd, "bids": cls.from_bids}
+        cohort = readers[kind](place)
+        return cohort if fold is None else cohort.fold(fold)
 
     @classmethod
     def from_csv(cls, path: str | Path) -> Cohort:
         r"""Read a table: ``case``, optional ``record``, optional ``split``, then one column per image,
         label or scalar.
 
-        A column whose cells end like an image file holds files, relative to the table's folder; else,
-        if all its cells are numbers, numbers; else words. An empty cell means that the case lacks it.
-        No image is opened.
+        A column whose cells end like an image file, or name folders, holds files, relative to the table's
+        folder; else, if all its cells are numbers, numbers; else words. An empty cell means that the case
+        lacks it. No image is opened. ``.tsv`` has tabs; ``.parquet`` needs pyarrow.
 
         Raises
         ------
@@ -72,15 +105,86 @@ class Cohort:
         >>> cohort.columns, cohort["p07"].value("age"), cohort["p08"].has("flair")
         (('flair', 'age'), 61.0, False)
         """
-        table = Path(path)
-        header, rows = _read_rows(table)
-        columns = [name for name in header if name not in _RESERVED]
-        typed = {name: _typed([row[name] for row in rows], table.parent) for name in columns}
-        cases = []
-        for k, row in enumerate(rows):
-            values = {name: typed[name][k] for name in columns}
-            cases.append(Case(row["case"], values, row.get("record") or None, row.get("split") or None))
-        return _from_table(cases, table)
+        return cls._from(Found(table_cases(Path(path))), Path(path))
+
+    @classmethod
+    def from_nnunet(cls, folder: str | Path, *, fold: int | None = None) -> Cohort:
+        """Read a raw data folder of nnU-Net, version 1 or 2: nothing is renamed or converted.
+
+        A column for each channel, named as in dataset.json, and ``label``. Cases of imagesTs are in split
+        ``test``; if there is a ``splits_final.json``, those of imagesTr are in ``train`` and ``val`` as in
+        the given fold of it (0 if left out). No image is opened.
+
+        Raises
+        ------
+        FileError
+            If dataset.json is missing or says nothing of channels, or there are no folds to choose from.
+        CaseError
+            If a channel of a case is missing, a label has no image, or a case is in both folders.
+        LabelError
+            If the labels in dataset.json make no label table.
+        """
+        return cls._from(read_nnunet(Path(folder), fold), Path(folder))
+
+    @classmethod
+    def from_msd(cls, folder: str | Path) -> Cohort:
+        """Read a task of the Medical Segmentation Decathlon: what its dataset.json lists.
+
+        Columns ``image`` and ``label``; 4D images hold a channel per volume. Test cases are in split
+        ``test``. No image is opened.
+
+        Raises
+        ------
+        FileError
+            If dataset.json is missing, or lists no cases.
+        LabelError
+            If the labels in dataset.json make no label table.
+        """
+        return cls._from(read_msd(Path(folder)), Path(folder))
+
+    @classmethod
+    def from_bids(
+        cls,
+        folder: str | Path,
+        *,
+        derivatives: Sequence[str] | None = None,
+        records: Sequence[str] = ("ses",),
+    ) -> Cohort:
+        """Read a BIDS folder, raw or derivative.
+
+        Parameters
+        ----------
+        folder : path
+        derivatives : sequence of str, optional
+            Folders in ``derivatives/`` to read too; all of them if left out.
+        records : sequence of str
+            Entities that tell records of a subject apart; ``("ses", "run")`` makes runs records too. A file
+            without them belongs to all records of its subject.
+
+        Returns
+        -------
+        Cohort
+            A case per subject (``sub-01``) and session (record ``ses-1``). Columns are called as the files,
+            without subject and record: ``T1w``, ``acq-highres_FLAIR``, ``desc-lesion_mask``. Columns of
+            participants.tsv are joined. Labels have the table of their ``dseg.tsv``.
+
+        Raises
+        ------
+        FileError
+            If no subject has an image, or a derivative is not there.
+        CaseError
+            If two files are the same column of a case.
+        """
+        chosen = None if derivatives is None else list(derivatives)
+        return cls._from(read_bids(Path(folder), chosen, tuple(records)), Path(folder))
+
+    @classmethod
+    def _from(cls, found: Found, source: Path) -> Cohort:
+        try:
+            return cls(found.cases, found.labels, found.modalities)
+        except CaseError as error:
+            error.file = error.file or str(source)
+            raise
 
     @classmethod
     def from_glob(
@@ -95,6 +199,7 @@ class Cohort:
         images : mapping of column to pattern
             Paths with ``{case}``, optionally ``{record}``, and the wildcards ``*``, ``?`` and ``**``.
             ``{case}`` and ``{record}`` stand for one or more characters within one folder or file name.
+            A file of a pattern without ``{record}`` belongs to all records of its case.
         split : str or mapping of case to split, optional
             One split for all, or one for each case.
 
@@ -114,181 +219,182 @@ class Cohort:
         [('p07', True), ('p08', False)]
         """
         found = {column: match_files(column, str(pattern)) for column, pattern in images.items()}
-        keys = sorted({key for files in found.values() for key in files}, key=lambda k: (k[0], k[1] or ""))
+        keys = {key for files in found.values() for key in files}
+        with_records = {case for case, record in keys if record is not None}
+        keys = {key for key in keys if key[1] is not None or key[0] not in with_records}
         cases = []
-        for case, record in keys:
-            values = {column: files.get((case, record)) for column, files in found.items()}
+        for case, record in sorted(keys, key=lambda k: (k[0], k[1] or "")):
+            values = {
+                column: files.get((case, record)) or files.get((case, None))
+                for column, files in found.items()
+            }
             chosen = split if isinstance(split, str) or split is None else split.get(case)
             cases.append(Case(case, values, record, chosen))
         return cls(cases)
 
-    def __len__(self) -> int:
-        return len(self.cases)
+    # ---- other splits, other records -------------------------------------------------------------------
 
-    def __iter__(self) -> Iterator[Case]:
-        return iter(self.cases)
+    def with_splits(
+        self,
+        shares: Mapping[str, float],
+        *,
+        by: Sequence[str] = (),
+        foreground: str | None = None,
+        patient: str | None = None,
+        bins: int = 4,
+        seed: int = 0,
+        n_jobs: int = 1,
+    ) -> Cohort:
+        """Deal the cases out to splits; a patient is never separated.
 
-    def __repr__(self) -> str:
-        splits = ", ".join(f"{name}: {sum(c.split == name for c in self.cases)}" for name in self.splits)
-        return f"Cohort({len(self)} cases{f' ({splits})' if splits else ''}; {', '.join(self.columns)})"
+        Parameters
+        ----------
+        shares : mapping of split to number
+            Such as ``{"train": 0.8, "val": 0.2}``; only their ratios count. Cases that are in a split of
+            another name stay there.
+        by : sequence of str
+            Columns to balance the splits by: words as they are, numbers in quantiles.
+        foreground : str, optional
+            Label column: balance by the volume of its foreground too, in quantiles. Reads the files.
+        patient : str, optional
+            Column that says whose the cases are, where that is not the case itself.
+        bins : int
+            Quantiles.
+        seed : int
+        n_jobs : int
+            Processes that read label files (joblib).
 
-    def __getitem__(self, key: str) -> Case:
-        """The case of this id, or of this ``"case/record"``.
+        Returns
+        -------
+        Cohort
+            With the same cases in the same order.
+
+        Raises
+        ------
+        SettingsError
+            If a share is not positive, or no case has what to balance by.
+        CaseError
+            If there are fewer patients than splits.
+
+        Notes
+        -----
+        Patients are put in order of their strata, by chance within a stratum, and dealt out in turn. With
+        equal shares the number of patients differs by at most one between splits, and so does that of any
+        stratum (a combination of the columns), and that of any value of the first column.
+
+        Examples
+        --------
+        >>> cohort = Cohort(Case(f"p{k}", {"site": "AB"[k % 2]}) for k in range(20))
+        >>> cohort.with_splits({"train": 3, "val": 1, "test": 1}, by=["site"])
+        Cohort(20 cases (test: 4, val: 4, train: 12); site)
+        """
+        if not shares or any(not share > 0 for share in shares.values()):
+            raise SettingsError("Shares of splits are positive numbers.", got=dict(shares))
+        dealt = [case for case in self.cases if case.split is None or case.split in shares]
+        strata = attributes(dealt, by, foreground, self.labels, n_jobs)
+        part = assign(dealt, list(shares.values()), strata, patient, bins, seed)
+        names = list(shares)
+        return self._of(replace(c, split=names[part[c.key]]) if c.key in part else c for c in self.cases)
+
+    def with_folds(
+        self,
+        folds: int,
+        *,
+        by: Sequence[str] = (),
+        foreground: str | None = None,
+        patient: str | None = None,
+        bins: int = 4,
+        seed: int = 0,
+        n_jobs: int = 1,
+    ) -> Cohort:
+        """Deal the cases out to folds, into a column ``fold`` of numbers from 0; see :meth:`fold`.
+
+        Cases in split ``test`` are in no fold. Everything else is as in :meth:`with_splits`.
+
+        Examples
+        --------
+        >>> cohort = Cohort(Case(f"p{k}", {"site": "AB"[k % 2]}) for k in range(10)).with_folds(5)
+        >>> cohort.fold(4)
+        Cohort(10 cases (train: 8, val: 2); site, fold)
+        """
+        if folds < 2:
+            raise SettingsError("Cross-validation has at least two folds.", got=folds)
+        dealt = [case for case in self.cases if case.split != "test"]
+        strata = attributes(dealt, by, foreground, self.labels, n_jobs)
+        part = assign(dealt, [1] * folds, strata, patient, bins, seed)
+        numbers = {key: float(number) for key, number in part.items()}
+        return self._of(replace(c, values={**c.values, "fold": numbers.get(c.key)}) for c in self.cases)
+
+    def fold(self, number: int) -> Cohort:
+        """The same cases: those of one fold in split ``val``, those of the others in ``train``.
 
         Raises
         ------
         CaseError
-            If there is none, or the case has several records.
+            If no case is in this fold.
         """
-        exact = [case for case in self.cases if case.key == key]
-        found = exact or [case for case in self.cases if case.id == key]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        numbers = {case.values.get("fold") for case in self.cases}
+        if float(number) not in numbers:
+            there = sorted(v for v in numbers if isinstance(v, float))
             raise CaseError(
-                "The case has several records.", case=key, expected=", ".join(c.key for c in found)
+                f"No case is in fold {number}.",
+                expected=", ".join(f"{v:g}" for v in there) or "a column 'fold' of numbers",
+                remedy="cohort.with_folds(5), or `truevox split`",
             )
-        raise CaseError("The cohort has no such case.", case=key, expected=_some(c.key for c in self.cases))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns, in order."""
-        return tuple(dict.fromkeys(name for case in self.cases for name in case.values))
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits, in order of appearance; empty if the cohort has none."""
-        return tuple(dict.fromkeys(case.split for case in self.cases if case.split is not None))
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Ids of the cases, each once, in order."""
-        return tuple(dict.fromkeys(case.id for case in self.cases))
-
-    def split(self, name: str) -> Cohort:
-        """The cases of one split.
-
-        Raises
-        ------
-        CaseError
-            If it holds none; names the splits that exist.
-        """
-        chosen = [case for case in self.cases if case.split == name]
-        if not chosen:
-            raise CaseError(
-                f"No case is in split '{name}'.",
-                expected=", ".join(self.splits) or "a table with a column 'split'",
-                remedy=f"write '{name}' into the column 'split' of some rows, or choose another split",
-            )
-        return Cohort(chosen)
-
-    def select(self, ids: Iterable[str]) -> Cohort:
-        """The cases of these ids (all records) or keys (one record), in the order of the cohort.
-
-        Raises
-        ------
-        CaseError
-            If one of them is not there.
-        """
-        wanted = list(dict.fromkeys(ids))
-        known = {case.id for case in self.cases} | {case.key for case in self.cases}
-        if unknown := [name for name in wanted if name not in known]:
-            raise CaseError("The cohort has no such cases.", got=_some(unknown), expected=_some(self.ids))
-        return Cohort(case for case in self.cases if case.id in wanted or case.key in wanted)
-
-
-def _read_rows(table: Path) -> tuple[list[str], list[dict[str, str]]]:
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as stream:
-            lines = [(reader.line_num, cells) for reader in [csv.reader(stream)] for cells in reader]
-    except OSError as error:
-        raise FileError(
-            f"The table can't be read: {error.strerror}.", file=table, remedy="check the path"
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileError(
-            f"The table is not CSV in UTF-8: {error}.", file=table, remedy="save it as CSV UTF-8"
-        ) from error
-    lines = [
-        (number, [cell.strip() for cell in cells]) for number, cells in lines if any(c.strip() for c in cells)
-    ]
-    header = lines[0][1] if lines else []
-    if "case" not in header:
-        raise CaseError(
-            "The table has no column 'case'.",
-            file=table,
-            got=", ".join(header) or "an empty table",
-            remedy="give the first line the names of the columns, 'case' among them, separated by commas",
+        return self._of(
+            replace(c, split="val" if c.values["fold"] == number else "train")
+            if c.values.get("fold") is not None
+            else c
+            for c in self.cases
         )
-    if repeated := sorted({name for name in header if header.count(name) > 1 or not name}):
-        raise CaseError("Columns need names of their own.", file=table, got=repeated)
-    rows = []
-    for number, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise CaseError(
-                f"Line {number} of the table has another number of cells than its header.",
-                file=table,
-                got=len(cells),
-                expected=len(header),
-                remedy="put cells that contain a comma between quotes",
+
+    def by_rater(self, column: str, raters: Mapping[str, str]) -> Cohort:
+        """A record per rater: where several columns hold the masks of several raters, one column.
+
+        Parameters
+        ----------
+        column : str
+            Name of the new column; it takes the place of the raters' ones.
+        raters : mapping of rater to column
+            Raters name the records.
+
+        Raises
+        ------
+        CaseError
+            If a column is not there, or the cases have records already.
+
+        Examples
+        --------
+        >>> cohort = Cohort([Case("p07", {"t1": Path("a.nii"), "r1": Path("b.nii"), "r2": Path("c.nii")})])
+        >>> for case in cohort.by_rater("mask", {"anna": "r1", "ben": "r2"}):
+        ...     case.key, case.path("t1").name, case.path("mask").name
+        ('p07/anna', 'a.nii', 'b.nii')
+        ('p07/ben', 'a.nii', 'c.nii')
+        """
+        if missing := [name for name in raters.values() if name not in self.columns]:
+            raise CaseError(f"The cohort has no column '{missing[0]}'.", expected=", ".join(self.columns))
+        if recorded := [case.key for case in self.cases if case.record is not None]:
+            raise CaseError("The case is a record already.", case=recorded[0])
+        kept = [name for name in self.columns if name not in raters.values()]
+        cases = [
+            replace(
+                case, record=rater, values={n: case.values.get(n) for n in kept} | {column: case.values[name]}
             )
-        rows.append(dict(zip(header, cells, strict=True)))
-    if not rows:
-        raise CaseError("The table has no rows.", file=table, remedy="add one row per case")
-    return header, rows
+            for case in self.cases
+            for rater, name in raters.items()
+            if case.has(name)
+        ]
+        labels = {n: table for n, table in self.labels.items() if n not in raters.values()}
+        if table := next((self.labels[n] for n in raters.values() if n in self.labels), None):
+            labels[column] = table
+        return Cohort(cases, labels, self.modalities)
 
+    def to_csv(self, path: str | Path, columns: Sequence[str] | None = None) -> None:
+        """Write the table, atomically; files are relative to it. :meth:`from_csv` reads it back.
 
-def _typed(cells: list[str], folder: Path) -> list[Value]:
-    """One column: files if a cell ends like one, else numbers if all are, else words."""
-    filled = [cell for cell in cells if cell]
-    if any(has_reader(cell) for cell in filled):
-        return [folder / cell if cell else None for cell in cells]
-    try:
-        numbers = {cell: float(cell) for cell in filled}
-    except ValueError:
-        return [cell or None for cell in cells]
-    return [numbers[cell] if cell else None for cell in cells]
-
-
-def _from_table(cases: list[Case], table: Path) -> Cohort:
-    for case in cases:
-        for name, text in (("case", case.id), ("record", case.record)):
-            if text is not None and (not text or text.startswith(".") or set(text) & set('/\\:*?"<>|')):
-                raise CaseError(
-                    f"'{text}' can't be the name of a {name}: predictions go to a folder of that name.",
-                    file=table,
-                    remedy="use letters, digits, '-', '_' and '.'",
-                )
-    try:
-        return Cohort(cases)
-    except CaseError as error:
-        error.file = str(table)
-        raise
-
-
-def _refuse_repeats(cases: tuple[Case, ...]) -> None:
-    seen: dict[tuple[str, str | None], Case] = {}
-    for case in cases:
-        if (case.id, case.record) in seen:
-            raise CaseError(
-                "The case appears twice.",
-                case=case.key,
-                remedy="remove one row, or tell them apart in a column 'record' (rater, time point)",
-            )
-        seen[case.id, case.record] = case
-
-
-def _refuse_leaks(cases: tuple[Case, ...]) -> None:
-    split: dict[str, str | None] = {}
-    for case in cases:
-        if split.setdefault(case.id, case.split) != case.split:
-            raise CaseError(
-                f"The case is in two splits: '{split[case.id]}' and '{case.split}'.",
-                case=case.id,
-                remedy="keep all records of a case in one split; what was trained on can't test",
-            )
-
-
-def _some(names: Iterable[str], most: int = 8) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f", ... ({len(listed)} in all)" if len(listed) > most else "")
+        Raises
+        ------
+        FileError
+            If it can't be written.
+        """
+        write_table(Path(path), self.cases, self.columns if columns is None else list(columns))

@@ -1,0 +1,223 @@
+"""Raw data folders of nnU-Net, version 1 and 2, as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from truevox.cohort.case import Case
+from truevox.cohort.found import Found, expect_names, file_names, labels_in, read_description, without_suffix
+from truevox.errors import CaseError, FileError
+from truevox.files import read_json
+
+__all__ = ["read_nnunet", "read_splits"]
+
+LABEL = "label"
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+def read_nnunet(folder: Path, fold: int | None = None) -> Found:
+    """Cases of imagesTr and imagesTs; see :meth:`truevox.Cohort.from_nnunet`."""
+    file = folder / "dataset.json"
+    data = read_description(folder)
+    labels = labels_in(data, file)
+    said = data.get("channel_names", data.get("modality"))
+    if not isinstance(said, Mapping) or not all(str(key).isdigit() for key in said) or not said:
+        raise FileError(
+            "dataset.json does not name its channels.",
+            file=file,
+            got=said,
+            expected='"channel_names": {"0": "T1", "1": "FLAIR"}',
+        )
+    shown = [str(said[key]) for key in sorted(said, key=int)]
+    ending = data.get("file_ending")
+    test = {case: (files, None) for case, files in _images(folder / "imagesTs", ending).items()}
+    training = _listed(data["dataset"], folder) if "dataset" in data else _matched(folder, ending)
+    if not training and not test:
+        raise CaseError(
+            "The folder holds no images.",
+            file=folder,
+            expected=f"imagesTr/<case>_0000{ending or '.nii.gz'}",
+            remedy="check the folder, and file_ending in dataset.json",
+        )
+    known = _by_name(folder / "labelsTs", ending)
+    test = {case: (files, known.get(case)) for case, (files, _) in test.items()}
+    if twice := sorted(set(training) & set(test)):
+        raise CaseError(
+            "Cases are in imagesTr and in imagesTs; what was trained on can't test.",
+            case=twice[0],
+            file=folder,
+            got=f"{len(twice)} cases",
+            remedy="rename them in one of the folders, or take them out",
+        )
+    columns = _columns(shown)
+    if len(shown) > 1 and all(len(files) == 1 for files, _ in [*training.values(), *test.values()]):
+        # Colours in one picture: the channels are in the file.
+        columns, shown = ["image"], [", ".join(shown)]
+    split = _splits(folder, fold, training)
+    cases = [
+        Case(case, _values(case, files, label, columns, folder), split=split.get(case))
+        for case, (files, label) in training.items()
+    ]
+    cases += [
+        Case(case, _values(case, files, label, columns, folder), split="test")
+        for case, (files, label) in test.items()
+    ]
+    expect_names(cases, file)
+    found = {LABEL: labels} if labels is not None else {}
+    return Found(cases, found, dict(zip(columns, shown, strict=True)))
+
+
+Files = dict[str, tuple[list[Path], Path | None]]
+
+
+def _matched(folder: Path, ending: str | None) -> Files:
+    """Images and label of every case of imagesTr, by name."""
+    images = _images(folder / "imagesTr", ending)
+    labels = _by_name(folder / "labelsTr", ending)
+    if alone := [case for case in labels if case not in images]:
+        raise CaseError(
+            "A label in labelsTr has no image in imagesTr.",
+            case=alone[0],
+            file=labels[alone[0]],
+            got=f"{len(alone)} such labels" if len(alone) > 1 else None,
+            expected=f"imagesTr/{alone[0]}_0000{ending or '.nii.gz'}",
+            remedy="add the images, or take the labels out",
+        )
+    return {case: (files, labels.get(case)) for case, files in images.items()}
+
+
+def _listed(table: Any, folder: Path) -> Files:
+    """Images and label of every case as dataset.json lists them, relative to its folder."""
+    found: Files = {}
+    for case, entry in table.items() if isinstance(table, Mapping) else [("", None)]:
+        entry = entry if isinstance(entry, Mapping) else {}
+        images = entry.get("images")
+        if not isinstance(images, Sequence) or isinstance(images, str) or not images:
+            raise FileError(
+                "'dataset' of dataset.json does not list the images of a case.",
+                file=folder / "dataset.json",
+                got=f"{case}: {entry}",
+                expected='{"case_1": {"images": ["a.nii.gz"], "label": "b.nii.gz"}}',
+            )
+        label = entry.get("label")
+        found[str(case)] = ([folder / str(name) for name in images], folder / str(label) if label else None)
+    return found
+
+
+def _images(folder: Path, ending: str | None) -> dict[str, list[Path]]:
+    """Files of every case, in the order of their channels; a missing one is refused."""
+    found: dict[str, dict[int, Path]] = {}
+    for name in file_names(folder):
+        stem = _stem(name, ending)
+        match = _CHANNEL.fullmatch(stem) if stem is not None else None
+        if match is not None:
+            channels = found.setdefault(match[1], {})
+            if int(match[2]) in channels:
+                raise CaseError(
+                    "Two files are the same channel of a case.",
+                    case=match[1],
+                    got=f"{channels[int(match[2])].name} and {name}",
+                    file=folder,
+                    remedy="keep one, or say in dataset.json which counts: file_ending",
+                )
+            channels[int(match[2])] = folder / name
+    for case, channels in found.items():
+        if gaps := sorted(set(range(max(channels) + 1)) - set(channels)):
+            raise _lacks(case, gaps[0], folder)
+    return {case: [channels[k] for k in sorted(channels)] for case, channels in found.items()}
+
+
+def _by_name(folder: Path, ending: str | None) -> dict[str, Path]:
+    stems = [(name, _stem(name, ending)) for name in file_names(folder)]
+    return {stem: folder / name for name, stem in stems if stem is not None}
+
+
+def _stem(name: str, ending: str | None) -> str | None:
+    """The name without its ending; None if it has another one, or none that can be read."""
+    if ending:
+        return name[: -len(ending)] if name.endswith(ending) else None
+    stem = without_suffix(name)
+    return stem if stem != name else None
+
+
+def _values(
+    case: str, files: list[Path], label: Path | None, columns: list[str], folder: Path
+) -> dict[str, Path | None]:
+    if len(files) < len(columns):
+        raise _lacks(case, len(files), files[0].parent)
+    if len(files) > len(columns):
+        raise CaseError(
+            "A case has more images than dataset.json names channels.",
+            case=case,
+            file=folder,
+            got=f"{len(files)} images",
+            expected=f"{len(columns)}: {', '.join(columns)}",
+        )
+    return {**dict(zip(columns, files, strict=True)), LABEL: label}
+
+
+def _lacks(case: str, channel: int, folder: Path) -> CaseError:
+    return CaseError(
+        f"The image of channel {channel} is missing.",
+        case=case,
+        file=folder,
+        expected=f"{case}_{channel:04d}",
+        remedy="add the file, or take the others of this case out",
+    )
+
+
+def _columns(shown: list[str]) -> list[str]:
+    """A column for each channel: its name, numbered where another one has the same."""
+    taken = {LABEL, "case", "record", "split"}
+    columns = []
+    for k, name in enumerate(shown):
+        alone = shown.count(name) == 1 and name not in taken and name
+        columns.append(name if alone else f"{name or 'image'}_{k}")
+    return columns
+
+
+def _splits(folder: Path, fold: int | None, training: Files) -> dict[str, str]:
+    file = folder / "splits_final.json"
+    if file.exists():
+        return read_splits(file, fold or 0, training)
+    if fold is not None:
+        raise FileError(
+            "The folder holds no folds.",
+            file=file,
+            remedy="copy nnU-Net's splits_final.json there, or `truevox split`",
+        )
+    return {}
+
+
+def read_splits(file: Path, fold: int, known: Mapping[str, Any]) -> dict[str, str]:
+    """Split of each case in one fold of a ``splits_final.json``.
+
+    Raises
+    ------
+    FileError
+        If the file is no list of folds, or has no such fold.
+    CaseError
+        If it names a case that is not there, or one for training and validation.
+    """
+    folds = read_json(file)
+    good = isinstance(folds, list) and all(
+        isinstance(one, Mapping) and all(isinstance(one.get(name), list) for name in ("train", "val"))
+        for one in folds
+    )
+    if not good:
+        raise FileError(
+            "The file holds no folds.", file=file, expected='[{"train": ["a", "b"], "val": ["c"]}, ...]'
+        )
+    if not 0 <= fold < len(folds):
+        raise FileError(f"The file has no fold {fold}.", file=file, expected=f"0 to {len(folds) - 1}")
+    chosen = {name: [str(case) for case in folds[fold][name]] for name in ("train", "val")}
+    if both := sorted(set(chosen["train"]) & set(chosen["val"])):
+        raise CaseError(f"The case trains and validates in fold {fold}.", case=both[0], file=file)
+    if unknown := [case for cases in chosen.values() for case in cases if case not in known]:
+        raise CaseError(
+            "The folds name a case that is not there.", case=unknown[0], file=file, got=f"{len(unknown)} such"
+        )
+    return {case: name for name, cases in chosen.items() for case in cases}

@@ -1,0 +1,207 @@
+"""Tables of cases: CSV, TSV and Parquet to typed columns, and back to CSV."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from truevox.cohort.case import Case, Value
+from truevox.cohort.found import expect_names
+from truevox.errors import CaseError, FileError
+from truevox.files import write_csv
+from truevox.io.registry import bare, reading_suffixes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["TABLES", "Columns", "read_table", "table_cases", "write_table"]
+
+TABLES = (".csv", ".tsv", ".parquet")
+"""Suffixes of tables."""
+_RESERVED = ("case", "record", "split")
+
+Columns = dict[str, list[str]]
+
+
+class _Row(Mapping[str, Value]):
+    """Values of one row. Paths are made when asked for: a table has many more cells than a run reads."""
+
+    __slots__ = ("_cells", "_shared")
+
+    def __init__(self, cells: tuple[float | str | None, ...], shared: _Shared) -> None:
+        self._cells, self._shared = cells, shared
+
+    def __getitem__(self, name: str) -> Value:
+        cell = self._cells[self._shared.place[name]]
+        return self._shared.folder / cell if isinstance(cell, str) and name in self._shared.files else cell
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shared.place)
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class _Shared:
+    """What the rows of a table have in common."""
+
+    def __init__(self, names: Sequence[str], files: frozenset[str], folder: Path) -> None:
+        self.place = {name: k for k, name in enumerate(names)}
+        self.files, self.folder = files, folder
+
+
+def table_cases(table: Path) -> list[Case]:
+    """The cases of a table; see :meth:`truevox.Cohort.from_csv`."""
+    columns = read_table(table)
+    if "case" not in columns:
+        raise CaseError(
+            "The table has no column 'case'.",
+            file=table,
+            got=", ".join(columns) or "an empty table",
+            remedy="give the first line the names of the columns, 'case' among them",
+        )
+    ids = columns["case"]
+    if not ids:
+        raise CaseError("The table has no rows.", file=table, remedy="add one row per case")
+    names = [name for name in columns if name not in _RESERVED]
+    made = {name: _typed(columns[name], table.parent) for name in names}
+    shared = _Shared(names, frozenset(n for n, (_, files) in made.items() if files), table.parent)
+    rows = zip(*(cells for cells, _ in made.values()), strict=True) if names else iter([()] * len(ids))
+    empty = [""] * len(ids)
+    records, splits = columns.get("record", empty), columns.get("split", empty)
+    cases = [
+        Case(case, _Row(row, shared), record or None, split or None)
+        for case, row, record, split in zip(ids, rows, records, splits, strict=True)
+    ]
+    expect_names(cases, table)
+    return cases
+
+
+def read_table(table: Path) -> Columns:
+    """All cells of a table as text, by column.
+
+    Raises
+    ------
+    FileError
+        If it can't be read, or needs a package that is not installed.
+    CaseError
+        If rows are of unequal length, or columns lack a name of their own.
+    """
+    header, rows = _parquet(table) if table.suffix.lower() == ".parquet" else _text(table)
+    if repeated := sorted({name for name in header if header.count(name) > 1 or not name}):
+        raise CaseError("Columns need names of their own.", file=table, got=repeated)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
+    return {name: list(cells) for name, cells in zip(header, columns, strict=True)}
+
+
+def _text(table: Path) -> tuple[list[str], list[list[str]]]:
+    delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
+    header: list[str] | None = None
+    rows: list[list[str]] = []
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=delimiter)
+            for line in reader:
+                cells = [cell.strip() for cell in line]
+                if not any(cells):
+                    continue
+                if header is None:
+                    header = cells
+                elif len(cells) != len(header):
+                    raise _uneven(table, reader.line_num, len(cells), len(header))
+                else:
+                    rows.append(cells)
+    except OSError as error:
+        raise FileError(
+            f"The table can't be read: {error.strerror}.", file=table, remedy="check the path"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileError(
+            f"The table is not CSV in UTF-8: {error}.", file=table, remedy="save it as CSV UTF-8"
+        ) from error
+    return header or [], rows
+
+
+def _uneven(table: Path, line: int, got: int, expected: int) -> CaseError:
+    return CaseError(
+        f"Line {line} of the table has another number of cells than its header.",
+        file=table,
+        got=got,
+        expected=expected,
+        remedy="put cells that contain a comma between quotes",
+    )
+
+
+def _parquet(table: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        from pyarrow import ArrowException, parquet  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError as error:
+        raise FileError(
+            "Parquet tables need a package that is not installed: pyarrow.",
+            file=table,
+            remedy="pip install pyarrow, or save the table as CSV",
+        ) from error
+    try:
+        data = parquet.read_table(table)
+    except (OSError, ArrowException) as error:
+        raise FileError(f"The table can't be read: {error}.", file=table, remedy="check the path") from error
+    columns = [["" if v is None else str(v).strip() for v in column.to_pylist()] for column in data.columns]
+    return list(data.column_names), [list(row) for row in zip(*columns, strict=True)]
+
+
+def _typed(cells: Sequence[str], folder: Path) -> tuple[Sequence[float | str | None], bool]:
+    """One column, and whether it is files: if a cell ends like one. Else numbers if all are, else words.
+
+    Words that name a folder beside the table are files too: a DICOM series is a folder.
+    """
+    suffixes = reading_suffixes()
+    if any(cell.partition("?")[0].lower().endswith(suffixes) for cell in cells):
+        return [cell or None for cell in cells], True
+    numbers: dict[str, float | None] = {"": None}
+    try:
+        for cell in cells:
+            if cell not in numbers:
+                numbers[cell] = float(cell)
+    except ValueError:
+        first = next(cell for cell in cells if cell)
+        return [cell or None for cell in cells], _is_folder(folder / first)
+    return [numbers[cell] for cell in cells], False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return bare(path).is_dir()
+    except (OSError, ValueError):  # words need not be possible names of files
+        return False
+
+
+def write_table(path: Path, cases: Iterable[Case], columns: Sequence[str]) -> None:
+    """The cases as CSV; files relative to the table. See :meth:`truevox.Cohort.to_csv`."""
+    listed = list(cases)
+    base = os.path.realpath(path.parent)
+    given = {name: [getattr(case, key) for case in listed] for name, key in _KEYS.items()}
+    kept = {name: cells for name, cells in given.items() if name == "case" or any(cells)}
+    rows = (
+        {name: cells[k] for name, cells in kept.items()}
+        | {name: _cell(case.values.get(name), base) for name in columns}
+        for k, case in enumerate(listed)
+    )
+    write_csv(path, rows, [*kept, *columns])
+
+
+_KEYS = {"case": "id", "record": "record", "split": "split"}
+
+
+def _cell(value: Value, base: str) -> float | str | None:
+    if not isinstance(value, Path):
+        return value
+    try:
+        return Path(os.path.relpath(os.path.abspath(value), base)).as_posix()
+    except ValueError:  # another drive
+        return str(value)
