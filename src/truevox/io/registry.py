@@ -63,6 +63,8 @@ class Writer(Protocol):
 
 
 _NIFTI = ("truevox.io.nifti", "")
+_NRRD = ("truevox.io.nrrd", "")
+_META = ("truevox.io.metaimage", "")
 _DICOM = ("truevox.io.dicom", "dicom")
 # Where the formats of this package live, and the extra that brings what their module needs. A module is
 # imported when the first file of its format is met: reading NIfTI loads nothing for the others.
@@ -73,13 +75,17 @@ _MODULES: Mapping[str, tuple[str, str]] = {
     ".hdr.gz": _NIFTI,
     ".img": _NIFTI,
     ".img.gz": _NIFTI,
+    ".nrrd": _NRRD,
+    ".nhdr": _NRRD,
+    ".mha": _META,
+    ".mhd": _META,
     ".dcm": _DICOM,
     ".dicom": _DICOM,
     ".ima": _DICOM,
     FOLDER: _DICOM,
     DICOM: _DICOM,
 }
-_WRITTEN = (".nii", ".nii.gz", ".dcm")
+_WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha", ".dcm")
 
 _READERS: dict[str, Reader] = {}
 _WRITERS: dict[str, Writer] = {}

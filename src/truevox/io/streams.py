@@ -176,15 +176,16 @@ class _Zlib(io.RawIOBase):
     """A zlib stream, unpacked on the way. It goes forward only."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._unpacker, self._at = stream, isal_zlib.decompressobj(15), 0
+        self._stream, self._at = stream, 0
+        self._unpacker = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._unpacker.eof:
-            piece = self._unpacker.unconsumed_tail or self._stream.read(2**17)
-            if not piece:
+            piece = self._stream.read(2**17) if self._unpacker.needs_input else b""
+            if not piece and self._unpacker.needs_input:
                 raise EOFError("Compressed file ended before the end-of-stream marker was reached")
             found = self._unpacker.decompress(piece, len(buffer))
             if found:
