@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from truevox.networks import field_of_view as field_of_view
     from truevox.space import Grid as Grid
     from truevox.transforms import Affine as Affine
+    from truevox.transforms import CentreCrop as CentreCrop
     from truevox.transforms import Clip as Clip
+    from truevox.transforms import Crop as Crop
+    from truevox.transforms import CropToMask as CropToMask
     from truevox.transforms import DistanceMap as DistanceMap
     from truevox.transforms import FillHoles as FillHoles
     from truevox.transforms import Flip as Flip
@@ -46,13 +49,17 @@ if TYPE_CHECKING:
     from truevox.transforms import Mean as Mean
     from truevox.transforms import NyulLandmarks as NyulLandmarks
     from truevox.transforms import OneHot as OneHot
+    from truevox.transforms import OneOf as OneOf
+    from truevox.transforms import Pad as Pad
     from truevox.transforms import Put as Put
     from truevox.transforms import RandomAffine as RandomAffine
+    from truevox.transforms import RandomAnisotropy as RandomAnisotropy
     from truevox.transforms import RandomBiasField as RandomBiasField
     from truevox.transforms import RandomBlur as RandomBlur
     from truevox.transforms import RandomBrightness as RandomBrightness
     from truevox.transforms import RandomContrast as RandomContrast
     from truevox.transforms import RandomCrop as RandomCrop
+    from truevox.transforms import RandomCutout as RandomCutout
     from truevox.transforms import RandomElastic as RandomElastic
     from truevox.transforms import RandomFlip as RandomFlip
     from truevox.transforms import RandomGamma as RandomGamma
@@ -72,8 +79,10 @@ if TYPE_CHECKING:
     from truevox.transforms import Sigmoid as Sigmoid
     from truevox.transforms import SoftLabel as SoftLabel
     from truevox.transforms import Softmax as Softmax
+    from truevox.transforms import SomeOf as SomeOf
     from truevox.transforms import Stack as Stack
     from truevox.transforms import Window as Window
+    from truevox.transforms import WithProbability as WithProbability
     from truevox.transforms import ZScore as ZScore
 
     __version__: str
@@ -83,8 +92,11 @@ _NAMES = {
     "Affine": "transforms",
     "Case": "cohort",
     "CaseError": "errors",
+    "CentreCrop": "transforms",
     "Clip": "transforms",
     "Cohort": "cohort",
+    "Crop": "transforms",
+    "CropToMask": "transforms",
     "DistanceMap": "transforms",
     "FileError": "errors",
     "FillHoles": "transforms",
@@ -106,13 +118,17 @@ _NAMES = {
     "Network": "networks",
     "NyulLandmarks": "transforms",
     "OneHot": "transforms",
+    "OneOf": "transforms",
+    "Pad": "transforms",
     "Put": "transforms",
     "RandomAffine": "transforms",
+    "RandomAnisotropy": "transforms",
     "RandomBiasField": "transforms",
     "RandomBlur": "transforms",
     "RandomBrightness": "transforms",
     "RandomContrast": "transforms",
     "RandomCrop": "transforms",
+    "RandomCutout": "transforms",
     "RandomElastic": "transforms",
     "RandomFlip": "transforms",
     "RandomGamma": "transforms",
@@ -133,9 +149,11 @@ _NAMES = {
     "Sigmoid": "transforms",
     "SoftLabel": "transforms",
     "Softmax": "transforms",
+    "SomeOf": "transforms",
     "Stack": "transforms",
     "TrueVoxError": "errors",
     "Window": "transforms",
+    "WithProbability": "transforms",
     "ZScore": "transforms",
     "field_of_view": "networks",
     "load": "io",

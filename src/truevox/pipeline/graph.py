@@ -34,7 +34,7 @@ def node(cls: T) -> T:
     Transforms of this package enter the registry, so that saved graphs may name them; those of users
     are handed to ``Model.load(folder, nodes=[...])``.
     """
-    made = dataclass(frozen=True, eq=False)(cls)
+    made = dataclass(frozen=True, eq=False, repr=False)(cls)
     if _ours(cls):
         REGISTRY[cls.__name__] = made
     return made
@@ -98,7 +98,7 @@ class Node:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Transform:
     """Base of all transforms. Subclass one of the kinds in :mod:`truevox.pipeline.kinds`."""
 
@@ -203,6 +203,11 @@ class Transform:
     def remarks(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy]) -> Sequence[str]:
         """What a user should be told about this case, counted over a run (e.g. a patch was padded)."""
         return ()
+
+    def __repr__(self) -> str:
+        fields = ((f, getattr(self, f.name)) for f in dataclasses.fields(self))
+        given = ", ".join(f"{f.name}={v!r}" for f, v in fields if repr(v) != repr(f.default))
+        return f"{type(self).__name__}({given})"
 
     def parameters(self) -> dict[str, Any]:
         """Fields that are not nodes: what a summary prints and a cache key depends on."""

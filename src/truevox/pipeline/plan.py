@@ -58,10 +58,11 @@ class Plan:
                 self.before_network.add(call)
         ends = {o.call for o in outputs} & self.deterministic
         for call in self.calls:
+            # A field that holds an image is read for its grid alone, unless it is a table of values.
+            read = [n for n in call.edges.values() if n.signature.kind == "value"]
             if call not in self.deterministic:
-                # A field that holds an image is read for its grid alone, unless it is a table of values.
-                read = [*call.inputs, *(n for n in call.edges.values() if n.signature.kind == "value")]
-                ends |= {n.call for n in read if n.call in self.deterministic}
+                read += call.inputs
+            ends |= {n.call for n in read if n.call in self.deterministic}
         self.ends = ends
         self._uncacheable: set[str] = set()
 

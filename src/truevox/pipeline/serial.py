@@ -52,24 +52,28 @@ def dump(
             return value.item()
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
+        if isinstance(value, Transform):
+            return {"$op": written(value)}
         if isinstance(value, (list, tuple)):
             return [plain(v, where) for v in value]
         if isinstance(value, Mapping):
             return {str(k): plain(v, where) for k, v in value.items()}
-        written = foreign(value)
-        if written is not None:
-            return {"$foreign": written}
+        other = foreign(value)
+        if other is not None:
+            return {"$foreign": other}
         raise GraphError(f"{where} can't be written as plain data.", got=type(value).__name__)
+
+    def written(op: Transform) -> dict[str, Any]:
+        kind = type(op).__name__
+        fields = {f.name: getattr(op, f.name) for f in dataclasses.fields(op)}
+        plain_fields = {n: plain(v, f"{kind}.{n}") for n, v in fields.items()}
+        return {"class": kind, "ours": REGISTRY.get(kind) is type(op), "fields": plain_fields}
 
     rows = []
     for call in calls:
         if call.op not in ops:
             ops[call.op] = len(table)
-            fields = {f.name: getattr(call.op, f.name) for f in dataclasses.fields(call.op)}
-            kind = type(call.op).__name__
-            written = {n: plain(v, f"{kind}.{n}") for n, v in fields.items()}
-            ours = REGISTRY.get(kind) is type(call.op)
-            table.append({"class": kind, "ours": ours, "key": keys[call.op], "fields": written})
+            table.append({**written(call.op), "key": keys[call.op]})
         rows.append({"op": ops[call.op], "inputs": [reference(n) for n in call.inputs]})
     return {"format": FORMAT, "ops": table, "calls": rows, "outputs": [reference(n) for n in outputs]}
 
@@ -105,20 +109,25 @@ def load(
                 return Labels.from_dict(written["$labels"])
             if "$foreign" in written:
                 return foreign(written["$foreign"])
+            if "$op" in written:
+                return built(written["$op"])
             return {k: value(v) for k, v in written.items()}
         return tuple(value(v) for v in written) if isinstance(written, list) else written
+
+    def built(entry: Mapping[str, Any]) -> Transform:
+        # A user's class may share its name with one of ours: the file says whose it is.
+        known = REGISTRY if entry["ours"] else users
+        if entry["class"] not in known:
+            raise GraphError(
+                f"The model uses a transform that is not part of TrueVox: {entry['class']}.",
+                remedy=f"tv.Model.load(folder, nodes=[{entry['class']}])",
+            )
+        return known[entry["class"]](**{n: value(v) for n, v in entry["fields"].items()})
 
     for row in data["calls"]:
         if row["op"] not in ops:
             entry = data["ops"][row["op"]]
-            # A user's class may share its name with one of ours: the file says whose it is.
-            known = REGISTRY if entry["ours"] else users
-            if entry["class"] not in known:
-                raise GraphError(
-                    f"The model uses a transform that is not part of TrueVox: {entry['class']}.",
-                    remedy=f"tv.Model.load(folder, nodes=[{entry['class']}])",
-                )
-            op = known[entry["class"]](**{n: value(v) for n, v in entry["fields"].items()})
+            op = built(entry)
             ops[row["op"]], keys[op] = op, entry["key"]
         op = ops[row["op"]]
         made = op(*(Node(calls[c], i) for c, i in row["inputs"]))

@@ -7,10 +7,13 @@ from truevox.transforms.artefacts import (
     RandomMotion,
     RandomSpike,
 )
+from truevox.transforms.choices import OneOf, SomeOf, WithProbability
 from truevox.transforms.combine import Mean, Sigmoid, Softmax, Stack
 from truevox.transforms.crops import RandomCrop
+from truevox.transforms.cutout import RandomCutout
 from truevox.transforms.elastic import RandomElastic
 from truevox.transforms.filters import RandomBlur, RandomLowResolution, RandomSharpen
+from truevox.transforms.frames import CentreCrop, Crop, CropToMask, Pad
 from truevox.transforms.histogram import HistogramMatch, NyulLandmarks
 from truevox.transforms.inputs import Input
 from truevox.transforms.intensity import (
@@ -23,12 +26,16 @@ from truevox.transforms.intensity import (
 from truevox.transforms.labelling import DistanceMap, FillHoles, KeepLargest, MapLabels, OneHot, RemoveSmall
 from truevox.transforms.normalise import Clip, Rescale, Window, ZScore
 from truevox.transforms.raters import RandomRater, SoftLabel
+from truevox.transforms.slices import RandomAnisotropy
 from truevox.transforms.spatial import Affine, Flip, Like, RandomAffine, RandomFlip, Reorient, Resample
 from truevox.transforms.tiles import GridCrop, Put
 
 __all__ = [
     "Affine",
+    "CentreCrop",
     "Clip",
+    "Crop",
+    "CropToMask",
     "DistanceMap",
     "FillHoles",
     "Flip",
@@ -41,13 +48,17 @@ __all__ = [
     "Mean",
     "NyulLandmarks",
     "OneHot",
+    "OneOf",
+    "Pad",
     "Put",
     "RandomAffine",
+    "RandomAnisotropy",
     "RandomBiasField",
     "RandomBlur",
     "RandomBrightness",
     "RandomContrast",
     "RandomCrop",
+    "RandomCutout",
     "RandomElastic",
     "RandomFlip",
     "RandomGamma",
@@ -67,7 +78,9 @@ __all__ = [
     "Sigmoid",
     "SoftLabel",
     "Softmax",
+    "SomeOf",
     "Stack",
     "Window",
+    "WithProbability",
     "ZScore",
 ]

@@ -24,6 +24,7 @@ __all__ = [
     "Reorient",
     "Resample",
     "per_axis",
+    "some_axes",
     "wide_axes",
 ]
 
@@ -150,10 +151,11 @@ def _moved(
     wide = wide_axes(grid)
     turned, leaning = np.eye(3), np.eye(3)
     for axis in range(3):
-        plane = [b for b in wide if b != axis]
-        if len(plane) == 2:
+        plane = [(axis + 1) % 3, (axis + 2) % 3]
+        if np.isin(plane, wide).all():
             turned = turned @ _turn(plane, np.radians(rotation[axis]))
-            leaning[plane[0], plane[1]] = np.tan(np.radians(shear[axis]))
+            # A triangle, so that volumes stay.
+            leaning[min(plane), max(plane)] = np.tan(np.radians(shear[axis]))
     narrow = np.isin(range(3), wide, invert=True)
     zoom, shift = np.where(narrow, 1.0, scaling), np.where(narrow, 0.0, translation)
     basis = _axes_of(grid)
@@ -169,7 +171,7 @@ class Affine(Spatial):
     Parameters
     ----------
     rotation : float or three floats
-        Degrees about each axis, in the order I, J, K.
+        Degrees about each axis (right-handed), about K first.
     scaling : float or three floats
         Zoom along each axis: 2 shows everything twice as large.
     shear : float or three floats
@@ -291,7 +293,7 @@ class Flip(Spatial):
     axes: int | Sequence[int] = (0,)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", _flip_axes(self.axes))
+        object.__setattr__(self, "axes", some_axes(self.axes))
 
     def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
         return _mirrored(grid, np.isin(range(3), self.axes))
@@ -318,7 +320,7 @@ class RandomFlip(Spatial):
     random = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", _flip_axes(self.axes))
+        object.__setattr__(self, "axes", some_axes(self.axes))
         check_probability(self.probability, "RandomFlip")
 
     def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
@@ -326,10 +328,17 @@ class RandomFlip(Spatial):
         return _mirrored(grid, drawn & np.isin(range(3), self.axes))
 
 
-def _flip_axes(axes: int | Sequence[int]) -> tuple[int, ...]:
+def some_axes(axes: int | Sequence[int], what: str = "Flip axes") -> tuple[int, ...]:
+    """One or several of the axes 0, 1, 2.
+
+    Raises
+    ------
+    GraphError
+        If it names another.
+    """
     given = (axes,) if isinstance(axes, int) else tuple(axes)
     if bad := [a for a in given if a not in (0, 1, 2)]:
-        raise GraphError("Flip axes are 0, 1 or 2.", got=bad)
+        raise GraphError(f"{what} are 0, 1 or 2.", got=bad)
     return given
 
 
