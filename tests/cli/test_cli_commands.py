@@ -86,8 +86,8 @@ def test_check_is_content_with_a_sound_cohort(truevox, trained):
     study, _ = trained
     outcome = truevox("check", study.table, "--recipe", study.recipe, "--voxels")
     assert outcome.code == 0
-    assert outcome.out == "case,column,file,kind,message,remedy\n"
-    assert outcome.err == "5 cases, 15 files, 0 problems.\n"
+    assert outcome.out == "case,column,file,severity,kind,message,remedy\n"
+    assert outcome.err == "5 cases, 15 files, 0 errors, 0 warnings.\n"
 
 
 def test_check_lists_all_offenders_once(truevox, study):

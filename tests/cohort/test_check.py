@@ -90,7 +90,7 @@ def test_all_offenders_are_listed_from_headers(tmp_path: Path) -> None:
         ("p3", "t1", "geometry"),
         ("p4", "t1", "orientation"),
         ("p5", "t1", "4D"),
-        ("p6; p7", "t1", "duplicate"),
+        ("p6; p7", "t1", "leak"),
     ]
     assert "different splits" in found[-1].message
     assert all(p.message and p.remedy for p in found)
@@ -156,7 +156,7 @@ def test_equal_voxels_in_train_and_test(tmp_path: Path) -> None:
     ]
     # Empty masks are equal too, and no sign of a patient in two cases.
     found = check(Cohort(cases), voxels=True, labels=None)
-    assert [p for p in kinds(found) if p[2] == "duplicate"] == [("p1; p2", "t1", "duplicate")]
+    assert [p for p in kinds(found) if p[2] in ("duplicate", "leak")] == [("p1; p2", "t1", "leak")]
     assert "p1 (train), p2 (test). They are in different splits." in found[-1].message
     assert check(Cohort(cases)) == []
 

@@ -1,0 +1,1 @@
+"""What `check` looks for: in headers, in voxels, across the cohort; pictures of it, and repairs."""

@@ -1,0 +1,66 @@
+"""What headers tell: notes of readers, 4D files, grids that differ within a case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from truevox import io
+from truevox.cohort.case import Case
+from truevox.cohort.checks.problem import Finding, Problem
+from truevox.errors import CaseError
+
+__all__ = ["describe_mismatch", "grid_problems", "header_findings"]
+
+
+def header_findings(header: io.Header) -> Iterable[Finding]:
+    """What a header says that somebody should know."""
+    for note in header.notes:
+        if "orientation" in note:
+            remedy = "convert it again from its source with orientation"
+            yield Finding("orientation", f"The file has {note}.", remedy)
+        else:
+            yield Finding("header note", f"The file has {note}.", "see that this is what you expect")
+    try:
+        io.expect_3d(header)
+    except CaseError as error:
+        yield Finding("4D", error.message, error.remedy or "")
+
+
+def grid_problems(case: Case, headers: Mapping[str, io.Header], tol_mm: float) -> Iterable[Problem]:
+    """Every column against the first.
+
+    Grids are compared as the pipeline sees them, in the closest canonical orientation: how a file orders its
+    voxels does not matter.
+    """
+    names = list(headers)
+    for name in names[1:]:
+        first, other = headers[names[0]], headers[name]
+        if first.grid == other.grid or first.grid.same_as(other.grid, tol_mm):
+            continue
+        if first.grid.reorient().same_as(other.grid.reorient(), tol_mm):
+            continue
+        yield Problem(
+            case.key,
+            name,
+            f"{first.path}; {other.path}",
+            "grid",
+            describe_mismatch(case.key, {names[0]: first, name: other}, tol_mm),
+            f"tv.Like({names[0]})({name}) in the pipeline, or `truevox check COHORT --fix resample`",
+            ((case.key, names[0]), (case.key, name)),
+        )
+
+
+def describe_mismatch(case: str, headers: Mapping[str, io.Header], tol_mm: float) -> str:
+    """The text of two grids that should be one: both, and the largest displacement of a corner."""
+    (one, first), (two, second) = headers.items()
+    width = max(len(one), len(two))
+    displacement = first.grid.displacement(second.grid)
+    how_far = f"{displacement:.3g} mm" if np.isfinite(displacement) else "not defined: the shapes differ"
+    return (
+        f"'{two}' and '{one}' of case {case} are not on the same grid.\n"
+        f"  {one:<{width}}  {first.grid.describe()}  {first.path}\n"
+        f"  {two:<{width}}  {second.grid.describe()}  {second.path}\n"
+        f"  largest corner displacement {how_far} (tolerance {tol_mm:g} mm)"
+    )
