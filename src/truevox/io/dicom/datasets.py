@@ -16,7 +16,7 @@ from truevox.errors import FileError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["DIRECTORY", "is_dicom", "need", "quiet", "read_dataset", "read_tags"]
+__all__ = ["DIRECTORY", "is_dicom", "need", "parsing", "quiet", "read_dataset", "read_tags"]
 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR."""
@@ -110,6 +110,22 @@ def _read(path: Path, pixels: bool) -> tuple[Dataset, int]:
     if (kind is None or series is None or cut) and meta.get("MediaStorageSOPClassUID") != DIRECTORY:
         raise _damaged(path, "it ends before it says what it is")
     return dataset, rest
+
+
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Say that a file is damaged where pydicom stumbles over a value: it decodes values on first use.
+
+    Raises
+    ------
+    FileError
+        Naming the file.
+    """
+    try:
+        with quiet():
+            yield
+    except (*_BROKEN, RecursionError, NotImplementedError) as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _damaged(path: Path, why: str) -> FileError:

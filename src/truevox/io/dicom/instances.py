@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
-from truevox.io.dicom.datasets import DIRECTORY, is_dicom, read_tags
+from truevox.io.dicom.datasets import DIRECTORY, is_dicom, parsing, read_tags
 from truevox.io.dicom.planes import Plane, number, planes_of
 
 __all__ = [
@@ -103,7 +103,9 @@ def read_instance(path: Path) -> Instance | None:
     GeometryError
         If it holds positions or spacings that are not finite.
     """
-    return describe(path, *read_tags(path))
+    dataset, rest = read_tags(path)
+    with parsing(path):
+        return describe(path, dataset, rest)
 
 
 def describe(path: Path, dataset: Any, rest: int) -> Instance | None:
@@ -168,9 +170,11 @@ def stored_of(dataset: Any, path: Path) -> Stored:
 def expect_whole(stored: Stored, planes: Sequence[Plane], path: Path, rest: int) -> None:
     """Refuse a file that can't hold the voxels that its header declares, before memory is taken for them."""
     count = sum(math.prod(plane.shape) for plane in planes) * stored.samples
-    declared = count * stored.allocated // 8
+    declared = -(-count * stored.allocated // 8)
     if stored.syntax in _NATIVE:
-        least = declared * 2 // 3 if stored.photometric.endswith("422") else declared
+        # Tag and length come first, and but for the implicit syntax the type.
+        start = 8 if stored.syntax == _NATIVE[0] else 12
+        least = start + (declared * 2 // 3 if stored.photometric.endswith("422") else declared)
     else:
         least = max(declared - _SPARE, 0) // _DENSEST
     if rest < least:

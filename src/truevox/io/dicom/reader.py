@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.io.access import image_of, read_header
-from truevox.io.dicom.datasets import read_tags
-from truevox.io.dicom.instances import LABEL_OBJECTS, describe, read_instance
+from truevox.io.dicom.datasets import parsing, read_tags
+from truevox.io.dicom.instances import LABEL_OBJECTS, Instance, describe, read_instance
 from truevox.io.dicom.masks import chosen, label_table
 from truevox.io.dicom.rtstruct import open_rtstruct, referenced_series, structure_names
 from truevox.io.dicom.seg import open_seg, segment_names
@@ -24,7 +24,7 @@ from truevox.space import Grid
 if TYPE_CHECKING:
     from truevox.image import Image
 
-__all__ = ["load_series", "read_dicom", "read_labels"]
+__all__ = ["load_series", "read_dicom", "read_labels", "series_named"]
 
 
 @reader(".dcm", ".dicom", ".ima", DICOM, FOLDER)
@@ -52,15 +52,12 @@ def read_dicom(path: Path) -> tuple[Header, Voxels]:
         return open_series(chosen, path, notes)
     dataset, rest = read_tags(target)
     modality = str(dataset.get("Modality") or "")
-    if modality in LABEL_OBJECTS:
-        like = _reference(choice, target)
-        if modality == "SEG":
-            header, voxels = open_seg(target, dataset, rest, like, choice)
-        else:
-            header, voxels = open_rtstruct(target, dataset, like or _own_grid(dataset, target), choice)
-        _expect_used(choice, path, "labels", "overlap=channels", "like")
-        return replace(header, path=path), voxels
-    instance = describe(target, dataset, rest)
+    with parsing(target):
+        if modality in LABEL_OBJECTS:
+            header, voxels = _open_labels(target, dataset, rest, choice)
+            _expect_used(choice, path, "labels", "overlap=channels", "like")
+            return replace(header, path=path), voxels
+        instance = describe(target, dataset, rest)
     if instance is None:
         raise FileError(
             "This is a DICOMDIR: a list of files, no image.",
@@ -69,12 +66,19 @@ def read_dicom(path: Path) -> tuple[Header, Voxels]:
         )
     if not instance.planes:
         raise CaseError(
-            f"The file holds no image but an object of another kind ({instance.modality or 'no modality'}).",
+            f"The file holds no image but an object of another kind ({modality or 'no modality'}).",
             file=path,
             remedy="name an image, a segmentation or a structure set",
         )
     _expect_used(choice, path)
     return open_series([instance], path)
+
+
+def _open_labels(target: Path, dataset: Any, rest: int, choice: dict[str, str]) -> tuple[Header, Voxels]:
+    like = _reference(choice, target)
+    if dataset.Modality == "SEG":
+        return open_seg(target, dataset, rest, like, choice)
+    return open_rtstruct(target, dataset, like or _own_grid(dataset, target), choice)
 
 
 def load_series(files: Sequence[str | Path]) -> Image:
@@ -91,13 +95,34 @@ def load_series(files: Sequence[str | Path]) -> Image:
     Traceback (most recent call last):
     truevox.errors.CaseError: A series has at least one file.
     """
-    paths = [Path(file) for file in files]
-    if not paths:
-        raise CaseError("A series has at least one file.")
-    source = Path(os.path.commonpath([path.absolute() for path in paths]))
-    instances = [instance for path in paths if (instance := read_instance(path)) is not None]
-    header, voxels = open_series(pick(instances, source), source)
+    instances, source = series_named(files)
+    header, voxels = open_series(instances, source)
     return image_of(voxels(tuple(slice(0, n) for n in header.grid.shape)), header)
+
+
+def series_named(source: str | Path | Sequence[str | Path]) -> tuple[list[Instance], Path]:
+    """The images of one series, by folder, file or list of files, and where they lie.
+
+    Raises
+    ------
+    CaseError, FileError
+        As for a folder.
+    """
+    if not isinstance(source, (str, Path)):
+        paths = [Path(file) for file in source]
+        if not paths:
+            raise CaseError("A series has at least one file.")
+        where, wanted = Path(os.path.commonpath([path.absolute() for path in paths])), None
+        instances = [instance for path in paths if (instance := read_instance(path)) is not None]
+    else:
+        where, choice = _choice(Path(source))
+        wanted = choice.pop("series", None)
+        _expect_used(choice, Path(source), "series")
+        if where.is_dir():
+            instances, _ = scan(where)
+        else:
+            instances = [instance for instance in [read_instance(where)] if instance is not None]
+    return pick(instances, where, wanted), where
 
 
 def read_labels(path: str | Path) -> Labels:
@@ -121,7 +146,8 @@ def read_labels(path: str | Path) -> Labels:
             got=str(dataset.get("Modality") or "no modality"),
             expected=" or ".join(LABEL_OBJECTS),
         )
-    names = segment_names(dataset) if dataset.Modality == "SEG" else structure_names(dataset)
+    with parsing(file):
+        names = segment_names(dataset) if dataset.Modality == "SEG" else structure_names(dataset)
     return label_table(chosen(names, None, file))
 
 
