@@ -167,7 +167,7 @@ def _far(column: str, rows: Sequence[_Row], measures: Sequence[_Measure]) -> Ite
                 f"The {measure.name} is {values[k]:.4g}{measure.unit}; the median of {len(rows)} files "
                 f"is {median:.4g}{measure.unit} (robust z {z[k]:+.1f})."
             )
-    for (kind, k), texts in told.items():
+    for (kind, k), texts in sorted(told.items(), key=lambda item: item[0][1]):
         remedy = _hounsfield(rows[k], rows) if kind == "intensity" else None
         yield _problem(rows[k], column, kind, " ".join(texts), remedy or _REMEDIES[kind])
 

@@ -91,7 +91,7 @@ def blank_finding(voxels: Voxels, is_label: bool) -> Finding | None:
     if is_label and low == high == 0:
         remedy = "right for a healthy case; else mark it, or leave it out"
         return Finding("empty", "The mask has no foreground.", remedy)
-    if is_label and (low > 0 or high < 0):
+    if is_label and voxels.look != "image" and (low > 0 or high < 0):
         message = "The mask has no background: every voxel is foreground."
         return Finding("full", message, "check how it was made")
     return None
