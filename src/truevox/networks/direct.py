@@ -4,6 +4,9 @@ Torch hands a float32 3D convolution to oneDNN if the batch holds two patches or
 few channels it takes a matrix product over a copied-out neighbourhood, which is half as fast and needs the
 kernel's volume times the input's memory. Asked directly, oneDNN is as fast with one patch as with many, so
 that no second patch has to be in memory for the sake of speed.
+
+OneDNN rearranges channels in blocks of sixteen, which multiplies the memory of tensors with few of them.
+These go to it with the channels last, in which it takes them as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from truevox.networks.layers import fastest_layout
 
 __all__ = ["direct_convolutions"]
 
@@ -48,7 +53,15 @@ class _Direct(TorchDispatchMode):
         if func is not _ATEN.convolution.default or not _suits(args):
             return func(*args, **kwargs)
         x, weight, bias, stride, padding, dilation, _, _, groups = args
-        return _ATEN.mkldnn_convolution.default(x, weight, bias, padding, stride, dilation, groups)
+        if thin := _is_thin(x.shape[1], weight.shape[0]):
+            x = fastest_layout(x)
+        out = _ATEN.mkldnn_convolution.default(x, weight, bias, padding, stride, dilation, groups)
+        return out.contiguous() if thin else out
+
+
+def _is_thin(first: int, second: int) -> bool:
+    """Whether blocks of sixteen channels would be half empty."""
+    return -(-first // 16) * 16 + -(-second // 16) * 16 >= 2 * (first + second)
 
 
 def _suits(args: Any) -> bool:
