@@ -1,6 +1,8 @@
-"""Settings of the documentation. `write_reference` writes one page per public module before the build."""
+"""Settings of the documentation. Before the build, `write_reference` writes one page per public module and
+`write_gallery` the pictures of the transforms."""
 
 import re
+import sys
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +20,7 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "TrueVox"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_gallery"]
 nitpicky = False
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -85,6 +87,15 @@ def escape_stars(app, what, name, obj, options, lines):
             lines[number] = "".join(parts)
 
 
+def write_gallery(app):
+    """Draw every transform, as it is now, into docs/_gallery/."""
+    sys.path.insert(0, str(app.srcdir))
+    import make_gallery
+
+    make_gallery.write(Path(app.srcdir) / "_gallery")
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", escape_stars)
     app.connect("config-inited", write_reference)
+    app.connect("builder-inited", write_gallery)
