@@ -323,7 +323,7 @@ def test_a_patch_size_that_can_not_be_produced_names_the_nearest():
 @pytest.mark.parametrize(
     ("build", "text"),
     [
-        (lambda x, y: tv.RandomCrop(4, centre_on=x), "centre_on is a label"),
+        (lambda x, y: tv.RandomCrop(4, centre_on=Network(Identity())(x)), "was given logits"),
         (lambda x, y: tv.RandomCrop(4, foreground=1.5), "probability"),
         (lambda x, y: tv.ZScore()(y), "given a label"),
         (lambda x, y: tv.Stack()(x, y), "given a label"),

@@ -5,67 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from truevox.errors import GraphError
 from truevox.image import Image
-from truevox.pipeline.graph import Node, Rng, Signature, node
+from truevox.pipeline.graph import Node, Rng, node
 from truevox.pipeline.kinds import Spatial, demand_one_grid
 from truevox.pipeline.lazy import Lazy
 from truevox.space import Grid
+from truevox.transforms.positions import Density, Forbidden, Foreground, centres, forbidden, has_room
 from truevox.transforms.spatial import Edges
 
-__all__ = ["Foreground", "RandomCrop", "full_size"]
+__all__ = ["RandomCrop", "full_size", "padded_remark", "placed"]
 
-MOST_VOXELS = 100_000
-"""Foreground voxels kept per class; more make no better choice of a centre."""
-
-
-@node
-class Foreground(Spatial):
-    """Voxel indices of every class of a label: rows (class value, i, j, k). Made by :class:`RandomCrop`."""
-
-    def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
-        return (Signature("value", 4),)
-
-    def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
-        return (_Index(inputs[0]),)
-
-
-class _Index(Lazy):
-    """The index of a label's foreground, found when first asked for."""
-
-    def __init__(self, label: Lazy) -> None:
-        self.grid = self.extent = label.grid
-        self.kind, self.labels, self._label = "value", None, label
-
-    def pull(self, grid: Grid, antialias: bool = False) -> Image:
-        data = _classes(self._label.image())
-        where = data != 0
-        if self._label.labels is not None and self._label.labels.ignore is not None:
-            where &= data != self._label.labels.ignore
-        index = np.argwhere(where)
-        value = data[where].astype(np.int32)
-        kept = [_thin(np.flatnonzero(value == v)) for v in np.unique(value)]
-        rows = np.concatenate(kept) if kept else np.zeros(0, int)
-        table = np.column_stack([value[rows], index[rows]]).astype(np.int32)
-        return Image(torch.from_numpy(table.T.reshape(4, -1, 1, 1).copy()), self.grid, "value")
-
-
-def _classes(label: Image) -> np.ndarray:
-    """(I, J, K) class of every voxel; of a label that was averaged, the largest share of the foreground."""
-    data = label.numpy()
-    if label.kind == "label":
-        return data[0]
-    first = int(label.labels is not None and label.labels.activation == "softmax")
-    share = data[first:]
-    return np.where(share.max(0) > 0, share.argmax(0) + 1, 0)
-
-
-def _thin(rows: np.ndarray) -> np.ndarray:
-    if len(rows) <= MOST_VOXELS:
-        return rows
-    return np.sort(np.random.Generator(np.random.Philox(key=0)).choice(rows, MOST_VOXELS, replace=False))
+MOST_TRIES = 1000
+"""Draws of a centre that lies outside of what is to be avoided."""
 
 
 def full_size(size: int | Sequence[int], grid: Grid, what: str) -> np.ndarray:
@@ -109,12 +62,19 @@ class RandomCrop(Spatial):
     ----------
     size : int or sequence of int
         Voxels of the first input's lattice. A single number skips axes of one voxel.
-    centre_on : label, optional
-        Centre the box on a voxel of this label (its classes equally often) with probability
-        ``foreground``. A label without foreground gives a uniform crop.
+    centre_on : node or Image, optional
+        Centre the box on a voxel of this label with probability ``foreground``, its classes equally often;
+        or on a voxel of this map (scalar or probability), in proportion to its values. Where there is
+        nothing to centre on, the crop is uniform.
     foreground : float
     spacing : float or sequence of float, optional
         Spacing of the crop in mm, where it is to differ from the first input's: one interpolation in all.
+    class_weights : mapping of class name or value to float, optional
+        How often each class of the label is centred on, relative to the others; 1 for what is not named,
+        0 for never. A class that a case lacks leaves its share to the others.
+    avoid : node or Image, optional
+        A mask in which no centre lies, e.g. of lesions for patches of healthy tissue, or of what another
+        stage has dealt with. After 1000 draws in vain the last one is taken.
 
     Notes
     -----
@@ -123,6 +83,7 @@ class RandomCrop(Spatial):
 
     Examples
     --------
+    >>> import torch
     >>> x = Image(torch.rand(1, 32, 32, 32), Grid((32, 32, 32)))
     >>> RandomCrop(16)(x, rng=np.random.default_rng(0)).shape
     (1, 16, 16, 16)
@@ -132,6 +93,8 @@ class RandomCrop(Spatial):
     centre_on: Node | Image | None = None
     foreground: float = 0.5
     spacing: float | Sequence[float] | None = None
+    class_weights: Mapping[str | int, float] | None = None
+    avoid: Node | Image | None = None
 
     random = True
     antialias = True
@@ -139,12 +102,17 @@ class RandomCrop(Spatial):
     def __post_init__(self) -> None:
         if not 0 <= self.foreground <= 1:
             raise GraphError("RandomCrop: foreground is a probability.", got=self.foreground)
-        if isinstance(self.centre_on, Node):
-            if self.centre_on.signature.kind not in ("label", "value"):
-                raise GraphError("RandomCrop: centre_on is a label.", got=self.centre_on.signature.kind)
-            if self.centre_on.signature.kind == "label":
-                # A hidden node, so that the index is cached with the prefix.
-                object.__setattr__(self, "centre_on", Foreground()(self.centre_on))
+        centre_on = self.centre_on
+        if self.class_weights is not None:
+            object.__setattr__(self, "class_weights", _weights(self.class_weights, centre_on))
+        if isinstance(centre_on, Node) and centre_on.signature.kind == "logits":
+            raise GraphError("RandomCrop: centre_on is a label or a map of weights, and was given logits.")
+        # Hidden nodes, so that the tables are cached with the prefix.
+        if isinstance(centre_on, Node) and centre_on.signature.kind != "value":
+            made = Foreground() if centre_on.signature.kind == "label" else Density()
+            object.__setattr__(self, "centre_on", made(centre_on))
+        if isinstance(self.avoid, Node) and self.avoid.signature.kind != "value":
+            object.__setattr__(self, "avoid", Forbidden()(self.avoid))
 
     def run(self, inputs: Sequence[Lazy], edges: Edges, rng: Rng) -> tuple[Lazy, ...]:
         demand_one_grid(inputs, "RandomCrop")
@@ -153,28 +121,70 @@ class RandomCrop(Spatial):
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
         lattice = grid if self.spacing is None else grid.with_spacing(self.spacing)
         size = full_size(self.size, lattice, "RandomCrop")
+        start = self._start(lattice, size, edges, rng)
+        for _ in range(MOST_TRIES if "avoid" in edges else 0):
+            middle = lattice.to_world(start + (size - 1) // 2)
+            if not forbidden(
+                edges["avoid"], np.floor(edges["avoid"].grid.to_index(middle) + 0.5).astype(int)
+            ):
+                break
+            start = self._start(lattice, size, edges, rng)
+        return lattice.crop(start.tolist(), size.tolist())
+
+    def _start(self, lattice: Grid, size: np.ndarray, edges: Edges, rng: Rng) -> np.ndarray:
+        """A draw of the first voxel."""
         shape = np.array(lattice.shape)
         start = np.floor(rng.random(3) * (np.maximum(shape - size, 0) + 1)).astype(int)
-        if "centre_on" in edges:
-            centre_on = rng.random() < self.foreground
-            table = self._table(edges["centre_on"]) if centre_on else np.zeros((0, 4))
-            if len(table):
-                # Rows are sorted by class: a class is a stretch of them.
-                ends = np.append(np.flatnonzero(np.diff(table[:, 0])) + 1, len(table))
-                chosen = rng.integers(len(ends))
-                first = ends[chosen - 1] if chosen else 0
-                point = edges["centre_on"].grid.to_world(table[rng.integers(first, ends[chosen]), 1:])
+        if "centre_on" in edges and rng.random() < self.foreground:
+            index = self._centre(centres(edges["centre_on"]), rng)
+            if index is not None:
+                point = edges["centre_on"].grid.to_world(index)
                 start = np.floor(lattice.to_index(point) - (size - 1) / 2 + 0.5).astype(int)
-        return lattice.crop(placed(start, size, shape).tolist(), size.tolist())
+        return placed(start, size, shape)
+
+    def _centre(self, table: np.ndarray, rng: Rng) -> np.ndarray | None:
+        """A draw of a row of a table, classes first."""
+        if not len(table):
+            return None
+        # Rows are sorted by class: a class is a stretch of them.
+        ends = np.append(np.flatnonzero(np.diff(table[:, 0])) + 1, len(table))
+        if self.class_weights is None:
+            chosen = rng.integers(len(ends))
+        else:
+            share = np.array([self.class_weights.get(int(v), 1.0) for v in table[ends - 1, 0]])
+            if share.sum() == 0:
+                return None
+            chosen = rng.choice(len(ends), p=share / share.sum())
+        first = ends[chosen - 1] if chosen else 0
+        return table[rng.integers(first, ends[chosen]), 1:]
 
     def remarks(self, inputs: Sequence[Lazy], edges: Edges) -> list[str]:
         lattice = inputs[0].grid if self.spacing is None else inputs[0].grid.with_spacing(self.spacing)
         said = padded_remark(self.size, lattice, "RandomCrop")
-        if "centre_on" in edges and not len(self._table(edges["centre_on"])):
+        if "centre_on" in edges and not len(centres(edges["centre_on"])):
             said.append("no foreground to centre on, uniform crop instead")
+        if "avoid" in edges and not has_room(edges["avoid"]):
+            said.append("everything is to be avoided, crop at any place instead")
         return said
 
-    @staticmethod
-    def _table(edge: Lazy) -> np.ndarray:
-        lazy = edge if edge.kind == "value" else _Index(edge)
-        return lazy.image().numpy().reshape(4, -1).T
+
+def _weights(given: Mapping[str | int, float], label: Node | Image | None) -> dict[int, float]:
+    """Weight by voxel value, of classes by name or value."""
+    meaning = label.signature if isinstance(label, Node) else label
+    if meaning is None or meaning.kind not in ("label", "value"):
+        raise GraphError("RandomCrop: class_weights are those of the label in centre_on.", got=dict(given))
+    table = meaning.labels
+    out: dict[int, float] = {}
+    for name, weight in given.items():
+        if not (np.isfinite(weight) and weight >= 0):
+            raise GraphError("RandomCrop: a class weight is not negative.", got={name: weight})
+        if table is not None and name in table.names:
+            out |= dict.fromkeys(table.values_of(str(name)), float(weight))
+        elif str(name).isdigit():
+            out[int(name)] = float(weight)
+        else:
+            known = ", ".join(table.names) if table is not None else "values"
+            raise GraphError(
+                "RandomCrop: class_weights names a class that is not there.", got=name, expected=known
+            )
+    return out
