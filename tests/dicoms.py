@@ -34,7 +34,7 @@ def dataset(pixels: np.ndarray, *, series: str = "1", uid: str | None = None, **
     out.file_meta.MediaStorageSOPClassUID = out.SOPClassUID
     out.file_meta.MediaStorageSOPInstanceUID = out.SOPInstanceUID
     out.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out.Modality, out.SeriesNumber, out.PatientID, out.PatientName = "CT", series, "p07", "p07"
+    out.Modality, out.SeriesNumber, out.PatientID, out.PatientName = "CT", series, "p07", "p07^"
     out.SeriesDescription = f"series {series}"
     out.StudyDate, out.StudyTime, out.AccessionNumber, out.StudyID = "20260101", "120000", "", "1"
     out.PatientBirthDate, out.PatientSex, out.ReferringPhysicianName = "", "", ""

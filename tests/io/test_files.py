@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,41 @@ def test_json_that_is_none(text: str, tmp_path: Path) -> None:
         read_json(tmp_path / "a.json")
     with pytest.raises(FileError, match="can't be read"):
         read_json(tmp_path / "b.json")
+
+
+def write_folder(path: Path, error: Exception | None = None) -> None:
+    """A folder with one file, which may fail then."""
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+        if error is not None:
+            raise error
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    for name in ("one", "two"):
+        with atomic_path(target) as temporary:
+            (temporary / "deep").mkdir(parents=True)
+            (temporary / "deep" / name).write_text(name)
+    assert [p.name for p in target.rglob("*")] == ["deep", "two"]
+    with pytest.raises(KeyError):
+        write_folder(target, KeyError("stop"))
+    assert [p.name for p in tmp_path.rglob("*")] == ["a.zarr", "deep", "two"]
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.zarr"
+    target.mkdir()
+    (target / "old").touch()
+    plain = os.replace
+
+    def refuse(source: Path, to: Path) -> None:
+        if Path(to) == target and (Path(source) / "new").exists():
+            raise OSError(errno.EACCES, "Permission denied")
+        plain(source, to)
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(FileError, match="permission denied"):
+        write_folder(target)
+    assert [p.name for p in tmp_path.rglob("*")] == ["a.zarr", "old"]

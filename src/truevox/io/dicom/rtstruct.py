@@ -122,8 +122,8 @@ def _points(contour: Any, path: Path) -> NDArray[np.float64]:
     raw = contour.get_item("ContourData")
     value = b"" if raw is None or raw.value is None else raw.value
     try:
-        words = value.split(b"\\") if isinstance(value, bytes) else list(value)
-        points = np.array([float(word) for word in words if word not in (b"", b" ")])
+        words = (value.split(b"\\") if value.strip() else []) if isinstance(value, bytes) else list(value)
+        points = np.array([float(word) for word in words])
         if points.size % 3 or not np.isfinite(points).all():
             raise ValueError(f"{points.size} numbers, of which {np.isfinite(points).sum()} are finite")
     except (ValueError, TypeError) as error:
