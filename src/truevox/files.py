@@ -8,6 +8,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -40,7 +41,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary file is flushed to the disk before it takes the final name, so that a reader (or a
     machine that loses power) sees the old file or the new one, never half of one. If the block
-    fails, the temporary file is removed. Missing folders are made.
+    fails, the temporary file is removed. Missing folders are made. A folder may be written in its place;
+    it replaces an older one whole.
 
     Parameters
     ----------
@@ -72,18 +74,45 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
-        os.replace(temporary, target)
+        _replace(temporary, target)
         _flush_folder(target.parent)
     except OSError as error:
         if not _concerns(error, temporary, target):
             raise
         raise _unwritable(error, target) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    if not (temporary.is_dir() and target.is_dir()):
+        os.replace(temporary, target)
+        return
+    # No system replaces a folder that holds something in one step: for a moment there is none.
+    aside = temporary.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")
+    os.replace(target, aside)
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        os.replace(aside, target)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
+    if path.is_dir():
+        for inner in path.iterdir():
+            _flush(inner)
+        _flush_folder(path)
+        return
     handle = os.open(path, os.O_RDWR)
     try:
         os.fsync(handle)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from truevox.errors import FileError
+from truevox.errors import FileError, TrueVoxError
 
-__all__ = ["allocate", "damaged", "reading"]
+__all__ = ["allocate", "checked_type", "damaged", "decoding", "reading"]
 
 
 @contextlib.contextmanager
@@ -45,6 +45,18 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """As :func:`reading`, around libraries that raise anything when a file is damaged."""
+    with reading(path):
+        try:
+            yield
+        except (TrueVoxError, MemoryError, FileNotFoundError, PermissionError):
+            raise
+        except Exception as error:
+            raise damaged(path, str(error) or type(error).__name__) from error
+
+
 def damaged(path: Path, got: object, expected: object = None) -> FileError:
     """The error for a file that is not all there."""
     return FileError(
@@ -53,6 +65,24 @@ def damaged(path: Path, got: object, expected: object = None) -> FileError:
         got=got,
         expected=expected,
         remedy="copy or convert it again from its source",
+    )
+
+
+def checked_type(dtype: np.dtype, path: Path) -> np.dtype:
+    """The type itself, if its values are plain numbers.
+
+    Raises
+    ------
+    FileError
+        For complex numbers, colours as one number, words, objects, and floats of more than 64 bits.
+    """
+    if dtype.kind in "biuf" and dtype.itemsize <= 8:
+        return dtype
+    raise FileError(
+        f"Voxels of type {dtype} can't be used as numbers.",
+        file=path,
+        expected="integers or floats of up to 64 bits",
+        remedy="convert the image; a colour or complex image is several channels",
     )
 
 

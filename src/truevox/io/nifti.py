@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError, GeometryError
-from truevox.io.guard import damaged
+from truevox.io.guard import checked_type, damaged
 from truevox.io.header import Header
 from truevox.io.registry import Box, Voxels, native, reader, writer
 from truevox.io.streams import Block, first_bytes, write_gzip
@@ -208,13 +208,7 @@ def _stored(raw: Any, path: Path) -> tuple[np.dtype, float, float]:
         slope, inter = raw.get_slope_inter()
     except (HeaderDataError, KeyError, ValueError) as error:
         raise FileError(f"The header is damaged: {error}.", file=path, remedy="convert it again") from error
-    if stored.kind not in "iuf" or stored.itemsize > 8:
-        raise FileError(
-            f"Voxels of type {stored} can't be used as numbers.",
-            file=path,
-            expected="integers or floats of up to 64 bits",
-            remedy="convert the image; a colour or complex image is several channels",
-        )
+    checked_type(stored, path)
     return stored, 1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter)
 
 

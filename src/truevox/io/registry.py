@@ -65,6 +65,9 @@ class Writer(Protocol):
 _NIFTI = ("truevox.io.nifti", "")
 _NRRD = ("truevox.io.nrrd", "")
 _META = ("truevox.io.metaimage", "")
+_NUMPY = ("truevox.io.arrays", "")
+_PICTURE = ("truevox.io.pictures", "")
+_ZARR = ("truevox.io.zarrs", "formats")
 _DICOM = ("truevox.io.dicom", "dicom")
 # Where the formats of this package live, and the extra that brings what their module needs. A module is
 # imported when the first file of its format is met: reading NIfTI loads nothing for the others.
@@ -79,13 +82,21 @@ _MODULES: Mapping[str, tuple[str, str]] = {
     ".nhdr": _NRRD,
     ".mha": _META,
     ".mhd": _META,
+    ".npy": _NUMPY,
+    ".npz": _NUMPY,
+    ".png": _PICTURE,
+    ".tif": _PICTURE,
+    ".tiff": _PICTURE,
+    ".jpg": _PICTURE,
+    ".jpeg": _PICTURE,
+    ".zarr": _ZARR,
     ".dcm": _DICOM,
     ".dicom": _DICOM,
     ".ima": _DICOM,
     FOLDER: _DICOM,
     DICOM: _DICOM,
 }
-_WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha", ".dcm")
+_WRITTEN = (".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz", ".png", ".tif", ".tiff", ".zarr", ".dcm")
 
 _READERS: dict[str, Reader] = {}
 _WRITERS: dict[str, Writer] = {}

@@ -1,0 +1,164 @@
+"""Zarr: folders of chunks (.zarr), with an affine of ours or the coordinates of OME-NGFF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from truevox.errors import CaseError, FileError
+from truevox.io.arrays import NO_AFFINE, array_grid, array_shape
+from truevox.io.guard import allocate, checked_type, damaged, decoding
+from truevox.io.header import Header
+from truevox.io.registry import Box, Voxels, reader, writer
+from truevox.io.text import FROM_LPS
+
+if TYPE_CHECKING:
+    from truevox.image import Image
+
+__all__ = ["read_zarr", "write_zarr"]
+
+_CHUNK = 64
+_MILLIMETRES = {"meter": 1e3, "centimeter": 10.0, "millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6}
+_SECONDS = {"minute": 60.0, "second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6}
+
+
+@reader(".zarr")
+def read_zarr(path: Path) -> tuple[Header, Voxels]:
+    """Open an array (I, J), (I, J, K) or (C, I, J, K) with the attribute ``affine`` (4x4, RAS, mm), or the
+    finest level of an OME-NGFF image (0.4, 0.5), whose axes x, y and z become I, J and K, taken for LPS.
+
+    Only the chunks that a region touches are read.
+
+    Raises
+    ------
+    FileError
+        If the folder is missing, damaged, no such image, or coded in a way that runs code (pickle).
+    GeometryError
+        If the affine is singular or not finite.
+    CaseError
+        If there is more than one axis beyond those of space.
+    """
+    if not path.exists():
+        raise FileError("The folder does not exist.", file=path, remedy="check the path, and its case")
+    with decoding(path):
+        node = zarr.open(path, mode="r")
+        found = _multiscale(node, path) if isinstance(node, zarr.Group) else _plain(node, path)
+        array, dims, notes = found.array, found.dims, found.notes
+        _refuse_code(array, path)
+        dtype = checked_type(array.dtype, path).newbyteorder("=")
+    dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+    shape = tuple(1 if a is None else array.shape[a] for a in dims)
+    if min(shape) < 1:
+        raise FileError("The array holds no voxels.", file=path, got=array.shape)
+    grid = array_grid(shape, found.affine, path)
+    times = found.times if found.times is not None and len(found.times) == shape[0] else None
+
+    def voxels(box: Box) -> NDArray:
+        keys = (slice(0, shape[0]), *box)
+        index = [slice(0, 1)] * array.ndim
+        for a, key in zip(dims, keys, strict=True):
+            if a is not None:
+                index[a] = key
+        sizes = [key.stop - key.start for key in keys]
+        out = allocate(sizes, dtype, path)
+        allocate(array.chunks, dtype, path)
+        used = [a for a in dims if a is not None]
+        with decoding(path):
+            part = np.asarray(array[tuple(index)])
+            out[...] = part.transpose(*used, *(a for a in range(array.ndim) if a not in used)).reshape(sizes)
+        return out
+
+    return Header(path, grid, shape[0], dtype.name, None, notes, times), voxels
+
+
+@writer(".zarr")
+def write_zarr(path: Path, voxels: NDArray, image: Image, header: Header | None) -> None:
+    """Write (C, I, J, K) as a Zarr array of format 3, in chunks of 64 voxels per axis, with its affine."""
+    attributes: dict[str, Any] = {"affine": image.grid.affine.tolist(), "kind": image.kind}
+    if header is not None and header.times is not None and len(header.times) == len(voxels):
+        attributes["times"] = list(header.times)
+    zarr.create_array(
+        path,
+        data=np.ascontiguousarray(voxels),
+        chunks=(1, *(min(n, _CHUNK) for n in voxels.shape[1:])),
+        attributes=attributes,
+        dimension_names=("c", "i", "j", "k"),
+        zarr_format=3,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An array, which of its axes are C, I, J, K (None: it has no such), and where it lies."""
+
+    array: zarr.Array
+    dims: tuple[int | None, int | None, int | None, int | None]
+    affine: Any
+    times: tuple[float, ...] | None
+    notes: tuple[str, ...]
+
+
+def _plain(array: zarr.Array, path: Path) -> _Found:
+    array_shape(array.shape, path)
+    dims = (0, 1, 2, 3) if array.ndim == 4 else (None, *range(array.ndim), *[None] * (3 - array.ndim))
+    affine, times = array.attrs.get("affine"), array.attrs.get("times")
+    notes = (NO_AFFINE,) if affine is None else ()
+    seconds = None if times is None else tuple(float(t) for t in times)  # type: ignore[union-attr]
+    return _Found(array, dims, np.eye(4) if affine is None else affine, seconds, notes)  # type: ignore[arg-type]
+
+
+def _multiscale(group: zarr.Group, path: Path) -> _Found:
+    """The finest level of the first image of OME-NGFF."""
+    attributes: Any = dict(group.attrs)
+    images = attributes.get("ome", attributes).get("multiscales")
+    if not images:
+        raise FileError(
+            "The folder holds several arrays, and nothing says which is the image.",
+            file=path,
+            got=", ".join(sorted(group.keys())[:8]) or "nothing",
+            remedy="name the array inside the folder",
+        )
+    level = images[0]["datasets"][0]
+    array = group[level["path"]]
+    if not isinstance(array, zarr.Array):
+        raise damaged(path, f"no array at {level['path']}")
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in images[0]["axes"]]
+    names = [axis["name"] for axis in axes]
+    scale, shift = np.ones(len(axes)), np.zeros(len(axes))
+    for step in [*level["coordinateTransformations"], *images[0].get("coordinateTransformations", [])]:
+        scale, shift = (
+            scale * step.get("scale", 1.0),
+            shift * step.get("scale", 1.0) + step.get("translation", 0.0),
+        )
+    space = [names.index(name) if name in names else None for name in "xyz"]
+    beyond = [a for a in range(len(axes)) if a not in space and array.shape[a] > 1]
+    if len(beyond) > 1:
+        raise CaseError(
+            f"The image has {len(beyond)} axes beyond those of space; one is understood.",
+            file=path,
+            got=", ".join(f"{names[a]}: {array.shape[a]}" for a in range(len(axes))),
+            remedy="split it into several files",
+        )
+    affine = np.eye(4)
+    for row, a in enumerate(space):
+        if a is not None:
+            unit = _MILLIMETRES.get(axes[a].get("unit", "millimeter"), 1.0)
+            affine[row, row], affine[row, 3] = scale[a] * unit, shift[a] * unit
+    times, time = None, beyond[0] if beyond and axes[beyond[0]].get("type") == "time" else None
+    if time is not None and (second := _SECONDS.get(axes[time].get("unit", ""))) is not None:
+        times = tuple(((shift[time] + scale[time] * np.arange(array.shape[time])) * second).tolist())
+    note = "OME-NGFF knows no patient: x, y, z are taken for left, posterior, superior"
+    dims = (beyond[0] if beyond else None, space[0], space[1], space[2])
+    return _Found(array, dims, FROM_LPS @ affine, times, (note,))
+
+
+def _refuse_code(array: zarr.Array, path: Path) -> None:
+    """Objects that were pickled run code when they are read."""
+    codecs = repr((array.filters, array.compressors, array.serializer))
+    if "pickle" in codecs.lower():
+        raise FileError("The file is coded as pickled objects, which run code.", file=path, got=codecs)
