@@ -101,7 +101,10 @@ def several_volumes(study) -> Path:
         (not_a_number, ["not finite (NaN or infinite)", "2 of 1080 voxels"]),
         (undeclared, ["values that the label table does not declare", "got       [3]", "expected  0 and 1"]),
         (singular, ["affine", "singular"]),
-        (several_volumes, ["'t1' is 4D with 2 volumes where 3D is expected", "extract one volume"]),
+        (
+            several_volumes,
+            ["is 4D with 2 volumes where 3D is expected", "channels: {t1: ...}", "extract one volume"],
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -351,7 +351,7 @@ def test_evaluate_scores_the_cases_that_were_predicted(truevox, predicted, tmp_p
     study, _, preds = predicted
     outcome = truevox("evaluate", preds, "--data", study.table, "--out", tmp_path)
     assert outcome.code == 0
-    assert "2 of the table's 5 cases" in outcome.err
+    assert "2 of the 5 cases" in outcome.err
     assert "dice" in outcome.out
     rows = {(r["case"], r["metric"]): r for r in rows_of(tmp_path / "metrics.csv")}
     assert {case for case, _ in rows} == {"p4", "p5"}

@@ -231,7 +231,8 @@ def test_it_builds_the_graph_that_one_would_write_in_python(tmp_path):
     module = tv.networks.UNet(2, 1, channels=[2, 4], norm=None)
     table = tv.Labels({"tumour": 1})
     flair, t1, tumour = tv.Input("flair"), tv.Input("t1"), tv.Input("tumour", kind="label", labels=table)
-    scan = tv.ZScore(mask="nonzero")(tv.Clip(0.5, 99.5, unit="percentile")(tv.Stack()(flair, t1)))
+    ready = [tv.ZScore(mask="nonzero")(tv.Clip(0.5, 99.5, unit="percentile")(x)) for x in (flair, t1)]
+    scan = tv.Stack()(*ready)
     x, y = tv.RandomCrop(8, centre_on=tumour, foreground=0.7)(scan, tumour)
     x, y = tv.RandomFlip(axes=(0,))(*tv.RandomAffine(rotation=10.0, scaling=0.1)(x, y))
     net = tv.Network(module, labels=table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from truevox.errors import CaseError, FileError, GeometryError, SettingsError, T
 if TYPE_CHECKING:
     from truevox.cohort import Cohort, Problem
 
-__all__ = ["expect_columns", "expect_sound", "load_cohort"]
+__all__ = ["described_by", "expect_columns", "expect_sound", "load_cohort", "one_cohort", "only"]
 
 _BLOCKING: dict[str, type[TrueVoxError]] = {
     "file": FileError,
@@ -22,24 +22,61 @@ _BLOCKING: dict[str, type[TrueVoxError]] = {
 }
 
 
-def load_cohort(table: Path, split: str | None = None) -> Cohort:
-    """The cases of a table, or those of one split.
+def load_cohort(source: Path, split: str | None = None, fold: int | None = None) -> Cohort:
+    """The cases of a table or folder, or those of one split.
 
     Raises
     ------
-    FileError, CaseError
-        As :meth:`truevox.Cohort.from_csv` and :meth:`truevox.Cohort.split`; names the table.
+    FileError, CaseError, LabelError
+        As :meth:`truevox.Cohort.open`.
+    CaseError
+        If the split holds none; names the source.
     """
     from truevox.cohort import Cohort
 
-    cohort = Cohort.from_csv(table)
-    if split is None:
-        return cohort
+    cohort = Cohort.open(source, fold=fold)
+    return cohort if split is None else only(cohort, split, source)
+
+
+def only(cohort: Cohort, split: str, source: Path) -> Cohort:
+    """The cases of one split.
+
+    Raises
+    ------
+    CaseError
+        If it holds none; names the source.
+    """
     try:
         return cohort.split(split)
     except CaseError as error:
-        error.file = str(table)
+        error.file = str(source)
         raise
+
+
+def one_cohort(argument: Path | None, option: Path | None) -> Path:
+    """The cohort that a command was given, as an argument or as ``--data``.
+
+    Raises
+    ------
+    SettingsError
+        If it was given twice, or not at all.
+    """
+    given = [path for path in (argument, option) if path is not None]
+    if len(given) == 1:
+        return given[0]
+    raise SettingsError(
+        "The cohort is given twice." if given else "The cohort is missing.",
+        got=" and ".join(map(str, given)) or None,
+        expected="a table, or a folder of nnU-Net, of the Decathlon or of BIDS",
+    )
+
+
+def described_by(source: Path) -> dict[str, Path]:
+    """The file that says what the cohort is, for the record: the table, or the description of the folder."""
+    for file in (source, source / "dataset.json", source / "dataset_description.json"):
+        if file.is_file():
+            return {"cohort": file}
+    return {}
 
 
 def expect_columns(cohort: Cohort, columns: Iterable[str], table: Path) -> None:
@@ -59,7 +96,9 @@ def expect_columns(cohort: Cohort, columns: Iterable[str], table: Path) -> None:
         )
 
 
-def expect_sound(cohort: Cohort, columns: Sequence[str], *, align: bool) -> None:
+def expect_sound(
+    cohort: Cohort, columns: Sequence[str], *, align: bool, channels: Mapping[str, int] | None = None
+) -> None:
     """Refuse cases whose files could not be used, judged by their headers.
 
     Parameters
@@ -68,6 +107,8 @@ def expect_sound(cohort: Cohort, columns: Sequence[str], *, align: bool) -> None
         What will be read.
     align : bool
         Whether files of a case may be on different grids.
+    channels : mapping of column to int, optional
+        Columns whose files are 4D.
 
     Raises
     ------
@@ -77,7 +118,10 @@ def expect_sound(cohort: Cohort, columns: Sequence[str], *, align: bool) -> None
     from truevox.cohort import Case, Cohort, check
 
     cases = [Case(c.id, {n: c.path(n) for n in columns}, c.record, c.split) for c in cohort]
-    problems = [p for p in check(Cohort(cases)) if p.kind in _BLOCKING and not (align and p.kind == "grid")]
+    known = {"4D": channels or {}, "grid": columns if align else ()}
+    problems = [
+        p for p in check(Cohort(cases)) if p.kind in _BLOCKING and p.column not in known.get(p.kind, ())
+    ]
     if problems:
         raise _error(problems)
 
@@ -93,4 +137,6 @@ def _error(problems: Sequence[Problem]) -> TrueVoxError:
     remedy = first.remedy
     if first.kind == "grid":
         remedy = "resample one of the files, or write `align: true` in the recipe"
+    elif first.kind == "4D":
+        remedy = f"extract one volume, or write `channels: {{{first.column}: ...}}` in the recipe"
     return _BLOCKING[first.kind](message, case=first.case, file=first.file or None, remedy=remedy or None)

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from truevox.model import Model
 
-__all__ = ["describe", "load_model", "model_folder", "recipe_batch_size"]
+__all__ = ["describe", "load_model", "model_folder", "recipe_batch_size", "training_splits"]
 
 
 def describe(
@@ -18,7 +18,7 @@ def describe(
         Path, typer.Argument(metavar="RECIPE|RUN", help="A recipe (YAML), or the folder of a run.")
     ],
     data: Annotated[
-        Path | None, typer.Option(help="Table of the cases: grids and memory are those of one of them.")
+        Path | None, typer.Option(help="The cases, table or folder: grids and memory are of one of them.")
     ] = None,
     case: Annotated[str | None, typer.Option(help="The case; the first of the table if left out.")] = None,
     set_: Annotated[
@@ -91,3 +91,15 @@ def recipe_batch_size(run: Path) -> int:
 
     written = run / "recipe.yaml"
     return Recipe.from_yaml(written).predict.batch_size if written.exists() else 4
+
+
+def training_splits(run: Path) -> dict[str, str]:
+    """Who trained and who validated, by key of the case; nothing where the run does not say."""
+    from truevox.errors import FileError
+    from truevox.files import read_json
+
+    try:
+        cases = read_json(run / "run.json")["cases"]
+        return {str(key): name for name in ("train", "val") for key in cases.get(name) or []}
+    except (FileError, KeyError, TypeError, AttributeError):
+        return {}

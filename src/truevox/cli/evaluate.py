@@ -20,8 +20,14 @@ __all__ = ["evaluate"]
 
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of predictions.")],
-    data: Annotated[Path, typer.Option(help="Table of the cases (CSV) with the references.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    cohort: Annotated[
+        Path | None,
+        typer.Argument(help="The references: a table, or a folder of nnU-Net, of the Decathlon or of BIDS."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The references, if not given as an argument.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; 'evaluation' in that of the predictions.")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Only the cases of this split; those that were predicted if left out.")
     ] = None,
@@ -32,6 +38,7 @@ def evaluate(
 
     Writes metrics.csv, summary.json, run.json and, if a case failed, failures.csv; prints the summary.
     """
+    from truevox.cli.data import described_by, one_cohort
     from truevox.cli.predict import write_failures
     from truevox.cli.record import recorded
     from truevox.evaluation import METRIC_COLUMNS, summary
@@ -41,48 +48,64 @@ def evaluate(
     from truevox.measures import read_outputs
     from truevox.progress import spinner
 
+    source = one_cohort(cohort, data)
     outputs = read_outputs(predictions)
-    cohort = chosen(predictions, data, split)
+    cases = chosen(predictions, source, split, [str(o.reference) for o in outputs.values()])
+    folder = predictions / "evaluation" if out is None else out
     settings = {"predictions": str(predictions), "split": split, "tolerance_mm": tolerance}
-    inputs = {"cohort": data, "labels": predictions / "labels.json"}
+    inputs = described_by(source) | {"labels": predictions / "labels.json"}
     with (
-        recorded(out / "run.json", "evaluate", settings, inputs) as record,
-        spinner(f"Scoring {len(cohort)} cases"),
+        recorded(folder / "run.json", "evaluate", settings, inputs) as record,
+        spinner(f"Scoring {len(cases)} cases"),
     ):
-        found = score(predictions, cohort, outputs, tol_mm=tolerance, n_jobs=jobs)
+        found = score(predictions, cases, outputs, tol_mm=tolerance, n_jobs=jobs)
         totals = summary(found.rows)
-        write_csv(out / "metrics.csv", found.rows, METRIC_COLUMNS)
+        write_csv(folder / "metrics.csv", found.rows, METRIC_COLUMNS)
         write_json(
-            out / "summary.json",
-            {"software": software(), "cases": len(cohort), "metrics": [one.as_row() for one in totals]},
+            folder / "summary.json",
+            {"software": software(), "cases": len(cases), "metrics": [one.as_row() for one in totals]},
         )
-        write_failures(out / "failures.csv", [f.as_row() for f in found.failures], FAILURE_COLUMNS)
-        record.update(cases=[c.key for c in cohort], failed=[f.case for f in found.failures])
+        write_failures(folder / "failures.csv", [f.as_row() for f in found.failures], FAILURE_COLUMNS)
+        record.update(cases=[c.key for c in cases], failed=[f.case for f in found.failures])
     typer.echo(text(totals))
     if found.failures:
-        say(f"{len(found.failures)} of {len(cohort)} cases failed, see {out / 'failures.csv'}")
+        say(f"{len(found.failures)} of {len(cases)} cases failed, see {folder / 'failures.csv'}")
         raise typer.Exit(SOME_FAILED)
 
 
-def chosen(predictions: Path, data: Path, split: str | None) -> Cohort:
-    """The cases to score: those of the split, else those that ``truevox predict`` was asked for, else all."""
-    from truevox.cli.data import load_cohort
+def chosen(predictions: Path, source: Path, split: str | None, references: Sequence[str]) -> Cohort:
+    """The cases to score: those of the split, else those that ``truevox predict`` was asked for, else all.
+
+    Of a folder, cases without a reference are left out: that is what its test cases are.
+    """
+    from truevox.cli.data import load_cohort, only
     from truevox.errors import FileError
     from truevox.files import read_json
 
-    cohort = load_cohort(data, split)
-    if split is not None:
-        return cohort
+    cohort = load_cohort(source)
     try:
-        asked = read_json(predictions / "run.json")["cases"]
-    except (FileError, KeyError, TypeError):
-        return cohort
-    known = {case.key for case in cohort}
-    wanted = [key for key in asked if key in known]
-    if not wanted or len(wanted) == len(cohort):
-        return cohort
-    say(f"{len(wanted)} of the table's {len(cohort)} cases: those that were predicted. See --split.")
-    return cohort.select(wanted)
+        ran = read_json(predictions / "run.json")
+        asked, splits = list(ran["cases"]), dict(ran.get("splits") or {})
+    except (FileError, KeyError, TypeError, ValueError):
+        asked, splits = [], {}
+    if "train" not in cohort.splits:
+        cohort = cohort.assigned({str(key): str(name) for key, name in splits.items()})
+    if split is not None:
+        cohort = only(cohort, split, source)
+    else:
+        known = {case.key for case in cohort}
+        wanted = [key for key in asked if key in known]
+        if wanted and len(wanted) < len(cohort):
+            say(f"{len(wanted)} of the {len(cohort)} cases: those that were predicted. See --split.")
+            cohort = cohort.select(wanted)
+    if source.is_dir():
+        scored = [case.key for case in cohort if any(case.has(name) for name in references)]
+        if scored and len(scored) < len(cohort):
+            say(f"{len(cohort) - len(scored)} of {len(cohort)} cases have no reference, and are left out.")
+            cohort = cohort.select(scored)
+    if trained := sum(splits.get(case.key) == "train" for case in cohort):
+        say(f"Note: {trained} of these {len(cohort)} cases trained the model; see --split val.")
+    return cohort
 
 
 def text(totals: Sequence[Summary]) -> str:

@@ -22,11 +22,18 @@ FAILURES = ("case", "node", "file", "message", "remedy")
 
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a trained run.")],
-    data: Annotated[Path, typer.Option(help="Table of the cases (CSV).")],
     out: Annotated[
         Path, typer.Option(help="Folder of the predictions. Cases that are there already are skipped.")
     ],
-    split: Annotated[str | None, typer.Option(help="Only the cases of this split.")] = None,
+    cohort: Annotated[
+        Path | None,
+        typer.Argument(help="The cases: a table, or a folder of nnU-Net, of the Decathlon or of BIDS."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The cases, if not given as an argument.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Only the cases of this split; as in training, if the cohort has no splits."),
+    ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write probabilities too: <output>_probabilities.nii.gz.")
     ] = False,
@@ -41,14 +48,19 @@ def predict(
     Writes <case>/<output>.nii.gz (the decided labels), <case>/volumes.json (expected volumes and those of the
     labels), labels.json, run.json and, if a case failed, failures.csv.
     """
-    from truevox.cli.data import expect_columns, load_cohort
-    from truevox.cli.describe import load_model, model_folder, recipe_batch_size
+    from truevox.cli.data import described_by, expect_columns, load_cohort, one_cohort, only
+    from truevox.cli.describe import load_model, model_folder, recipe_batch_size, training_splits
     from truevox.cli.predictions import Target
     from truevox.cli.record import recorded, sha256
 
-    cohort = load_cohort(data, split)
+    source = one_cohort(cohort, data)
+    everyone = load_cohort(source)
+    splits = training_splits(run)
+    if "train" not in everyone.splits:
+        everyone = everyone.assigned(splits)
+    chosen = everyone if split is None else only(everyone, split, source)
     model = load_model(run)
-    expect_columns(cohort, model.inputs, data)
+    expect_columns(chosen, model.inputs, source)
     from truevox.devices import resolve_device
 
     graph = model_folder(run) / "graph.json"
@@ -58,11 +70,13 @@ def predict(
         "model": str(run), "split": split, "probabilities": probabilities, "batch_size": size,
         "device": str(resolve_device(device)), "overwrite": overwrite,
     }  # fmt: skip
-    todo = [case for case in cohort if overwrite or not target.holds(case)]
-    with recorded(out / "run.json", "predict", settings, {"cohort": data, "graph": graph}) as record:
-        record["cases"] = [case.key for case in cohort]
+    todo = [case for case in chosen if overwrite or not target.holds(case)]
+    inputs = described_by(source) | {"graph": graph}
+    with recorded(out / "run.json", "predict", settings, inputs) as record:
+        record["cases"] = [case.key for case in chosen]
+        record["splits"] = splits
         target.write_labels()
-        tell_memory(model, todo, size, len(cohort) - len(todo))
+        tell_memory(model, todo, size, len(chosen) - len(todo))
         failures = each(model, todo, target, size, settings["device"])
         record.update(failed=[row["case"] for row in failures], remarks=dict(model.remarks))
         write_failures(out / "failures.csv", failures, FAILURES)

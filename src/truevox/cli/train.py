@@ -1,4 +1,4 @@
-"""``truevox train``: a model from a recipe and a cohort."""
+"""``truevox train``: a model from a cohort, by a recipe or by one that is planned."""
 
 from __future__ import annotations
 
@@ -19,53 +19,137 @@ __all__ = ["train"]
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="What to learn, and how (YAML).")],
-    data: Annotated[
-        Path, typer.Option(help="Table of the cases (CSV) with splits 'train' and, optionally, 'val'.")
+    what: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[RECIPE] [COHORT]",
+            help="The cases: a table, or a folder of nnU-Net, of the Decathlon or of BIDS. "
+            "Before it, what to learn and how (YAML); planned from the cases if left out.",
+        ),
     ],
     out: Annotated[
         Path, typer.Option(help="Folder of the run. If it holds one with the same recipe, that resumes.")
     ],
+    data: Annotated[Path | None, typer.Option(help="The cases, if not given as an argument.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="Change a key of the recipe; can be given several times."
         ),
     ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Fold that validates: of column 'fold', or splits_final.json.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that prepare samples; does not change any of them.")
     ] = None,
 ) -> None:
-    """Train the recipe on the split 'train', and validate on 'val' by predicting whole scans.
+    """Train on the split 'train', and validate on 'val' by predicting whole scans.
 
-    Writes model/ (graph, weights), recipe.yaml (all defaults), history.csv, checkpoint.pt, run.json.
+    Cases without a split are dealt out: a fifth of the patients validates. Without a recipe, one is planned
+    from the data and written to recipe.yaml.
+    Writes model/ (graph, weights), recipe.yaml (all defaults), cohort.csv (who trained), history.csv,
+    checkpoint.pt, run.json.
     """
-    from truevox.cli.data import expect_columns, expect_sound, load_cohort
+    from truevox.cli.data import described_by, expect_columns, expect_sound, load_cohort, only
     from truevox.cli.record import recorded
-    from truevox.recipe import Recipe
 
-    settings = Recipe.from_yaml(recipe).with_overrides(set_ or [])
-    everyone = load_cohort(data)
-    expect_columns(everyone, settings.needs, data)
-    learn = load_cohort(data, "train")
-    val = load_cohort(data, "val") if "val" in everyone.splits else None
+    written, source = arguments(what, data)
+    everyone = load_cohort(source, fold=fold)
     from truevox.devices import resolve_device
 
     chosen = str(resolve_device(device))
+    settings = recipe_for(written, everyone, out, set_ or [], chosen)
+    expect_columns(everyone, settings.needs, source)
+    everyone = dealt(everyone, settings.needs)
+    learn = only(everyone, "train", source)
+    val = everyone.split("val") if "val" in everyone.splits else None
     expect_same(settings, out)
     for part in (learn, val):
         if part is not None:
-            expect_sound(part, settings.needs, align=settings.align)
+            expect_sound(part, settings.needs, align=settings.align, channels=settings.channels)
     options = settings.fit_options()
     if workers is not None:
         options["workers"] = workers
-    inputs = {"recipe": recipe, "cohort": data}
+    inputs = ({"recipe": written} if written is not None else {}) | described_by(source)
     resolved = {"recipe": settings.resolved(), "device": chosen, "workers": options["workers"]}
     with recorded(out / "run.json", "train", resolved, inputs) as record:
         record.update(recipe_sha256=settings.digest, seed=settings.train.seed)
         settings.to_yaml(out / "recipe.yaml")
+        everyone.to_csv(out / "cohort.csv", settings.needs)
         run(settings, learn, val, out, chosen, options, record)
+
+
+def arguments(what: list[Path], data: Path | None) -> tuple[Path | None, Path]:
+    """The recipe, if one is given, and the cohort.
+
+    Raises
+    ------
+    SettingsError
+        If it is not one cohort and at most one recipe.
+    """
+    from truevox.errors import SettingsError
+
+    given = [*what, *([data] if data is not None else [])]
+    if len(given) == 1 and given[0].suffix.lower() not in (".yaml", ".yml"):
+        return None, given[0]
+    if len(given) == 2:
+        return given[0], given[1]
+    raise SettingsError(
+        "Training takes a cohort, and before it a recipe if there is one.",
+        got=" ".join(map(str, given)),
+        expected="truevox train COHORT --out run/, or truevox train RECIPE COHORT --out run/",
+    )
+
+
+def recipe_for(written: Path | None, cohort: Cohort, out: Path, changes: list[str], device: str) -> Recipe:
+    """The recipe that is given; else that of the run which resumes; else one planned from the cohort."""
+    from truevox.progress import spinner
+    from truevox.recipe import Recipe, plan
+
+    if written is not None:
+        return Recipe.from_yaml(written).with_overrides(changes)
+    if (out / "recipe.yaml").exists():
+        say(f"The recipe is that of the run: {out / 'recipe.yaml'}.")
+        return Recipe.from_yaml(out / "recipe.yaml").with_overrides(changes)
+    with spinner("Looking at the cohort"):
+        recipe, why = plan(cohort, changes, memory=memory_of(device))
+    for sentence in why:
+        say(sentence)
+    say(f"The recipe planned for them is {out / 'recipe.yaml'}.")
+    return recipe
+
+
+def memory_of(device: str) -> int | None:
+    """Bytes of an accelerator; None for a processor."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_properties(torch.device(device)).total_memory
+    return torch.mps.recommended_max_memory() if device == "mps" else None
+
+
+def dealt(cohort: Cohort, needs: list[str]) -> Cohort:
+    """The cohort with splits: where no case is said to train, a fifth of the patients validates."""
+    from truevox.cohort import Cohort
+
+    free = [case for case in cohort if case.split is None]
+    if not free or "train" in cohort.splits:
+        return cohort
+    usable = [case for case in free if all(case.has(name) for name in needs)]
+    if missing := len(free) - len(usable):
+        say(f"{missing} of {len(free)} cases lack an image or the label, and are left out.")
+    if not usable:
+        return cohort
+    many = "val" not in cohort.splits and len({case.id for case in usable}) > 1
+    learners = Cohort(usable).with_splits({"train": 0.8, "val": 0.2} if many else {"train": 1.0})
+    counts = {name: sum(case.split == name for case in learners) for name in learners.splits}
+    say(
+        f"Splits, dealt out by patient: {', '.join(f'{n} {name}' for name, n in counts.items())}. "
+        "A column 'split' in a table decides otherwise."
+    )
+    return Cohort([*learners, *(case for case in cohort if case.split is not None)])
 
 
 def expect_same(recipe: Recipe, out: Path) -> None:

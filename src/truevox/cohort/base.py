@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from truevox.cohort.case import Case
@@ -106,6 +106,21 @@ class Cases:
                 remedy=f"write '{name}' into the column 'split' of some rows, or choose another split",
             )
         return self._of(chosen)
+
+    def assigned(self, splits: Mapping[str, str]) -> Self:
+        """The same cases, each in the split given for its key; those that are not named keep theirs.
+
+        Raises
+        ------
+        CaseError
+            If a case would be in two splits.
+
+        Examples
+        --------
+        >>> Cases([Case("p07", {}), Case("p08", {})]).assigned({"p07": "val"}).split("val").ids
+        ('p07',)
+        """
+        return self._of(replace(c, split=splits.get(c.key, c.split)) for c in self.cases)
 
     def select(self, ids: Iterable[str]) -> Self:
         """The cases of these ids (all records) or keys (one record), in the order of the cohort.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from truevox.networks import Network
     from truevox.pipeline.graph import Node
     from truevox.recipe.recipe import Recipe
+    from truevox.recipe.sections import Normalise
 
 __all__ = ["build"]
 
@@ -45,7 +46,7 @@ def build(recipe: Recipe) -> Model:
 
 def prepared(recipe: Recipe) -> tuple[Node, Node]:
     """The first image, and the scan that patches are cut from."""
-    inputs = [tv.Input(name) for name in recipe.images]
+    inputs = [_image(recipe, name) for name in recipe.images]
     first = inputs[0]
     if recipe.spacing is not None:
         made = tv.Resample(recipe.spacing)(*inputs)
@@ -54,11 +55,29 @@ def prepared(recipe: Recipe) -> tuple[Node, Node]:
         aligned = [first, *(tv.Like(first)(other) for other in inputs[1:])]
     else:
         aligned = inputs
-    scan = tv.Stack()(*aligned) if len(aligned) > 1 else aligned[0]
-    normalise = recipe.normalise
-    if normalise.clip is not None:
-        scan = tv.Clip(*normalise.clip, unit=normalise.clip_unit)(scan)
-    return first, tv.ZScore(mask=normalise.mask)(scan) if normalise.method == "zscore" else scan
+    # Each image by itself: what a percentile of FLAIR is says nothing of T1.
+    ready = [_normalised(_of_image(recipe, name), x) for name, x in zip(recipe.images, aligned, strict=True)]
+    return first, tv.Stack()(*ready) if len(ready) > 1 else ready[0]
+
+
+def _image(recipe: Recipe, name: str) -> Node:
+    how = _of_image(recipe, name)
+    # What a window cuts off below is air, and so is what lies outside of the scan.
+    fill = how.clip[0] if how.method == "window" and how.clip is not None else None
+    return tv.Input(name, channels=recipe.channels.get(name, 1), fill=fill)
+
+
+def _of_image(recipe: Recipe, name: str) -> Normalise:
+    return recipe.normalise.each.get(name, recipe.normalise)
+
+
+def _normalised(how: Normalise, image: Node) -> Node:
+    if how.method == "window" and how.clip is not None:
+        low, high = how.clip
+        return tv.Window((low + high) / 2, high - low)(image)
+    if how.clip is not None:
+        image = tv.Clip(*how.clip, unit=how.clip_unit)(image)
+    return tv.ZScore(mask=how.mask)(image) if how.method == "zscore" else image
 
 
 def augmented(recipe: Recipe, x: Node, y: Node) -> tuple[Node, Node]:
@@ -86,7 +105,8 @@ def network(recipe: Recipe, labels: Labels) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
         try:
-            module = tv.networks.UNet(len(recipe.images), labels.channels, **settings)
+            channels = sum(recipe.channels.get(name, 1) for name in recipe.images)
+            module = tv.networks.UNet(channels, labels.channels, **settings)
         except GraphError as error:
             raise SettingsError(
                 f"The recipe's network can't be built: {error.message}",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
 from truevox.files import atomic_path
 from truevox.labels import Labels
@@ -50,6 +51,8 @@ class Recipe(Section):
         Column to learn. It names the output of predictions too.
     labels : LabelTable, optional
         Names and values of the classes; ``{label: 1}`` if left out.
+    channels : dict of str to int
+        Images that are 4D, and how many volumes they hold; these become channels too.
     align : bool
         What to do with images and labels of a case that are on other grids than its first image: False
         refuses the case, True samples them there.
@@ -76,6 +79,7 @@ class Recipe(Section):
     images: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     label: str = Field(min_length=1)
     labels: LabelTable | None = None
+    channels: dict[str, PositiveInt] = Field(default={})
     align: bool = False
     spacing: Spacing | None = None
     normalise: Normalise = Normalise()
@@ -94,6 +98,9 @@ class Recipe(Section):
             raise ValueError("the label is no image")
         if self.label.startswith(".") or set(self.label) & _NOT_A_NAME:
             raise ValueError("the label names the files of predictions: letters, digits, '-', '_', '.'")
+        for key, named in (("channels", self.channels), ("normalise.each", self.normalise.each)):
+            if unknown := [name for name in named if name not in self.images]:
+                raise ValueError(f"{key} names '{unknown[0]}', which is none of the images")
         channels = self.table.channels
         weights = self.loss.cross_entropy.class_weights if self.loss.cross_entropy else None
         if weights is not None and len(weights) != max(channels, 2):
@@ -104,7 +111,7 @@ class Recipe(Section):
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Recipe:
-        """Read a recipe.
+        """Read a recipe. ``labels`` may name a file beside it: :meth:`truevox.Labels.from_file`.
 
         Raises
         ------
@@ -112,6 +119,8 @@ class Recipe(Section):
             If the file can't be read.
         SettingsError
             If it is no YAML, or a key is unknown or holds a value that can't be used: names the key.
+        LabelError
+            If the file of the labels makes no label table.
         """
         return cls.from_dict(read_yaml(Path(path)), file=Path(path))
 
@@ -124,8 +133,11 @@ class Recipe(Section):
         SettingsError
             As :meth:`from_yaml`; names ``file``.
         """
+        data = dict(data)
+        if isinstance(data.get("labels"), str):
+            data["labels"] = Labels.from_file((file.parent if file else Path()) / data["labels"]).to_dict()
         try:
-            return cls.model_validate(dict(data))
+            return cls.model_validate(data)
         except ValidationError as error:
             raise explain(error, cls, data, file) from None
 
@@ -146,7 +158,8 @@ class Recipe(Section):
         """Plain data with every default filled in. It makes the same recipe again."""
         data = self.model_dump(mode="json")
         data["labels"] = self.table.to_dict()
-        data["predict"]["size"] = data["predict"]["size"] or data["patch"]["size"]
+        # A copy, so that the file does not refer from one to the other.
+        data["predict"]["size"] = deepcopy(data["predict"]["size"] or data["patch"]["size"])
         data["train"].update(max_steps=self.max_steps, val_every=self.val_every)
         return data
 

@@ -67,7 +67,9 @@ PerLevel = Annotated[
     PositiveInt | list[PositiveInt | list[PositiveInt]],
     _described("a whole number above 0, or one per level, or one per level and axis"),
 ]
-Values = Annotated[int | list[int], _described("a whole number, or a list of them for a region")]
+Values = Annotated[
+    int | list[int | str], _described("a whole number, or a list of them (and of other classes) for a region")
+]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -105,12 +107,13 @@ class LabelTable(Section):
 
 
 class Normalise(Section):
-    """Intensities of a whole scan, before any patch is cut."""
+    """Intensities of every image, before any patch is cut; ``each`` has those that differ, by column."""
 
-    method: Literal["zscore", "none"] = "zscore"
+    method: Literal["zscore", "window", "none"] = "zscore"
     mask: Literal["nonzero"] | None = None
     clip: tuple[float, float] | None = None
     clip_unit: Literal["percentile", "value"] = "percentile"
+    each: dict[str, Normalise] = {}
 
     @model_validator(mode="after")
     def _ordered(self) -> Normalise:
@@ -122,6 +125,10 @@ class Normalise(Section):
             and not 0 <= self.clip[0] <= self.clip[1] <= 100
         ):
             raise ValueError("clip in percentiles lies between 0 and 100")
+        if self.method == "window" and (self.clip is None or self.clip_unit != "value"):
+            raise ValueError("a window is clip: [low, high] with clip_unit: value")
+        if any(one.each for one in self.each.values()):
+            raise ValueError("an image of `each` has no `each` of its own")
         return self
 
 
