@@ -16,7 +16,7 @@ from truevox.space import Grid
 from truevox.transforms.along import along, circulant, frequencies
 from truevox.transforms.intensity import air_of
 from truevox.transforms.ranges import Range, check_probability, up_to
-from truevox.transforms.spatial import RandomAffine, wide_axes
+from truevox.transforms.spatial import RandomAffine, some_axes, wide_axes
 
 __all__ = ["RandomBiasField", "RandomGhosting", "RandomGibbs", "RandomMotion", "RandomSpike"]
 
@@ -173,13 +173,14 @@ class RandomSpike(Local):
         return Effect(striped)
 
 
-def _chosen(axes: Axes, grid: Grid, rng: Rng, what: str) -> int | None:
+def _given(axes: Axes, what: str = "") -> tuple[int, ...]:
+    return (0, 1, 2) if axes is None else some_axes(axes, f"{what}: axes")
+
+
+def _chosen(axes: Axes, grid: Grid, rng: Rng) -> int | None:
     """One axis at random, of those given that have more than one voxel; None if there is none."""
-    given = range(3) if axes is None else np.atleast_1d(np.asarray(axes)).tolist()
-    if bad := [a for a in given if a not in (0, 1, 2)]:
-        raise GraphError(f"{what}: axes are 0, 1 or 2.", got=bad)
     order = rng.permutation(3).tolist()
-    return next((a for a in order if a in given and grid.shape[a] > 1), None)
+    return next((a for a in order if a in _given(axes) and grid.shape[a] > 1), None)
 
 
 @node
@@ -221,7 +222,7 @@ class RandomGhosting(Framewise):
         up_to(self.strength, "RandomGhosting: strength", most=1.0)
         self._copies()
         check_probability(self.probability, "RandomGhosting")
-        _chosen(self.axes, Grid((1,)), np.random.default_rng(0), "RandomGhosting")
+        _given(self.axes, "RandomGhosting")
 
     def _copies(self) -> tuple[int, int]:
         low, high = np.broadcast_to(np.asarray(self.copies), 2).tolist()
@@ -234,7 +235,7 @@ class RandomGhosting(Framewise):
         strength = rng.uniform(*up_to(self.strength, "strength"))
         low, high = self._copies()
         copies = int(rng.integers(low, high + 1))
-        axis = _chosen(self.axes, grid, rng, "RandomGhosting")
+        axis = _chosen(self.axes, grid, rng)
         if not applied or axis is None:
             return None
         comb = frequencies(grid.shape[axis]) % copies == 0
@@ -273,7 +274,7 @@ class RandomGibbs(Framewise):
     def __post_init__(self) -> None:
         up_to(self._kept(), "RandomGibbs: kept", most=1.0)
         check_probability(self.probability, "RandomGibbs")
-        _chosen(self.axes, Grid((1,)), np.random.default_rng(0), "RandomGibbs")
+        _given(self.axes, "RandomGibbs")
 
     def _kept(self) -> Range:
         return (float(self.kept), 1.0) if isinstance(self.kept, (int, float)) else self.kept
@@ -284,7 +285,7 @@ class RandomGibbs(Framewise):
         if not applied:
             return None
         data = see(grid).data
-        for axis in range(3) if self.axes is None else np.atleast_1d(np.asarray(self.axes)).tolist():
+        for axis in _given(self.axes):
             size = grid.shape[axis]
             measured = np.abs(frequencies(size)) <= kept * size / 2
             if not measured.all():
@@ -339,7 +340,7 @@ class RandomMotion(Framewise):
         if self.movements < 1:
             raise GraphError("RandomMotion makes at least one movement.", got=self.movements)
         check_probability(self.probability, "RandomMotion")
-        _chosen(self.axes, Grid((1,)), np.random.default_rng(0), "RandomMotion")
+        _given(self.axes, "RandomMotion")
 
     def _pose(self) -> RandomAffine:
         return RandomAffine(rotation=self.rotation, translation=self.translation)
@@ -348,7 +349,7 @@ class RandomMotion(Framewise):
         applied = rng.random() < self.probability
         times = np.sort(rng.uniform(size=self.movements))
         poses = [self._pose().look(grid, {}, rng) for _ in range(self.movements + 1)]
-        axis = _chosen(self.axes, grid, rng, "RandomMotion")
+        axis = _chosen(self.axes, grid, rng)
         if not applied or axis is None:
             return None
         lines = frequencies(grid.shape[axis])

@@ -233,14 +233,15 @@ class RandomContrast(Pointwise):
         factor = _per_channel(rng.uniform(*plus_minus(self.factor, "factor", middle=1), channels))
         # The mean is that of ZScore: it does not depend on the number of threads.
         mean = _per_channel(np.array([c.mean(dtype=np.float64) for c in image.numpy()]))
-        data = image.data.flatten(1).float()
-        low, high = (end.view(-1, 1, 1, 1) for end in (data.amin(1), data.amax(1)))
 
         def apply(x: Tensor) -> Tensor:
-            out = (x.float() - mean).mul_(factor).add_(mean)
-            return out.clamp_(low, high) if self.keep_range else out
+            return (x.float() - mean).mul_(factor).add_(mean)
 
-        return apply
+        if not self.keep_range:
+            return apply
+        data = image.data.flatten(1).float()
+        low, high = (end.view(-1, 1, 1, 1) for end in (data.amin(1), data.amax(1)))
+        return lambda x: apply(x).clamp_(low, high)
 
 
 def _per_channel(numbers: np.ndarray) -> Tensor:

@@ -355,7 +355,16 @@ class DistanceMap(Casewise):
 
         if mask.all() or not mask.any():
             return np.full(mask.shape, -self.limit_mm if mask.any() else self.limit_mm, np.float32)
-        outside = ndimage.distance_transform_edt(~mask, sampling=spacing)
-        inside = ndimage.distance_transform_edt(mask, sampling=spacing)
-        signed = np.asarray(outside) - np.asarray(inside)
-        return np.clip(signed, -self.limit_mm, self.limit_mm).astype(np.float32)
+        out = np.full(mask.shape, self.limit_mm, np.float32)
+        # Nearest foreground lies in the mask's box, nearest background no further than a voxel beyond it.
+        near = _box_of(mask, np.ceil(self.limit_mm / spacing).astype(int) + 1)
+        out[near] = np.asarray(ndimage.distance_transform_edt(~mask[near], sampling=spacing))
+        tight = _box_of(mask, np.ones(3, int))
+        out[tight] -= np.asarray(ndimage.distance_transform_edt(mask[tight], sampling=spacing))
+        return out.clip(-self.limit_mm, self.limit_mm)
+
+
+def _box_of(mask: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds a mask, and a margin as far as there are voxels."""
+    spans = [np.flatnonzero(mask.any(tuple(b for b in range(3) if b != a))) for a in range(3)]
+    return tuple(slice(max(s[0] - m, 0), s[-1] + m + 1) for s, m in zip(spans, margin, strict=True))

@@ -98,7 +98,8 @@ class ZScore(Pointwise):
         """The values of each channel that count."""
         if isinstance(self.mask, Lazy):
             seen = self.mask.pull(image.grid)
-            where = seen.numpy().max(0) >= (0.5 if seen.kind == "probability" else 1)
+            most = seen.numpy().max(0)
+            where = most >= 0.5 if seen.kind == "probability" else most > 0
             if not where.any():
                 raise GraphError(
                     "ZScore's mask is empty: there is nothing to take a mean of.",
