@@ -155,6 +155,7 @@ class Model:
         device: str = "auto",
         channels_last: bool = False,
         precision: Literal["float32", "bf16", "auto"] = "float32",
+        mix_up: float = 0.0,
         report: Callable[[dict[str, Any]], None] | None = None,
         trainer: Mapping[str, Any] | None = None,
     ) -> list[dict[str, float]]:
@@ -183,6 +184,9 @@ class Model:
         precision : {"float32", "bf16", "auto"}
             Of training; ``auto`` times a step of each on the first batch and takes the faster. Prediction and
             validation are float32.
+        mix_up : float
+            Blend each sample with another of its batch, a share from Beta(mix_up, mix_up) per step, and
+            their losses likewise (Zhang et al. 2018). It needs batches of two or more; 0 for none.
         report : callable, optional
             Gets a dict every ten steps and after every validation.
         trainer : mapping, optional
@@ -216,10 +220,12 @@ class Model:
             raise SettingsError(
                 "Steps, batch size and learning rate are positive.", got=(steps, batch_size, learning_rate)
             )
+        if mix_up < 0 or (mix_up > 0 and batch_size < 2):
+            raise SettingsError("mix_up is not negative, and needs two samples in a batch.", got=mix_up)
         self.dry_run(next(iter(train)))
         settings = Settings(
             steps, batch_size, optimizer, learning_rate, weight_decay, schedule, warmup_steps, gradient_clip,
-            average, seed, channels_last, precision,
+            average, seed, channels_last, precision, mix_up,
         )  # fmt: skip
         return fit(
             self, train, val, settings,

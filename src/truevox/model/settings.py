@@ -25,6 +25,7 @@ class Settings:
     seed: int = 0
     channels_last: bool = False
     precision: Literal["float32", "bf16", "auto"] = "float32"
+    mix_up: float = 0.0
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a function of the step alone, so a resumed run needs no state for it."""

@@ -21,6 +21,7 @@ from truevox.devices import resolve_device
 from truevox.errors import GraphError, SettingsError
 from truevox.metrics import dice
 from truevox.model.checkpoints import Checkpoints
+from truevox.model.mixing import mixed, share_of_step
 from truevox.model.settings import Settings
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.data import Failure, Samples, Steps, batches, frame_of_batch
@@ -123,15 +124,21 @@ class Trained(pl.LightningModule):
         """
         if isinstance(batch, Failure):
             raise batch.error()
-        run = Run(self._model.plan)
-        frame = frame_of_batch(batch, self._samples.nodes, self._samples.cases, self._settings.seed)
+        run, s = Run(self._model.plan), self._settings
+        share = share_of_step(s.mix_up, s.seed, self.step, self.global_rank)
+        batch = mixed(batch, self._samples.nodes, share)
+        frame = frame_of_batch(batch, self._samples.nodes, self._samples.cases, s.seed)
         weights = self._model.output_weights
         parts = []
         for (prediction, _), target, weight in zip(
             self._samples.targets, batch["targets"], weights, strict=True
         ):
             logits = stacked(run.values(prediction, frame))
-            parts.append(weight * self._model.loss(logits, target))
+            loss = self._model.loss(logits, target)
+            if share < 1:
+                # Linear in the target, so this is cross-entropy against the blended truth.
+                loss = share * loss + (1 - share) * self._model.loss(logits, target.roll(1, 0))
+            parts.append(weight * loss)
         loss = torch.stack(parts).sum()
         if not torch.isfinite(loss):
             cases = ", ".join(str(c.key) for c in frame.cases)
