@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from truevox.errors import GraphError
-from truevox.pipeline.graph import Rng, Transform, node
+from truevox.pipeline.graph import Rng, node
+from truevox.pipeline.kinds import Spatial
 from truevox.pipeline.lazy import Lazy, Warped
 from truevox.sampling import Field
 from truevox.space import Grid
@@ -21,7 +22,7 @@ FOLDS = 2.479472335
 
 
 @node
-class RandomElastic(Transform):
+class RandomElastic(Spatial):
     """A smooth random deformation: control points displaced in mm, cubic B-splines in between.
 
     Parameters

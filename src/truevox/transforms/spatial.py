@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -136,11 +138,12 @@ def _axes_of(grid: Grid) -> np.ndarray:
     return left @ right
 
 
-def _turn(plane: Sequence[int], angle: float) -> np.ndarray:
+def _turn(plane: tuple[int, int], angle: float) -> np.ndarray:
     matrix = np.eye(3)
     a, b = plane
-    matrix[a, a] = matrix[b, b] = np.cos(angle)
-    matrix[a, b], matrix[b, a] = -np.sin(angle), np.sin(angle)
+    matrix[a, a] = matrix[b, b] = math.cos(angle)
+    matrix[b, a] = math.sin(angle)
+    matrix[a, b] = -matrix[b, a]
     return matrix
 
 
@@ -148,18 +151,18 @@ def _moved(
     grid: Grid, rotation: np.ndarray, scaling: np.ndarray, shear: np.ndarray, translation: np.ndarray
 ) -> np.ndarray:
     """World map of a camera that turns, leans, zooms and moves about the centre of a grid."""
-    wide = wide_axes(grid)
+    wide = [n > 1 for n in grid.shape]
     turned, leaning = np.eye(3), np.eye(3)
     for axis in range(3):
-        plane = [(axis + 1) % 3, (axis + 2) % 3]
-        if np.isin(plane, wide).all():
-            turned = turned @ _turn(plane, np.radians(rotation[axis]))
+        plane = (axis + 1) % 3, (axis + 2) % 3
+        if wide[plane[0]] and wide[plane[1]]:
+            if rotation[axis]:
+                turned = turned @ _turn(plane, math.radians(rotation[axis]))
             # A triangle, so that volumes stay.
-            leaning[min(plane), max(plane)] = np.tan(np.radians(shear[axis]))
-    narrow = np.isin(range(3), wide, invert=True)
-    zoom, shift = np.where(narrow, 1.0, scaling), np.where(narrow, 0.0, translation)
+            leaning[min(plane), max(plane)] = math.tan(math.radians(shear[axis]))
     basis = _axes_of(grid)
-    world = grid.about_centre(basis @ turned @ leaning @ np.diag(1 / zoom) @ basis.T)
+    zoom, shift = np.where(wide, scaling, 1.0), np.where(wide, translation, 0.0)
+    world = grid.about_centre(basis @ turned @ (leaning / zoom) @ basis.T)
     world[:3, 3] += basis @ shift
     return world
 
@@ -183,7 +186,7 @@ class Affine(Spatial):
     Notes
     -----
     Acts in the span of the axes with more than one voxel: in 2D, rotation and shear are those about the
-    missing axis. What is seen moves the opposite way. No antialiasing.
+    missing axis. What is seen moves the opposite way. Averages where it coarsens by more than 1.5.
 
     Examples
     --------
@@ -199,9 +202,12 @@ class Affine(Spatial):
     shear: float | Sequence[float] = 0.0
     translation: float | Sequence[float] = 0.0
 
-    def __post_init__(self) -> None:
-        self._numbers()
+    antialias = True
 
+    def __post_init__(self) -> None:
+        self._numbers  # noqa: B018 - refuses what can't be used
+
+    @cached_property
     def _numbers(self) -> list[np.ndarray]:
         names = ("rotation", "scaling", "shear", "translation")
         rotation, scaling, shear, translation = (per_axis(getattr(self, n), f"Affine: {n}") for n in names)
@@ -209,7 +215,7 @@ class Affine(Spatial):
         return [rotation, scaling, shear, translation]
 
     def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
-        return _moved(grid, *self._numbers())
+        return _moved(grid, *self._numbers)
 
 
 def _check(scaling: np.ndarray, shear: np.ndarray, what: str) -> None:
@@ -263,16 +269,20 @@ class RandomAffine(Spatial):
 
     def __post_init__(self) -> None:
         check_probability(self.probability, "RandomAffine")
-        _, scaling, _, shear = self._numbers()
+        _, scaling, _, shear = self._numbers.swapaxes(0, 1)
         _check(scaling, shear, "RandomAffine")
 
-    def _numbers(self) -> list[np.ndarray]:
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """(low and high, what, axis): (2, 4, 3)."""
         middles = {"rotation": 0.0, "scaling": 1.0, "translation": 0.0, "shear": 0.0}
-        return [_ranges(getattr(self, n), f"RandomAffine: {n}", m) for n, m in middles.items()]
+        ranges = [_ranges(getattr(self, n), f"RandomAffine: {n}", m) for n, m in middles.items()]
+        return np.stack(ranges, axis=1)
 
     def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
         applied = rng.random() < self.probability
-        rotation, scaling, translation, shear = (rng.uniform(*ranges) for ranges in self._numbers())
+        low, high = self._numbers
+        rotation, scaling, translation, shear = low + (high - low) * rng.random((4, 3))
         if not applied:
             return np.eye(4)
         return _moved(grid, rotation, scaling[:1] if self.isotropic else scaling, shear, translation)
@@ -296,7 +306,7 @@ class Flip(Spatial):
         object.__setattr__(self, "axes", some_axes(self.axes))
 
     def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
-        return _mirrored(grid, np.isin(range(3), self.axes))
+        return _mirrored(grid, [a in some_axes(self.axes) for a in range(3)])
 
 
 @node
@@ -325,7 +335,7 @@ class RandomFlip(Spatial):
 
     def look(self, grid: Grid, edges: Edges, rng: Rng) -> np.ndarray:
         drawn = rng.random(3) < self.probability
-        return _mirrored(grid, drawn & np.isin(range(3), self.axes))
+        return _mirrored(grid, [bool(drawn[a]) and a in some_axes(self.axes) for a in range(3)])
 
 
 def some_axes(axes: int | Sequence[int], what: str = "Flip axes") -> tuple[int, ...]:
@@ -342,7 +352,7 @@ def some_axes(axes: int | Sequence[int], what: str = "Flip axes") -> tuple[int, 
     return given
 
 
-def _mirrored(grid: Grid, flipped: np.ndarray) -> np.ndarray:
+def _mirrored(grid: Grid, flipped: Sequence[bool]) -> np.ndarray:
     """World map after which index i is n - 1 - i: exact on the lattice, whatever the shear."""
     reverse = np.eye(4)
     for axis in wide_axes(grid):
