@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import evaluate
+from helpers import evaluate, ramp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import any_grid
@@ -244,3 +244,18 @@ def test_what_lies_outside_stays(op: Transform):
 def test_refused_when_built(build, text: str):
     with pytest.raises(GraphError, match=text):
         build()
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize(
+    "op", [tv.RandomBlur((1.5, 1.5)), tv.RandomSharpen((1, 1)), tv.RandomGhosting((0, 0))], ids=named
+)
+def test_a_ramp_goes_through_unchanged_wherever_the_effect_stands_before_a_look(op: Transform, place: int):
+    # Far from the border of the scan, symmetric kernels leave world coordinates as they are.
+    grid = Grid((44, 44, 44), np.diag([1.0, 1.2, 0.8, 1.0]))
+    chain = [tv.CentreCrop(10), tv.RandomAffine(rotation=15), tv.RandomElastic(displacement=1, spacing=9)]
+    node = plain = tv.Input("x", channels=3)
+    for k, look in enumerate(chain):
+        node, plain = look(op(node) if k == place else node), look(plain)
+    made, expected = evaluate([node, plain], {"x": ramp(grid)})
+    np.testing.assert_allclose(made.numpy(), expected.numpy(), atol=2e-3)

@@ -172,7 +172,8 @@ class _Remade(Lazy):
     def __init__(self, parent: Lazy, make: Callable[[], Tensor | None]) -> None:
         self.grid, self.stored = parent.grid, parent.stored
         on_lattice = sampling.coincidence(parent.extent, parent.grid) is not None
-        self.extent = parent.extent if on_lattice else parent.grid
+        # What follows is interpolated from the frame's lattice, also beyond the frame.
+        self.extent = parent.extent if on_lattice else parent.grid.covering(parent.extent)
         self.averages = parent.averages and on_lattice
         self.kind, self.labels = parent.kind, parent.labels
         self._parent, self._make = parent, make

@@ -284,12 +284,13 @@ class RandomGibbs(Framewise):
         kept = rng.uniform(*up_to(self._kept(), "kept"))
         if not applied:
             return None
+        measured = {a: np.abs(frequencies(n)) <= kept * n / 2 for a, n in enumerate(grid.shape)}
+        cut = [a for a in _given(self.axes) if not measured[a].all()]
+        if not cut:
+            return None
         data = see(grid).data
-        for axis in _given(self.axes):
-            size = grid.shape[axis]
-            measured = np.abs(frequencies(size)) <= kept * size / 2
-            if not measured.all():
-                data = along(data, circulant(measured.astype(np.float64)), axis)
+        for axis in cut:
+            data = along(data, circulant(measured[axis].astype(np.float64)), axis)
         return data
 
 
