@@ -243,3 +243,20 @@ def test_what_is_no_dicom_says_so(tmp_path: Path) -> None:
     junk = bytes(128) + b"DICM" + np.random.default_rng(0).bytes(3000)
     (tmp_path / "c.dcm").write_bytes(junk)
     assert "c.dcm" in refusal(FileError, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_damage_is_an_error_or_an_image(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    positions = [[0, 0, 2.0 * k] for k in range(5)]
+    dicoms.save(tmp_path, "a.dcm", dicoms.multiframe(VOLUME, positions))
+    content = bytearray((tmp_path / "a.dcm").read_bytes())
+    for place in rng.integers(132, len(content) - 300, rng.integers(1, 6)):
+        content[place : place + rng.integers(1, 5)] = rng.bytes(rng.integers(0, 5))
+    (tmp_path / "a.dcm").write_bytes(content)
+    try:
+        image = tv.load(tmp_path / "a.dcm")
+    except tv.TrueVoxError as error:
+        assert "a.dcm" in str(error)
+    else:
+        assert image.data.numel() <= 4 * VOLUME.size

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truevox.errors import FileError
+from truevox.errors import FileError, TrueVoxError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -21,7 +19,6 @@ __all__ = ["DIRECTORY", "is_dicom", "need", "parsing", "quiet", "read_dataset", 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR."""
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_BROKEN = (EOFError, struct.error, ValueError, KeyError, TypeError, AttributeError, OverflowError, zlib.error)
 
 
 def need(module: str) -> Any:
@@ -75,46 +72,36 @@ def read_dataset(path: Path) -> Dataset:
 
 def _read(path: Path, pixels: bool) -> tuple[Dataset, int]:
     pydicom = need("pydicom")
-    try:
-        with open(path, "rb") as stream, quiet():
-            if stream.read(132)[128:] != b"DICM":
-                raise FileError(
-                    "The file is no DICOM: DICM is missing after its first 128 bytes.",
-                    file=path,
-                    remedy="is it text or another format under this name? remove it, or export it again",
-                )
-            meta = pydicom.filereader.read_file_meta_info(path)
-            if meta.get("TransferSyntaxUID") == _DEFLATED:
-                raise FileError(
-                    "The file is packed as a whole (Deflated Explicit VR); it could unpack to any size.",
-                    file=path,
-                    remedy="export it again uncompressed (Explicit VR Little Endian)",
-                )
-            stream.seek(0)
-            dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=True)
-            here = stream.tell()
-            rest = stream.seek(0, os.SEEK_END) - here
-            kind, series = dataset.get("SOPClassUID"), dataset.get("SeriesInstanceUID")
-            cut = kind is not None and "Image" in kind.name and dataset.get("Rows") is None
-    except FileNotFoundError as error:
-        raise FileError(
-            "The file does not exist.", file=path, remedy="check the path, and its case"
-        ) from error
-    except OSError as error:
-        # pydicom raises OSError without a number where a file ends in the middle of a tag.
-        if error.errno is None:
-            raise _damaged(path, str(error)) from error
-        raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
-    except (*_BROKEN, RecursionError, NotImplementedError) as error:
-        raise _damaged(path, str(error)) from error
-    if (kind is None or series is None or cut) and meta.get("MediaStorageSOPClassUID") != DIRECTORY:
-        raise _damaged(path, "it ends before it says what it is")
+    with parsing(path), open(path, "rb") as stream:
+        if stream.read(132)[128:] != b"DICM":
+            raise FileError(
+                "The file is no DICOM: DICM is missing after its first 128 bytes.",
+                file=path,
+                remedy="is it text or another format under this name? remove it, or export it again",
+            )
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") == _DEFLATED:
+            raise FileError(
+                "The file is packed as a whole (Deflated Explicit VR); it could unpack to any size.",
+                file=path,
+                remedy="export it again uncompressed (Explicit VR Little Endian)",
+            )
+        stream.seek(0)
+        dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=True)
+        here = stream.tell()
+        rest = stream.seek(0, os.SEEK_END) - here
+        kind = dataset.get("SOPClassUID")
+        series = dataset.get("SeriesInstanceUID")
+        image = kind is not None and "Image" in kind.name
+        whole = kind is not None and series is not None and not (image and dataset.get("Rows") is None)
+        if not whole and meta.get("MediaStorageSOPClassUID") != DIRECTORY:
+            raise _damaged(path, "it ends before it says what it is")
     return dataset, rest
 
 
 @contextmanager
 def parsing(path: Path) -> Iterator[None]:
-    """Say that a file is damaged where pydicom stumbles over a value: it decodes values on first use.
+    """Say that a file is damaged where pydicom stumbles: it decodes values on first use.
 
     Raises
     ------
@@ -124,7 +111,17 @@ def parsing(path: Path) -> Iterator[None]:
     try:
         with quiet():
             yield
-    except (*_BROKEN, RecursionError, NotImplementedError) as error:
+    except (TrueVoxError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise FileError(
+            "The file does not exist.", file=path, remedy="check the path, and its case"
+        ) from error
+    except Exception as error:
+        # Where a file ends in the middle of a tag, pydicom raises OSError without a number, elsewhere
+        # errors of many kinds.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
         raise _damaged(path, str(error)) from error
 
 

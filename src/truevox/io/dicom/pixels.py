@@ -16,24 +16,25 @@ from truevox.io.dicom.planes import Plane
 __all__ = ["frames", "rescaled", "result_type"]
 
 # What decodes the syntaxes that Pillow and pyjpegls do not; all with licences that ask for nothing.
-_JPEG = "pip install python-gdcm"
+_JPEG, _OPENJPEG = "pip install python-gdcm, or ", "pip install pylibjpeg pylibjpeg-openjpeg, or "
 _REMEDIES = {
-    "1.2.840.10008.1.2.4.50": "pip install pillow",
+    "1.2.840.10008.1.2.4.50": "pip install pillow, or ",
     "1.2.840.10008.1.2.4.51": _JPEG,
     "1.2.840.10008.1.2.4.57": _JPEG,
     "1.2.840.10008.1.2.4.70": _JPEG,
-    "1.2.840.10008.1.2.4.80": "pip install pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pip install pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pip install pillow",
-    "1.2.840.10008.1.2.4.91": "pip install pillow",
-    "1.2.840.10008.1.2.4.201": "pip install pylibjpeg pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.202": "pip install pylibjpeg pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.203": "pip install pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.80": "pip install pyjpegls, or ",
+    "1.2.840.10008.1.2.4.81": "pip install pyjpegls, or ",
+    "1.2.840.10008.1.2.4.90": "pip install pillow, or ",
+    "1.2.840.10008.1.2.4.91": "pip install pillow, or ",
+    "1.2.840.10008.1.2.4.201": _OPENJPEG,
+    "1.2.840.10008.1.2.4.202": _OPENJPEG,
+    "1.2.840.10008.1.2.4.203": _OPENJPEG,
 }
+_UNCOMPRESSED = "export it again uncompressed (Explicit VR Little Endian)"
 
 
-def frames(path: Path, wanted: Sequence[int], stored: Stored) -> Iterator[NDArray]:
-    """Stored values of some frames of a file, one by one: (rows, columns) or (rows, columns, samples).
+def frames(path: Path, wanted: Sequence[int], stored: Stored, shape: tuple[int, int]) -> Iterator[NDArray]:
+    """Stored values of some frames of a file, one by one: ``shape`` (rows, columns), then samples if several.
 
     Raises
     ------
@@ -42,22 +43,28 @@ def frames(path: Path, wanted: Sequence[int], stored: Stored) -> Iterator[NDArra
     """
     pydicom = need("pydicom.pixels")
     _expect_decoder(path, stored)
-    count = 0
-    try:
-        with quiet():
-            for frame in pydicom.iter_pixels(path, indices=list(wanted)):
-                count += 1
-                yield frame
-    except (MemoryError, GeneratorExit):
-        raise
-    except Exception as error:
-        # Decoders raise what they like: ValueError, RuntimeError, OSError, errors of their own.
-        raise FileError(
-            "The pixel data can't be decoded.",
-            file=path,
-            got=f"frame {wanted[min(count, len(wanted) - 1)] + 1}: {error}",
-            remedy="copy or export it again from its source, uncompressed if it can be",
-        ) from error
+    decoded = pydicom.iter_pixels(path, indices=list(wanted))
+    for number in wanted:
+        try:
+            with quiet():
+                frame = next(decoded, None)
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Decoders raise what they like: ValueError, RuntimeError, OSError, errors of their own.
+            raise _undecodable(path, number, str(error)) from error
+        if frame is None or frame.shape[:2] != shape:
+            raise _undecodable(path, number, "it is missing, or of another size than declared")
+        yield frame
+
+
+def _undecodable(path: Path, frame: int, why: str) -> FileError:
+    return FileError(
+        "The pixel data can't be decoded.",
+        file=path,
+        got=f"frame {frame + 1}: {why}",
+        remedy="copy or export it again from its source, uncompressed if it can be",
+    )
 
 
 def _expect_decoder(path: Path, stored: Stored) -> None:
@@ -73,8 +80,7 @@ def _expect_decoder(path: Path, stored: Stored) -> None:
         raise FileError(
             f"Nothing that is installed decodes the transfer syntax of this file: {uid.name}.",
             file=path,
-            remedy=f"{_REMEDIES[uid]}, or " * (uid in _REMEDIES)
-            + "export it again uncompressed (Explicit VR Little Endian)",
+            remedy=_REMEDIES.get(stored.syntax, "") + _UNCOMPRESSED,
         )
 
 

@@ -51,8 +51,8 @@ def read_dicom(path: Path) -> tuple[Header, Voxels]:
         notes += (f"objects that are no images were left out: {', '.join(left)}",) if left else ()
         return open_series(chosen, path, notes)
     dataset, rest = read_tags(target)
-    modality = str(dataset.get("Modality") or "")
     with parsing(target):
+        modality = str(dataset.get("Modality") or "")
         if modality in LABEL_OBJECTS:
             header, voxels = _open_labels(target, dataset, rest, choice)
             _expect_used(choice, path, "labels", "overlap=channels", "like")
@@ -139,14 +139,14 @@ def read_labels(path: str | Path) -> Labels:
     """
     file = Path(path)
     dataset, _ = read_tags(file)
-    if dataset.get("Modality") not in LABEL_OBJECTS:
-        raise CaseError(
-            "The file holds no labels.",
-            file=file,
-            got=str(dataset.get("Modality") or "no modality"),
-            expected=" or ".join(LABEL_OBJECTS),
-        )
     with parsing(file):
+        if dataset.get("Modality") not in LABEL_OBJECTS:
+            raise CaseError(
+                "The file holds no labels.",
+                file=file,
+                got=str(dataset.get("Modality") or "no modality"),
+                expected=" or ".join(LABEL_OBJECTS),
+            )
         names = segment_names(dataset) if dataset.Modality == "SEG" else structure_names(dataset)
     return label_table(chosen(names, None, file))
 

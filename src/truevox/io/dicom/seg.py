@@ -31,6 +31,7 @@ class _Frames:
 
     path: Path
     stored: Stored
+    shape: tuple[int, int]
     slices: NDArray[np.intp]
     segments: tuple[int | None, ...]
     scale: float | None
@@ -41,7 +42,7 @@ class _Frames:
             for k, (at, segment) in enumerate(zip(self.slices, self.segments, strict=True))
             if box[2].start <= at < box[2].stop and (segment is None or segment in names)
         ]
-        for k, frame in zip(wanted, frames(self.path, wanted, self.stored), strict=True):
+        for k, frame in zip(wanted, frames(self.path, wanted, self.stored, self.shape), strict=True):
             part, segment = frame[box[1], box[0]].T, self.segments[k]
             at = (slice(None), slice(None), int(self.slices[k]) - box[2].start)
             if segment is not None:
@@ -78,7 +79,8 @@ def open_seg(
     expect_whole(stored, planes, path, rest)
     found = lattice(planes, path, like)
     scale = 1 / (number(dataset, "MaximumFractionalValue", path) or 255.0) if kind == "FRACTIONAL" else None
-    parts = _Frames(path, stored, found.slices, _segments(dataset, kind, path), scale)
+    segments = _segments(dataset, kind, len(planes), path)
+    parts = _Frames(path, stored, planes[0].shape, found.slices, segments, scale)
     ignored = _ignored(dataset, kind, names, path)
     header = Header(path, found.grid, len(names), "uint8", None, found.notes)
     if scale is not None or several:
@@ -114,11 +116,11 @@ def _ignored(dataset: Any, kind: str, names: dict[int, str], path: Path) -> int 
     return None if not value or value in names else int(value)
 
 
-def _segments(dataset: Any, kind: str, path: Path) -> tuple[int | None, ...]:
+def _segments(dataset: Any, kind: str, count: int, path: Path) -> tuple[int | None, ...]:
     """Which segment each frame shows."""
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     if kind == "LABELMAP":
-        return (None,) * len(groups)
+        return (None,) * count
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ({},) * count
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0].get("SegmentIdentificationSequence")
     found = []
     for group in groups:

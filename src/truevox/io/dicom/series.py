@@ -256,7 +256,7 @@ def _read(
     of_frame = {(plane.path, plane.frame): plane for plane in planes}
     for path, places in wanted.items():
         places.sort()
-        decoded = frames(path, [frame for frame, _, _ in places], storage[path])
+        decoded = frames(path, [frame for frame, _, _ in places], storage[path], planes[0].shape)
         for (frame, c, k), values in zip(places, decoded, strict=True):
             part = values.reshape(*values.shape[:2], samples)[rows, columns]
             out[c, k] = rescaled(part, of_frame[path, frame], storage[path], kind)
