@@ -244,6 +244,20 @@ def test_sides_change_in_a_mirror_whatever_the_field():
     assert np.array_equal(mirrored.numpy(), swapped)
 
 
+def test_sides_change_once_in_a_chain_of_mirrors():
+    """Mirrored before and after a field of no strength: the label is that of the mirrors alone."""
+    table = Labels({"left": 1, "right": 2}, swap=[("left", "right")])
+    data = np.random.default_rng(0).integers(0, 3, (1, *SCAN.shape)).astype(np.uint8)
+    y = Input("y", kind="label", labels=table)
+    still = tv.RandomElastic(0.0, 6)
+    chains = [still(tv.Flip(0)(y)), tv.Flip(0)(still(y)), tv.Flip(0)(still(tv.Flip(1)(y))), tv.Flip(0)(y)]
+    case = {"y": Image(data, SCAN, "label", labels=table)}
+    before, after, both, plain = evaluate(chains, case)
+    assert torch.equal(before.data, plain.data)
+    assert torch.equal(after.data, plain.data)
+    assert np.array_equal(both.numpy(), data[:, ::-1, ::-1])  # two mirrors are none
+
+
 def test_probability_and_draws():
     x = noise()
     assert torch.equal(tv.RandomElastic(2, 6, 0.0)(x).data, x.data)
