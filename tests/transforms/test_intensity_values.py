@@ -136,6 +136,24 @@ def test_nyul_from_a_cohort(tmp_path):
     np.testing.assert_allclose(fitted.landmarks, by_hand.landmarks, rtol=1e-6)
 
 
+def test_nyul_as_torchio_does_it(tmp_path):
+    tio = pytest.importorskip("torchio")
+    rng = np.random.default_rng(2)
+    grid = Grid((9, 8, 7))
+    images, files = [], []
+    for k in range(3):
+        data = rng.gamma(2 + k, 5, (1, 9, 8, 7)).astype(np.float32)
+        images.append(Image(torch.from_numpy(data), grid))
+        files.append(tmp_path / f"{k}.nii")
+        tv.save(images[-1], files[-1])
+    theirs = tio.HistogramStandardization.train(files, progress=False)
+    apply = tio.HistogramStandardization({"x": theirs})
+    ours = tv.NyulLandmarks.fit(images, foreground=None)
+    for image in images:
+        expected = apply(tio.Subject(x=tio.ScalarImage(tensor=image.data))).x.data
+        np.testing.assert_allclose(ours(image).numpy(), expected.numpy(), rtol=1e-4, atol=1e-3)
+
+
 def test_histogram_match_gives_the_reference_s_distribution():
     rng = np.random.default_rng(0)
     grid = Grid((20, 20, 20))
