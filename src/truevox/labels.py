@@ -169,6 +169,8 @@ class Labels:
         if self.ignore is not None:
             codes[self.ignore] = IGNORE_INDEX
         if int(data.min()) >= 0 and int(data.max()) <= max(codes):
+            if codes == {k: k for k in range(1, len(codes) + 1)}:
+                return data.astype(np.uint8)
             table = np.full(max(codes) + 1, UNDECLARED, np.uint8)
             table[0] = 0
             for value, code in codes.items():

@@ -5,6 +5,7 @@ Pure NumPy on arrays (C, I, J, K); :meth:`truevox.Image.on` is its only caller o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,23 @@ from numpy.typing import NDArray
 from truevox.kernels.sample import EDGE
 from truevox.space import Grid
 
-__all__ = ["Field", "axis_weights", "clipped", "coarsening", "coincidence", "resample", "take"]
+__all__ = [
+    "Box",
+    "Field",
+    "Touched",
+    "axis_weights",
+    "box_around",
+    "clipped",
+    "coarsening",
+    "coincidence",
+    "resample",
+    "take",
+    "touched_boxes",
+]
 
 Array = NDArray[Any]
+Box = tuple[Array, Array]
+Touched = Callable[[Array, Array], Array]
 COINCIDE = 1e-4
 """Voxels closer than this (in voxels) are the same voxel."""
 COARSE = 1.5
@@ -62,6 +77,8 @@ def coincidence(source: Grid, target: Grid) -> tuple[list[int], list[int], list[
         source index ``starts[a]`` on source axis ``a``.
     """
     matrix = source.index_map(target)
+    if _oblique(matrix, target.shape):
+        return None
     rounded = np.rint(matrix)
     linear = np.abs(rounded[:3, :3])
     if not ((linear.sum(0) == 1).all() and (linear.sum(1) == 1).all() and linear.max() == 1):
@@ -75,6 +92,15 @@ def coincidence(source: Grid, target: Grid) -> tuple[list[int], list[int], list[
         axes.tolist(),
         [int(rounded[a, t]) for t, a in enumerate(axes)],
         rounded[:3, 3].astype(int).tolist(),
+    )
+
+
+def _oblique(matrix: Array, shape: tuple[int, ...]) -> bool:
+    """Whether some step is far from a whole number: the usual case, seen without NumPy's overhead."""
+    return any(
+        abs(step - round(step)) * max(n - 1, 1) > COINCIDE
+        for row in matrix[:3].tolist()
+        for step, n in zip(row, shape, strict=False)
     )
 
 
@@ -120,6 +146,37 @@ def clipped(window: Grid, extent: Grid) -> Grid:
     low = np.clip(start, 0, np.array(extent.shape) - 1)
     high = np.clip(start + window.shape, low + 1, extent.shape)
     return extent.crop(low.tolist(), (high - low).tolist())
+
+
+def box_around(source: Grid, target: Grid, margin: int) -> Box:
+    """First and last index (exclusive) of the voxels of ``source`` around those of ``target``; never none."""
+    matrix, last = source.index_map(target), np.array(target.shape) - 1
+    centre = matrix[:3, :3] @ (last / 2) + matrix[:3, 3]
+    half = np.abs(matrix[:3, :3]) @ (last / 2)
+    shape = np.array(source.shape)
+    low = np.clip(np.floor(centre - half + 1e-6).astype(int) - margin, 0, shape - 1)
+    return low, np.clip(np.ceil(centre + half - 1e-6).astype(int) + margin + 1, low + 1, shape)
+
+
+def touched_boxes(source: Grid, target: Grid) -> Touched:
+    """Which boxes of voxels an interpolation on ``target`` may read.
+
+    Returns
+    -------
+    callable
+        Takes the first indices (N, 3) of boxes of the source and their sides (3,); gives (N,) bool, True at
+        least where a voxel of the box, or one beside it, is read.
+    """
+    matrix = target.index_map(source)
+    turn, last = matrix[:3, :3], np.array(target.shape) - 1
+
+    def touched(first: Array, sides: Array) -> Array:
+        # A voxel counts in samples less than one voxel away; the box around the turned box is enough.
+        centre = (first + (sides - 1) / 2) @ turn.T + matrix[:3, 3]
+        half = np.abs(turn) @ ((sides + 1) / 2) + 1e-3
+        return np.all((centre - half <= last) & (centre + half >= 0), axis=1)
+
+    return touched
 
 
 def axis_weights(

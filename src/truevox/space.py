@@ -7,6 +7,8 @@ samples on it.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ __all__ = ["Grid"]
 
 Affine = NDArray[np.float64]
 _CODES = (("L", "R"), ("P", "A"), ("I", "S"))
+_AXES = np.arange(3)
 
 
 class Grid:
@@ -68,12 +71,11 @@ class Grid:
                 expected="e.g. (240, 240, 155)",
             )
         matrix = np.eye(4) if affine is None else np.array(affine, dtype=np.float64)
-        if matrix.shape != (4, 4) or not np.array_equal(matrix[3], (0, 0, 0, 1)):
+        if matrix.shape != (4, 4) or matrix[3].tolist() != [0, 0, 0, 1]:
             raise GeometryError("An affine is 4x4 with last row 0 0 0 1.", got=matrix.tolist())
-        if not np.isfinite(matrix).all():
+        if not all(map(math.isfinite, matrix.ravel().tolist())):
             raise GeometryError("The affine holds values that are not finite.", got=matrix.tolist())
-        lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-        if lengths.min() <= 0 or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
+        if _flatness(matrix) < 1e-6:
             raise GeometryError(
                 "The affine is singular: some axes have no length or point the same way.",
                 got=matrix.tolist(),
@@ -165,10 +167,7 @@ class Grid:
         GeometryError
             If the affines are so far apart in size that it is not finite.
         """
-        matrix = np.asarray(np.linalg.solve(self.affine, other.affine), dtype=np.float64)
-        if not np.isfinite(matrix).all():
-            raise GeometryError("The map between two grids is not finite.", got=matrix.tolist())
-        return matrix
+        return _index_map(self, other)
 
     # ---- reindexing: the same world, other voxels --------------------------------------------
 
@@ -179,8 +178,8 @@ class Grid:
         Offsets and strides may be fractions; strides may be negative.
         """
         step = np.eye(4)
-        step[:3, :3] = np.diag(np.broadcast_to(np.asarray(stride, dtype=np.float64), 3))
-        step[:3, 3] = np.broadcast_to(np.asarray(offset, dtype=np.float64), 3)
+        step[_AXES, _AXES] = stride
+        step[:3, 3] = offset
         return Grid(shape, self.affine @ step)
 
     def __getitem__(self, key: Any) -> Grid:
@@ -310,6 +309,27 @@ class Grid:
         cosines = self.affine[:3, :3] / self.spacing
         best = max(permutations(range(3)), key=lambda p: sum(abs(cosines[p[a], a]) for a in range(3)))
         return [(world, float(np.sign(cosines[world, axis]))) for axis, world in enumerate(best)]
+
+
+def _flatness(affine: Affine) -> float:
+    """Volume of a parallelepiped along the axes whose edges have length 1; 0 if an axis has no length."""
+    # A few plain numbers: NumPy's own calls would take most of the time in which a grid is made.
+    (a, b, c), (d, e, f), (g, h, i) = affine[:3, :3].tolist()
+    lengths = math.hypot(a, d, g) * math.hypot(b, e, h) * math.hypot(c, f, i)
+    if not 0 < lengths < math.inf:
+        scale = np.linalg.norm(affine[:3, :3], axis=0)
+        return float(abs(np.linalg.det(affine[:3, :3] / scale))) if scale.min() > 0 else 0.0
+    return abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)) / lengths
+
+
+@functools.lru_cache(maxsize=256)
+def _index_map(grid: Grid, other: Grid) -> Affine:
+    """Kept, because a chain of decisions about two grids asks for it each time."""
+    matrix = np.asarray(np.linalg.solve(grid.affine, other.affine), dtype=np.float64)
+    if not np.isfinite(matrix).all():
+        raise GeometryError("The map between two grids is not finite.", got=matrix.tolist())
+    matrix.setflags(write=False)
+    return matrix
 
 
 def slices_to_lattice(key: Any, shape: Sequence[int]) -> tuple[list[int], list[int], list[int]]:

@@ -7,6 +7,7 @@ with several arguments do not survive pickling.
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,17 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from truevox.errors import GraphError, TrueVoxError
 from truevox.image import Image
 from truevox.labels import IGNORE_INDEX, Labels
-from truevox.pipeline.cache import Cache
+from truevox.pipeline.cache import Cache, Recent
 from truevox.pipeline.draws import Draw, case_of_sample
 from truevox.pipeline.graph import Call, Node
 from truevox.pipeline.lazy import Held
 from truevox.pipeline.plan import Plan
-from truevox.pipeline.run import Frame, Run
+from truevox.pipeline.run import KEPT_PLACES, Frame, Run
 from truevox.sampling import COARSE, coarsening
 from truevox.space import Grid
 
@@ -77,10 +78,13 @@ class Samples(Dataset):
             cache,
         )
         self.nodes = plan.worker_nodes([p for p, _ in targets])
-        self._prefix: dict[Any, Any] = {}
+        self._prefix: Recent[Any, Any] = Recent(KEPT_PLACES)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_prefix": {}}  # a spawned worker opens the cache for itself
+        return {
+            **self.__dict__,
+            "_prefix": Recent(KEPT_PLACES),
+        }  # a spawned worker opens the cache for itself
 
     def __getitem__(self, number: int) -> dict[str, Any] | Failure:
         try:
@@ -111,8 +115,15 @@ class Samples(Dataset):
             "nodes": [{"data": i.data, "affine": torch.from_numpy(i.grid.affine.copy())} for i in images],
             "fills": [i.fills().tolist() for i in images],
             "targets": targets,
-            "remarks": list(run.remarks),
+            "remarks": [*run.remarks, *self._cache_remarks()],
         }
+
+    def _cache_remarks(self) -> list[str]:
+        if self.cache is None or not self.cache.remarks:
+            return []
+        said = list(self.cache.remarks.elements())
+        self.cache.remarks.clear()
+        return said
 
 
 def encode_target(image: Image, labels: Labels | None) -> Tensor:
@@ -138,15 +149,13 @@ def collate(samples: Sequence[dict[str, Any] | Failure], tables: Sequence[Labels
                 got=sorted({tuple(d.shape) for d in data}),
                 remedy="crop to one size (tv.RandomCrop), or train with batch size 1",
             )
-        nodes.append(
-            {"data": torch.stack(data), "affine": torch.stack([s["nodes"][k]["affine"] for s in good])}
-        )
+        nodes.append({"data": _stacked(data), "affine": torch.stack([s["nodes"][k]["affine"] for s in good])})
     targets = []
     for k, labels in enumerate(tables):
         parts = [s["targets"][k] for s in good]
         if len({p.dtype for p in parts}) > 1 and labels is not None:
             parts = [p if p.is_floating_point() else _one_hot(p, labels) for p in parts]
-        targets.append(torch.stack(parts))
+        targets.append(_stacked(parts))
     return {
         "number": [s["number"] for s in good],
         "case": [s["case"] for s in good],
@@ -155,6 +164,18 @@ def collate(samples: Sequence[dict[str, Any] | Failure], tables: Sequence[Labels
         "targets": targets,
         "remarks": [r for s in good for r in s["remarks"]],
     }
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    """As one tensor: in memory that processes share if this is a worker, so that it is not copied again."""
+    if len(tensors) == 1:
+        return tensors[0][None]
+    if get_worker_info() is None:
+        return torch.stack(tensors)
+    shape = (len(tensors), *tensors[0].shape)
+    storage = tensors[0]._typed_storage()._new_shared(math.prod(shape))
+    out = tensors[0].new(storage).resize_(shape)
+    return torch.stack(tensors, out=out)
 
 
 def _one_hot(index: Tensor, labels: Labels) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from truevox.errors import GraphError
 from truevox.labels import Labels
-from truevox.pipeline.cache import file_identity
+from truevox.pipeline.cache import file_identity, files_of
 from truevox.pipeline.graph import Call, Node, Transform, ancestors
 from truevox.pipeline.kinds import Batched, FanIn, FanOut, Source
 
@@ -107,6 +107,13 @@ class Plan:
                         return None
                     parts.append(file_identity(path, verify))
         return repr(parts)
+
+    def source_bytes(self, call: Call, case: Any) -> int | None:
+        """Size on disk of the files that a deterministic call is made of; None if there are none."""
+        sources = [c.op for c in ancestors([Node(call)]) if isinstance(c.op, Source)]
+        paths = [case.path(column) for op in sources for column in op.columns()]
+        files = {file for path in paths if path is not None for file in files_of(path)}
+        return sum(file.stat().st_size for file in files) or None
 
     def _warn_once(self, name: str, what: str) -> None:
         if name not in self._uncacheable:

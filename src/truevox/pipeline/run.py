@@ -16,22 +16,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from truevox.errors import FileError, GraphError, TrueVoxError
+from truevox.errors import GraphError, TrueVoxError
 from truevox.image import Image
-from truevox.pipeline.cache import Cache
+from truevox.pipeline.cache import Cache, Recent
 from truevox.pipeline.draws import Draw
+from truevox.pipeline.ends import Materialised
 from truevox.pipeline.graph import Call, Node
 from truevox.pipeline.kinds import Batched, FanIn, FanOut, Source
 from truevox.pipeline.lazy import Awaited, Held, Lazy
 from truevox.pipeline.plan import Plan
 from truevox.pipeline.tiling import Tiling
 from truevox.pipeline.volumes import Volumes
-from truevox.sampling import coincidence
 from truevox.space import Grid
 
-__all__ = ["Frame", "NodeError", "Run", "case_name", "stacked"]
+__all__ = ["KEPT_PLACES", "Frame", "NodeError", "Run", "case_name", "stacked"]
 
 Outputs = tuple[Lazy, ...]
+KEPT_PLACES = 2048
+"""Ends of the prefix that a process keeps from run to run: their headers, not their voxels."""
 
 
 class NodeError(TrueVoxError):
@@ -74,7 +76,7 @@ class Run:
         Elements of a fan-out that go through a network together.
     networks : bool
         If False, networks do not run: their outputs' grids are known, their voxels are not.
-    prefix : dict, optional
+    prefix : Recent, optional
         Kept by the caller from run to run: ends of the prefix that are in the cache, so that headers and
         file times are read once per process and case.
     volumes : Volumes, optional
@@ -90,13 +92,13 @@ class Run:
         cache: Cache | None = None,
         batch_size: int = 1,
         networks: bool = True,
-        prefix: dict[tuple[Call, str], Outputs] | None = None,
+        prefix: Recent[tuple[Call, str], Outputs] | None = None,
         volumes: Volumes | None = None,
         tiling: Tiling | None = None,
     ) -> None:
         self.plan, self.cache, self.batch_size, self.networks = plan, cache, batch_size, networks
         self.volumes, self.tiling = volumes or Volumes(), tiling or Tiling()
-        self.prefix = prefix if prefix is not None else {}
+        self.prefix = prefix if prefix is not None else Recent(KEPT_PLACES)
         self.remarks: Counter[str] = Counter()
 
     def values(self, node: Node, frame: Frame) -> list[Lazy]:
@@ -122,11 +124,24 @@ class Run:
         places = [(call, str(case_name(case))) for case in frame.cases]
         if all(place in self.prefix for place in places):
             return [self.prefix[place] for place in places]
-        inputs = [self.values(n, frame) for n in call.inputs]
         if isinstance(op, Batched):
-            return self._batched(call, inputs, frame)
-        edges = {name: self.values(n, frame) for name, n in call.edges.items()}
+            return self._batched(call, [self.values(n, frame) for n in call.inputs], frame)
         made = []
+        for k, (mine, outputs) in enumerate(self._evaluated(call, frame)):
+            case = frame.cases[k]
+            if call in self.plan.ends:
+                outputs = tuple(self._materialised(call, j, o, case) for j, o in enumerate(outputs))
+            guarded = tuple(_Guarded.around(o, self, call, case, mine) for o in outputs)
+            made.append(guarded)
+            if all(isinstance(o, Materialised) and o.cached for o in outputs):
+                self.prefix[places[k]] = guarded
+        return made
+
+    def _evaluated(self, call: Call, frame: Frame) -> Iterator[tuple[list[Lazy], Outputs]]:
+        """Inputs and outputs of a transform, for every element."""
+        op = call.op
+        inputs = [self.values(n, frame) for n in call.inputs]
+        edges = {name: self.values(n, frame) for name, n in call.edges.items()}
         for k, case in enumerate(frame.cases):
             mine = [i[k] for i in inputs]
             try:
@@ -139,20 +154,20 @@ class Run:
                     self.remarks.update(f"{self.plan.name(call)}: {r}" for r in op.remarks(mine, beside))
             except Exception as error:
                 raise self._failure(error, call, case, [i.grid for i in mine]) from error
-            if call in self.plan.ends:
-                outputs = tuple(self._materialised(call, j, o, case) for j, o in enumerate(outputs))
-            guarded = tuple(_Guarded.around(o, self, call, case, mine) for o in outputs)
-            made.append(guarded)
-            if all(isinstance(o, _Materialised) and o.cached for o in outputs):
-                self.prefix[places[k]] = guarded
-        return made
+            yield mine, outputs
 
     def _materialised(self, call: Call, index: int, lazy: Lazy, case: Any) -> Lazy:
         """The end of the deterministic prefix: voxels are made once, when first pulled."""
-        key = None
-        if self.cache is not None:
-            key = self.plan.cache_key(call, index, case, self.cache.verify)
-        return _Materialised(lazy, self.cache, key)
+        plan, cache = self.plan, self.cache
+        key = None if cache is None else plan.cache_key(call, index, case, cache.verify)
+        most_bytes = None if key is None else plan.source_bytes(call, case)
+
+        def again() -> Lazy:
+            frame = Frame([case], [Draw(0, 0)])
+            _, outputs = next(Run(plan, cache=cache)._evaluated(call, frame))
+            return outputs[index]
+
+        return Materialised(lazy, cache, key, again, most_bytes)
 
     def _batched(self, call: Call, inputs: list[list[Lazy]], frame: Frame) -> list[Outputs]:
         op = call.op
@@ -268,42 +283,6 @@ class Run:
             return error
         message = f"{type(error).__name__} in a node of the pipeline: {error}"
         return NodeError(message, case=name, node=node)
-
-
-class _Materialised(Lazy):
-    """Voxels at the end of the prefix: from the cache where there is one, else held.
-
-    An exact edit (crop, flip) stays a frame on all the voxels behind it; an interpolation ends here.
-    """
-
-    def __init__(self, lazy: Lazy, cache: Cache | None, key: str | None) -> None:
-        self.grid = lazy.grid
-        self.extent = lazy.extent if coincidence(lazy.extent, lazy.grid) is not None else lazy.grid
-        self.kind, self.labels, self.stored = lazy.kind, lazy.labels, lazy.stored
-        self._cache, self._key, self._held = cache, key, None
-        self._lazy: Lazy | None = lazy
-
-    @property
-    def cached(self) -> bool:
-        """Whether the voxels come from the disk, so that keeping this costs no memory."""
-        return self._cache is not None and self._key is not None
-
-    def image(self) -> Image:
-        return self.pull(self.grid)
-
-    def pull(self, grid: Grid, antialias: bool = False) -> Image:
-        if self._cache is not None and self._key is not None:
-            whole = self._cache.image(self._key, self._whole)
-            self._lazy = None  # what the voxels were made of need not stay in memory
-            return whole.on(grid, antialias=antialias)
-        if self._held is None:
-            self._held = self._whole()
-        return self._held.on(grid, antialias=antialias)
-
-    def _whole(self) -> Image:
-        if self._lazy is None:
-            raise FileError("A cache entry vanished during the run.", remedy="start again")
-        return self._lazy.pull(self.extent)
 
 
 class _Guarded(Lazy):
