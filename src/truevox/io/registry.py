@@ -28,6 +28,7 @@ __all__ = [
     "has_reader",
     "reader",
     "reading_suffixes",
+    "sources",
     "writer",
 ]
 
@@ -173,6 +174,20 @@ def bare(path: str | Path) -> Path:
     whole = Path(path)
     name, mark, _ = str(path).partition("?")
     return Path(name) if mark and not whole.exists() else whole
+
+
+def sources(path: str | Path) -> list[Path]:
+    """The files and folders that reading a path depends on: itself, and the image that ``like=`` names.
+
+    Examples
+    --------
+    >>> [p.as_posix() for p in sources("seg/mask.dcm?labels=liver&like=../ct")]
+    ['seg/mask.dcm', 'seg/../ct']
+    """
+    file = bare(path)
+    words = str(path)[len(str(file)) + 1 :].split("&")
+    likes = [word.removeprefix("like=") for word in words if word.startswith("like=")]
+    return [file, *(found for like in likes for found in sources(file.parent / like))]
 
 
 def find_reader(path: Path) -> Reader:

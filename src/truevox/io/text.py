@@ -99,6 +99,8 @@ def data_file(path: Path, name: str) -> Path:
             got=name or "no file",
             remedy="convert it to one file",
         )
+    if "\0" in name:
+        raise damaged(path, f"{name!r} in the header", "the name of a file")
     return path.parent / name
 
 
