@@ -62,7 +62,9 @@ def test_help_loads_nothing_heavy():
     assert "Exit codes" in run.stdout
 
 
-@pytest.mark.parametrize("name", ["check", "train", "predict", "volumes", "evaluate", "describe", "demo"])
+@pytest.mark.parametrize(
+    "name", ["check", "split", "train", "predict", "volumes", "evaluate", "describe", "demo"]
+)
 def test_every_command_has_help(truevox, name):
     assert truevox(name, "--help").code == 0
 

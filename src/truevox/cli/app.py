@@ -12,6 +12,7 @@ from truevox.cli.describe import describe
 from truevox.cli.evaluate import evaluate
 from truevox.cli.predict import predict
 from truevox.cli.running import DEBUG, guarded
+from truevox.cli.split import split
 from truevox.cli.train import train
 from truevox.cli.volumes import volumes
 
@@ -50,6 +51,7 @@ def common(
 
 
 app.command()(guarded(check))
+app.command()(guarded(split))
 app.command()(guarded(train))
 app.command()(guarded(predict))
 app.command()(guarded(volumes))

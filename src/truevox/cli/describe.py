@@ -85,21 +85,22 @@ def model_folder(folder: Path) -> Path:
     )
 
 
-def recipe_batch_size(run: Path) -> int:
-    """Patches per batch as the recipe of the run says; 4 for a model without one."""
+def recipe_batch_size(run: Path) -> int | None:
+    """Patches per batch as the recipe of the run says; None where it leaves that open."""
     from truevox.recipe import Recipe
 
     written = run / "recipe.yaml"
-    return Recipe.from_yaml(written).predict.batch_size if written.exists() else 4
+    return Recipe.from_yaml(written).predict.batch_size if written.exists() else None
 
 
 def training_splits(run: Path) -> dict[str, str]:
-    """Who trained and who validated, by key of the case; nothing where the run does not say."""
+    """Who trained and who validated, by id of the case; nothing where the run does not say."""
     from truevox.errors import FileError
     from truevox.files import read_json
 
     try:
         cases = read_json(run / "run.json")["cases"]
-        return {str(key): name for name in ("train", "val") for key in cases.get(name) or []}
+        keys = {name: cases.get(name) or [] for name in ("train", "val")}
+        return {str(key).partition("/")[0]: name for name, listed in keys.items() for key in listed}
     except (FileError, KeyError, TypeError, AttributeError):
         return {}

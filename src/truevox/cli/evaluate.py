@@ -89,7 +89,7 @@ def chosen(predictions: Path, source: Path, split: str | None, references: Seque
     except (FileError, KeyError, TypeError, ValueError):
         asked, splits = [], {}
     if "train" not in cohort.splits:
-        cohort = cohort.assigned({str(key): str(name) for key, name in splits.items()})
+        cohort = cohort.assigned({str(case): str(name) for case, name in splits.items()})
     if split is not None:
         cohort = only(cohort, split, source)
     else:
@@ -103,7 +103,7 @@ def chosen(predictions: Path, source: Path, split: str | None, references: Seque
         if scored and len(scored) < len(cohort):
             say(f"{len(cohort) - len(scored)} of {len(cohort)} cases have no reference, and are left out.")
             cohort = cohort.select(scored)
-    if trained := sum(splits.get(case.key) == "train" for case in cohort):
+    if trained := sum(splits.get(case.id) == "train" for case in cohort):
         say(f"Note: {trained} of these {len(cohort)} cases trained the model; see --split val.")
     return cohort
 

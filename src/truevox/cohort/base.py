@@ -108,19 +108,14 @@ class Cases:
         return self._of(chosen)
 
     def assigned(self, splits: Mapping[str, str]) -> Self:
-        """The same cases, each in the split given for its key; those that are not named keep theirs.
-
-        Raises
-        ------
-        CaseError
-            If a case would be in two splits.
+        """The same cases, each in the split given for its id; those that are not named keep theirs.
 
         Examples
         --------
         >>> Cases([Case("p07", {}), Case("p08", {})]).assigned({"p07": "val"}).split("val").ids
         ('p07',)
         """
-        return self._of(replace(c, split=splits.get(c.key, c.split)) for c in self.cases)
+        return self._of(replace(c, split=splits.get(c.id, c.split)) for c in self.cases)
 
     def select(self, ids: Iterable[str]) -> Self:
         """The cases of these ids (all records) or keys (one record), in the order of the cohort.
