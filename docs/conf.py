@@ -37,6 +37,7 @@ PUBLIC_MODULES = [
     "image",
     "labels",
     "io",
+    "io.dicom",
     "cohort",
     "transforms",
     "pipeline",
