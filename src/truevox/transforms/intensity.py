@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from truevox.errors import GraphError
@@ -17,12 +18,25 @@ from truevox.pipeline.graph import Rng, node
 from truevox.pipeline.kinds import Pointwise
 from truevox.transforms.ranges import Range, check_probability, plus_minus, up_to
 
-__all__ = ["RandomBrightness", "RandomContrast", "RandomGamma", "RandomNoise", "RandomRicianNoise", "air_of"]
+__all__ = [
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomGamma",
+    "RandomNoise",
+    "RandomRicianNoise",
+    "air_of",
+    "per_channel",
+]
+
+
+def per_channel(numbers: ArrayLike) -> Tensor:
+    """Numbers, one per channel, as a tensor (C, 1, 1, 1)."""
+    return torch.from_numpy(np.asarray(numbers, np.float32)).view(-1, 1, 1, 1)
 
 
 def air_of(image: Image) -> Tensor:
     """Where no signal lies: ``fill``, which goes through every pointwise node as air does. (C, 1, 1, 1)."""
-    return torch.from_numpy(image.fills().astype(np.float32)).view(-1, 1, 1, 1).to(image.data.device)
+    return per_channel(image.fills())
 
 
 def _compiled(x: Tensor, loop: Callable[[np.ndarray], np.ndarray]) -> Tensor:
@@ -186,7 +200,7 @@ class RandomBrightness(Pointwise):
         if not applied:
             return lambda x: x
         channels = frame().channels if self.per_channel else 1
-        shift = _per_channel(rng.uniform(*plus_minus(self.shift, "shift"), channels))
+        shift = per_channel(rng.uniform(*plus_minus(self.shift, "shift"), channels))
         return lambda x: x.float() + shift
 
 
@@ -230,9 +244,9 @@ class RandomContrast(Pointwise):
             return lambda x: x
         image = frame()
         channels = image.channels if self.per_channel else 1
-        factor = _per_channel(rng.uniform(*plus_minus(self.factor, "factor", middle=1), channels))
+        factor = per_channel(rng.uniform(*plus_minus(self.factor, "factor", middle=1), channels))
         # The mean is that of ZScore: it does not depend on the number of threads.
-        mean = _per_channel(np.array([c.mean(dtype=np.float64) for c in image.numpy()]))
+        mean = per_channel([c.mean(dtype=np.float64) for c in image.numpy()])
 
         def apply(x: Tensor) -> Tensor:
             return (x.float() - mean).mul_(factor).add_(mean)
@@ -242,7 +256,3 @@ class RandomContrast(Pointwise):
         data = image.data.flatten(1).float()
         low, high = (end.view(-1, 1, 1, 1) for end in (data.amin(1), data.amax(1)))
         return lambda x: apply(x).clamp_(low, high)
-
-
-def _per_channel(numbers: np.ndarray) -> Tensor:
-    return torch.from_numpy(numbers.astype(np.float32)).view(-1, 1, 1, 1)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from truevox.errors import GraphError
@@ -15,6 +14,7 @@ from truevox.image import Image
 from truevox.pipeline.graph import Node, Rng, node
 from truevox.pipeline.kinds import Pointwise
 from truevox.pipeline.lazy import Lazy
+from truevox.transforms.intensity import per_channel
 
 __all__ = ["WINDOWS", "Clip", "Rescale", "Window", "ZScore"]
 
@@ -57,6 +57,7 @@ class ZScore(Pointwise):
 
     Examples
     --------
+    >>> import torch
     >>> from truevox import Grid, Image
     >>> x = Image(torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1), Grid((2,)))
     >>> ZScore()(x).data.flatten().tolist()
@@ -84,9 +85,8 @@ class ZScore(Pointwise):
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         image = frame()
         stats = [_moments(v, self.percentiles) for v in self._counted(image)]
-        mean = torch.tensor([m for m, _ in stats], dtype=torch.float32).view(-1, 1, 1, 1)
-        scale = torch.tensor([1 / s if s > 0 else 0.0 for _, s in stats], dtype=torch.float32)
-        scale = scale.view(-1, 1, 1, 1)
+        mean = per_channel([m for m, _ in stats])
+        scale = per_channel([1 / s if s > 0 else 0.0 for _, s in stats])
 
         def apply(x: Tensor) -> Tensor:
             out = (x.float() - mean).mul_(scale)
@@ -132,6 +132,7 @@ class Clip(Pointwise):
 
     Examples
     --------
+    >>> import torch
     >>> from truevox import Grid, Image
     >>> x = Image(torch.tensor([-5.0, 0.5, 9.0]).reshape(1, 3, 1, 1), Grid((3,)))
     >>> Clip(0, 1)(x).data.flatten().tolist()
@@ -177,6 +178,7 @@ class Rescale(Pointwise):
 
     Examples
     --------
+    >>> import torch
     >>> from truevox import Grid, Image
     >>> x = Image(torch.tensor([10.0, 20.0, 30.0]).reshape(1, 3, 1, 1), Grid((3,)))
     >>> Rescale(-1, 1)(x).data.flatten().tolist()
@@ -199,8 +201,7 @@ class Rescale(Pointwise):
         span = ends[:, 1] - ends[:, 0]
         # In float64: with a large offset, float32 would lose the lower end.
         scale = np.divide(self.high - self.low, span, out=np.zeros_like(span), where=span > 0)
-        start = torch.from_numpy(ends[:, 0].astype(np.float32)).view(-1, 1, 1, 1)
-        slope = torch.from_numpy(scale.astype(np.float32)).view(-1, 1, 1, 1)
+        start, slope = per_channel(ends[:, 0]), per_channel(scale)
 
         def apply(x: Tensor) -> Tensor:
             out = (x.float() - start).mul_(slope).add_(self.low)
@@ -217,6 +218,7 @@ class Window(Pointwise):
 
     Examples
     --------
+    >>> import torch
     >>> from truevox import Grid, Image
     >>> x = Image(torch.tensor([-1000.0, 0, 40, 80]).reshape(1, 4, 1, 1), Grid((4,)), fill=-1000)
     >>> seen = Window.preset("brain")(x)
