@@ -214,6 +214,16 @@ def test_draws_fill_their_range():
     assert stats.kstest(drawn, stats.uniform(2, 4).cdf).pvalue > 1e-4
 
 
+def test_gamma_and_noise_of_a_range():
+    image = noise((20, 20, 20))[0:1]
+    low, high = float(image.data.min()), float(image.data.max())
+    made = tv.RandomGamma((0.5, 0.5))(image).numpy()
+    unit = (image.numpy().astype(np.float64) - low) / (high - low)
+    np.testing.assert_allclose(made, low + (high - low) * unit ** math.exp(0.5), atol=1e-3)
+    added = tv.RandomNoise((2, 2))(image, rng=np.random.default_rng(0)).numpy() - image.numpy()
+    assert stats.kstest(added.ravel(), stats.norm(0, 2).cdf).pvalue > 1e-3
+
+
 # ---- neighbours ---------------------------------------------------------------------------------------
 
 

@@ -45,9 +45,15 @@ def _compiled(x: Tensor, loop: Callable[[np.ndarray], np.ndarray]) -> Tensor:
 
 @node
 class RandomGamma(Pointwise):
-    """x ** gamma on the frame's range, log gamma uniform in [-log_gamma, log_gamma]; one for all channels.
+    """x ** gamma on the frame's range, one gamma for all channels.
 
     Values are rescaled to [0, 1] by the range of each channel and back. A constant patch stays as it is.
+
+    Parameters
+    ----------
+    log_gamma : float or (low, high)
+        Natural logarithm of gamma; uniform in [-log_gamma, log_gamma] or in the range.
+    probability : float
 
     Examples
     --------
@@ -58,14 +64,18 @@ class RandomGamma(Pointwise):
     (-1.0, 1.0)
     """
 
-    log_gamma: float = 0.3
+    log_gamma: Range = 0.3
     probability: float = 1.0
 
     random = True
 
+    def __post_init__(self) -> None:
+        plus_minus(self.log_gamma, "RandomGamma: log_gamma")
+        check_probability(self.probability, "RandomGamma")
+
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         applied = rng.random() < self.probability
-        gamma = math.exp(rng.uniform(-self.log_gamma, self.log_gamma))
+        gamma = math.exp(rng.uniform(*plus_minus(self.log_gamma, "log_gamma")))
         if not applied or gamma == 1.0:
             return lambda x: x
         data = frame().numpy()
@@ -81,7 +91,13 @@ class RandomGamma(Pointwise):
 
 @node
 class RandomNoise(Pointwise):
-    """Gaussian noise, its standard deviation uniform in [0, std], in the image's units.
+    """Gaussian noise.
+
+    Parameters
+    ----------
+    std : float or (low, high)
+        Standard deviation in the image's units; uniform in [0, std] or in the range.
+    probability : float
 
     Examples
     --------
@@ -92,15 +108,19 @@ class RandomNoise(Pointwise):
     True
     """
 
-    std: float = 0.1
+    std: Range = 0.1
     probability: float = 1.0
 
     random = True
     map_fill = False
 
+    def __post_init__(self) -> None:
+        up_to(self.std, "RandomNoise: std")
+        check_probability(self.probability, "RandomNoise")
+
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         applied = rng.random() < self.probability
-        std = rng.uniform(0, self.std)
+        std = rng.uniform(*up_to(self.std, "std"))
         seed = int(rng.integers(2**63))
         if not applied or std == 0:
             return lambda x: x
