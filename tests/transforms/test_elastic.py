@@ -58,7 +58,7 @@ def inside(index: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 # ---- the sampler ----------------------------------------------------------------------
 
 
-@given(grids(3, 3, 9), chains(most=2), st.integers(0, 99), st.sampled_from((np.float32, np.int16, np.uint8)))
+@given(grids(3, 3, 9), chains(most=2), st.integers(0, 99), st.sampled_from((np.float32, np.uint8)))
 @settings(max_examples=25)
 def test_kernels_agree_with_their_twins(source: Grid, chain, seed: int, dtype):
     target = source
@@ -94,7 +94,8 @@ def test_agrees_with_scipy(source: Grid, chain, seed: int):
     np.testing.assert_allclose(seen[core], wanted[core], atol=1e-3)
     outside = ((index < -0.501) | (index > np.array(source.shape).reshape(3, 1, 1, 1) - 0.499)).any(0)
     assert (seen[outside] == -7.0).all()
-    labels = Image(np.random.default_rng(seed).integers(0, 4, (1, *source.shape)), source, "label")
+    classes = np.random.default_rng(seed).integers(0, 4, (1, *source.shape)).astype(np.uint8)
+    labels = Image(classes, source, "label")
     seen = labels.on(target, antialias=False, field=field).numpy()[0]
     at = np.floor(index + 0.5).astype(int)
     clear = core & (np.abs(index + 0.5 - np.rint(index + 0.5)) > 1e-5).all(0)

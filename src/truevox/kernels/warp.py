@@ -65,7 +65,8 @@ def _oblique_row(points: Array, start: Array, step: Array, out: Array) -> None: 
         a = _support(start[0] + step[0] * k, points.shape[0], wi)
         b = _support(start[1] + step[1] * k, points.shape[1], wj)
         c = 3 * _support(start[2] + step[2] * k, points.shape[2], wk)
-        column[:] = 0
+        for r in range(12):
+            column[r] = 0.0
         for p in range(4):
             for q in range(4):
                 w = wi[p] * wj[q]
@@ -153,20 +154,23 @@ def _plane(
     """Displaced positions (3, J, K) of one plane of the output."""
     n = where.shape[2]
     plane = np.zeros((3, points.shape[1], points.shape[2]))
-    ks, wi, wk = np.empty(n, np.int64), np.empty(4), np.empty((n, 4))
+    ks, wi, wk, start = np.empty(n, np.int64), np.empty(4), np.empty((n, 4)), np.empty(3)
     if straight:
         # Control points fold into a plane and then into a row: four terms per voxel are left.
         for k in range(n):
             ks[k] = _support(lattice[2, 2] * k + lattice[2, 3], points.shape[2], wk[k])
         a = _support(lattice[0, 0] * i + lattice[0, 3], points.shape[0], wi)
         for axis in range(3):
-            for p in range(4):
-                plane[axis] += wi[p] * points[a + p, :, :, axis]
+            for b in range(points.shape[1]):
+                for c in range(points.shape[2]):
+                    for p in range(4):
+                        plane[axis, b, c] += wi[p] * points[a + p, b, c, axis]
     for j in range(where.shape[1]):
         if straight:
             _straight_row(plane, lattice[1, 1] * j + lattice[1, 3], ks, wk, where[:, j])
         else:
-            start = lattice[:, 0] * i + lattice[:, 1] * j + lattice[:, 3]
+            for axis in range(3):
+                start[axis] = lattice[axis, 0] * i + lattice[axis, 1] * j + lattice[axis, 3]
             _oblique_row(points, start, lattice[:, 2], where[:, j])
         for axis in range(3):
             base = matrix[axis, 0] * i + matrix[axis, 1] * j + matrix[axis, 3]
