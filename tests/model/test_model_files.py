@@ -315,9 +315,9 @@ def test_summary_states_grids_and_memory(case):
 def test_memory_by_hand(case):
     need = small_model().memory(case, batch_size=4)
     voxels = 14 * 12 * 10
-    # One Put of one channel: mean and weights, and the copy in storage order.
-    assert need["accumulators"] == 4 * voxels * (2 * 1 + 1)
-    assert need["total"] == sum(v for k, v in need.items() if k != "total")
+    # One Put of one channel: mean and weights; it is turned into the storage order where it is.
+    assert need.accumulators == 4 * voxels * (1 + 1)
+    assert need.total == sum(v for k, v in need.parts().items() if k != "total")
     double = small_model().memory(case, batch_size=8)
-    assert double["activations"] == pytest.approx(2 * need["activations"], rel=0.1)
-    assert double["accumulators"] == need["accumulators"]
+    assert double.activations == pytest.approx(2 * need.activations, rel=0.1)
+    assert double.accumulators == need.accumulators

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from truevox.cli.predictions import Target
     from truevox.cohort import Case
     from truevox.model import Model
+    from truevox.model.options import Options
 
 __all__ = ["FAILURES", "predict", "write_failures"]
 
@@ -41,12 +42,26 @@ def predict(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Patches that go through the network together.")
     ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Memory that the process may take in all, e.g. 2GiB.")
+    ] = None,
+    body_box: Annotated[
+        bool, typer.Option("--body-box", help="Windows only where the body is. Another prediction.")
+    ] = False,
+    whole_volume: Annotated[
+        bool, typer.Option("--whole-volume", help="One window as large as the scan. Another prediction.")
+    ] = False,
+    precision: Annotated[str, typer.Option(help="float32 or bf16, which is another prediction.")] = "float32",
+    equivalence: Annotated[
+        int, typer.Option(min=0, help="First compare so many cases with and without such options.")
+    ] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict again what is there.")] = False,
 ) -> None:
     """Predict scans, each on its own grid.
 
     Writes <case>/<output>.nii.gz (the decided labels), <case>/volumes.json (expected volumes and those of the
-    labels), labels.json, run.json and, if a case failed, failures.csv.
+    labels), labels.json, run.json and, if a case failed, failures.csv; with --equivalence, what
+    the options change: equivalence.csv and equivalence.json.
     """
     from truevox.cli.data import described_by, expect_columns, load_cohort, one_cohort, only
     from truevox.cli.describe import load_model, model_folder, recipe_batch_size, training_splits
@@ -62,13 +77,22 @@ def predict(
     model = load_model(run)
     expect_columns(chosen, model.inputs, source)
     from truevox.devices import resolve_device
+    from truevox.model.equivalence import compare
+    from truevox.model.options import Options
 
     graph = model_folder(run) / "graph.json"
-    target = Target(out, model, sha256(graph), probabilities)
-    size = batch_size or recipe_batch_size(run)
+    options = Options(
+        batch_size or recipe_batch_size(run), resolve_device(device), max_memory, out, body_box, whole_volume,
+        _precision(precision),
+    )  # fmt: skip
+    # Predictions made another way are not taken for these.
+    identity = " ".join([sha256(graph), *(f"{n}={v}" for n, v in options.changed.items())])
+    target = Target(out, model, identity, probabilities)
     settings = {
-        "model": str(run), "split": split, "probabilities": probabilities, "batch_size": size,
-        "device": str(resolve_device(device)), "overwrite": overwrite,
+        "model": str(run), "split": split, "probabilities": probabilities, "batch_size": options.batch,
+        "device": str(options.device), "max_memory": max_memory, "body_box": body_box,
+        "whole_volume": whole_volume, "precision": precision, "equivalence": equivalence,
+        "overwrite": overwrite,
     }  # fmt: skip
     todo = [case for case in chosen if overwrite or not target.holds(case)]
     inputs = described_by(source) | {"graph": graph}
@@ -76,8 +100,12 @@ def predict(
         record["cases"] = [case.key for case in chosen]
         record["splits"] = splits
         target.write_labels()
-        tell_memory(model, todo, size, len(chosen) - len(todo))
-        failures = each(model, todo, target, size, settings["device"])
+        if equivalence:
+            report = compare(model, list(chosen)[:equivalence], options)
+            report.write(out)
+            say(str(report))
+        tell_memory(model, todo, options, len(chosen) - len(todo))
+        failures = each(model, todo, target, options)
         record.update(failed=[row["case"] for row in failures], remarks=dict(model.remarks))
         write_failures(out / "failures.csv", failures, FAILURES)
     say_remarks(model.remarks)
@@ -87,9 +115,24 @@ def predict(
         raise typer.Exit(SOME_FAILED)
 
 
-def tell_memory(model: Model, todo: list[Case], batch_size: int, skipped: int) -> None:
+def _precision(text: str) -> Literal["float32", "bf16"]:
+    """The precision of this name.
+
+    Raises
+    ------
+    SettingsError
+    """
+    from truevox.errors import SettingsError
+
+    if text == "float32" or text == "bf16":
+        return text
+    raise SettingsError("Unknown precision.", got=text, expected="float32 or bf16")
+
+
+def tell_memory(model: Model, todo: list[Case], options: Options, skipped: int) -> None:
     """State what the largest scan will need, before the run."""
     from truevox.errors import TrueVoxError
+    from truevox.model.memory import memory_plan
 
     if skipped:
         say(f"{skipped} cases are predicted already.")
@@ -105,13 +148,16 @@ def tell_memory(model: Model, todo: list[Case], batch_size: int, skipped: int) -
     if largest is None:
         return
     try:
-        need = model.memory(largest[1], batch_size)
+        plan = memory_plan(model, largest[1], options)
     except TrueVoxError:
-        return
-    parts = ", ".join(f"{name} {mebibytes(size)}" for name, size in need.items() if name != "total")
+        return  # it fails, and is listed, when its turn comes
+    need = plan.parts()
+    total = mebibytes(need.pop("total"))
+    parts = ", ".join(f"{name} {mebibytes(size)}" for name, size in need.items())
+    disk = f" {mebibytes(plan.disk)} MiB go to files." if plan.on_disk else ""
     say(
-        f"Memory for the largest of {len(todo)} scans ({largest[1].key}): about "
-        f"{mebibytes(need['total'])} MiB ({parts}) and what PyTorch itself takes."
+        f"Memory for the largest of {len(todo)} scans ({largest[1].key}): about {total} MiB ({parts}) "
+        f"and what PyTorch itself takes.{disk}"
     )
 
 
@@ -120,11 +166,10 @@ def mebibytes(size: int) -> str:
     return f"{size / 2**20:.{0 if size >= 10 * 2**20 else 2}f}"
 
 
-def each(
-    model: Model, todo: list[Case], target: Target, batch_size: int, device: str
-) -> list[dict[str, Any]]:
+def each(model: Model, todo: list[Case], target: Target, options: Options) -> list[dict[str, Any]]:
     """Predict and write case by case. A case that fails is listed; an unwritable file ends the run."""
     from truevox.errors import TrueVoxError
+    from truevox.model import prediction
     from truevox.progress import progress
 
     failures: list[dict[str, Any]] = []
@@ -132,7 +177,7 @@ def each(
         for k, case in enumerate(todo):
             advance(k, case.key)
             try:
-                images = model.predict(case, batch_size=batch_size, device=device)
+                images = prediction.predict(model, case, options)
             except (TrueVoxError, RuntimeError, MemoryError) as error:
                 failures.append(failure(case, error))
                 continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from truevox.errors import SettingsError, TrueVoxError
@@ -14,7 +15,9 @@ from truevox.files import read_json, software, write_json
 from truevox.image import Image
 from truevox.io import save
 from truevox.labels import Labels
-from truevox.measures import Output, volume, write_outputs
+from truevox.measures import Output, write_outputs
+from truevox.measures.volumes import volumes_of
+from truevox.pipeline.volumes import blocks
 
 if TYPE_CHECKING:
     from truevox.cohort import Case
@@ -110,20 +113,34 @@ class Target:
         for name, image in images.items():
             if self.probabilities:
                 save(image, place / f"{name}_probabilities.nii.gz")
-            decided = torch.from_numpy(tables[name].decode(image.numpy()))
-            save(
-                Image(decided, image.grid, "label", 0.0, tables[name], image.header), place / f"{name}.nii.gz"
-            )
-            measured[name] = volumes(image, tables[name])
+            decided = mask(image, tables[name])
+            save(decided, place / f"{name}.nii.gz")
+            measured[name] = volumes(image, decided, tables[name])
         data = {"software": software(), "model_sha256": self.identity, "outputs": measured}
         write_json(place / _VOLUMES, data)
 
 
-def volumes(image: Image, labels: Labels) -> dict[str, Any]:
+def mask(image: Image, labels: Labels) -> Image:
+    """The labels that probabilities decide on, part by part: the whole may be larger than memory."""
+    decided: np.ndarray | None = None
+    for where, part in blocks(image.data):
+        found = labels.decode(part.numpy())
+        if decided is None:
+            decided = np.zeros((len(found), *image.grid.shape), found.dtype)
+        decided[:, where[0], where[1]] = found
+    return Image(torch.as_tensor(decided), image.grid, "label", 0.0, labels, image.header)
+
+
+def volumes(image: Image, decided: Image, labels: Labels) -> dict[str, Any]:
     """Expected volumes and those of the decided labels, in ml, by method and label."""
-    found: dict[str, Any] = {"voxel_volume_ml": image.grid.voxel_volume_ml}
-    for method in ("expected", "threshold"):
-        one = volume(image, method, labels=labels)
-        each = one if isinstance(one, dict) else {one.label: one}
-        found[method] = {name: {"volume_ml": v.ml, "status": v.status} for name, v in each.items()}
-    return found
+    voxel = image.grid.voxel_volume_ml
+    expected: dict[str, float] = {}
+    for _, part in blocks(image.data):
+        for one in volumes_of(part.numpy(), "probability", voxel, "expected", labels=labels):
+            expected[one.label] = expected.get(one.label, 0.0) + one.ml
+    counted = volumes_of(decided.numpy(), "label", voxel, labels=labels)
+    return {
+        "voxel_volume_ml": voxel,
+        "expected": {name: {"volume_ml": ml, "status": "ok"} for name, ml in expected.items()},
+        "threshold": {one.label: {"volume_ml": one.ml, "status": one.status} for one in counted},
+    }

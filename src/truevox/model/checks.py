@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from truevox.errors import GraphError
+from truevox.pipeline.draws import Draw
 from truevox.pipeline.graph import Node, ancestors
-from truevox.pipeline.kinds import FanIn
+from truevox.pipeline.kinds import FanIn, FanOut
+from truevox.pipeline.plan import Plan
+from truevox.pipeline.run import Frame, Run
 
-__all__ = ["check_outputs", "check_training"]
+__all__ = ["check_grids", "check_outputs", "check_training"]
 
 
 def check_outputs(predictions: Mapping[str, Node]) -> None:
@@ -56,3 +60,21 @@ def check_training(pairs: Sequence[tuple[Node, Node]]) -> None:
                 got=f"{given} channels",
                 expected=f"{wanted} for {', '.join(table.names) if table else ''}",
             )
+
+
+def check_grids(plan: Plan, pairs: Sequence[tuple[Node, Node]], case: Any) -> None:
+    """Compute all grids for one case, those of prediction too.
+
+    Raises
+    ------
+    TrueVoxError
+        What a run would.
+    """
+    run = Run(plan, networks=False)
+    frame = Frame([case], [Draw(0, 0)])
+    for prediction, label in pairs:
+        run.values(prediction, frame)
+        run.values(label, frame)
+    for call in plan.calls:  # the first tile of every prediction
+        if isinstance(call.op, FanOut) and len(call.signatures[0].axes) == 1:
+            next(iter(run.elements(call, plan.sinks(call), frame, 0, [])))

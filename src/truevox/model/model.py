@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,18 +15,20 @@ from truevox.devices import resolve_device
 from truevox.errors import CaseError, SettingsError
 from truevox.image import Image
 from truevox.labels import Labels
-from truevox.model.checks import check_outputs, check_training
+from truevox.model.checks import check_grids, check_outputs, check_training
+from truevox.model.memory import MemoryPlan, memory_plan
+from truevox.model.options import Options
+from truevox.model.prediction import predict
 from truevox.networks import Network
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.cases import as_case
-from truevox.pipeline.draws import Draw
 from truevox.pipeline.graph import Node, Transform, ancestors
-from truevox.pipeline.kinds import FanOut, Source
+from truevox.pipeline.kinds import Source
 from truevox.pipeline.plan import Plan
-from truevox.pipeline.run import Frame, Run
 
 if TYPE_CHECKING:
     from truevox.cohort import Case, Cohort
+    from truevox.model.equivalence import Equivalence
 
 __all__ = ["Model"]
 
@@ -113,7 +114,7 @@ class Model:
         networks = {c.op for c in ancestors([self.predictions[name]]) if isinstance(c.op, Network)}
         return next((y for p, y in self.pairs if networks & {c.op for c in ancestors([p])}), None)
 
-    def _learned(self, name: str) -> Labels | None:
+    def learned(self, name: str) -> Labels | None:
         """The label table that an output's network learned from."""
         label = self._label_of(name)
         return None if label is None else label.signature.labels
@@ -236,14 +237,7 @@ class Model:
 
     def dry_run(self, case: Case | Mapping[str, Image]) -> None:
         """Compute all grids for one case, those of prediction too; raises what a run would."""
-        run = Run(self.plan, networks=False)
-        frame = Frame([as_case(case)], [Draw(0, 0)])
-        for prediction, label in self.pairs:
-            run.values(prediction, frame)
-            run.values(label, frame)
-        for call in self.plan.calls:  # the first tile of every prediction
-            if isinstance(call.op, FanOut) and len(call.signatures[0].axes) == 1:
-                next(iter(run.elements(call, self.plan.sinks(call), frame, 0, [])))
+        check_grids(self.plan, self.pairs, as_case(case))
 
     # ---- prediction ------------------------------------------------------------------------------
 
@@ -251,17 +245,34 @@ class Model:
         self,
         case: Case | Mapping[str, Image],
         *,
-        batch_size: int = 4,
+        batch_size: int | None = None,
         device: str | torch.device = "cpu",
         cache: Cache | None = None,
+        max_memory: int | str | None = None,
+        scratch: str | Path | None = None,
+        body_box: bool = False,
+        whole_volume: bool = False,
+        precision: Literal["float32", "bf16"] = "float32",
     ) -> dict[str, Image]:
         """All outputs for one case, on the stored grid of their reference.
 
         Parameters
         ----------
         case : Case, or mapping of column to Image
-        batch_size : int
-            Patches that go through the network together.
+        batch_size : int, optional
+            Patches that go through the network together; one on a CPU and four elsewhere if left out.
+        max_memory : int or str, optional
+            Memory that the process may take in all, in bytes or as ``"2GiB"``. Batches become smaller, then
+            whole volumes move to files, and then the prediction is refused.
+        scratch : path, optional
+            Folder of such files; the system's folder of temporary files if left out.
+        body_box : bool
+            Tiles only where the body is (:func:`~truevox.model.options.body_box`); what no tile reaches is
+            background. It changes the prediction, as the next two do: see :meth:`equivalence`.
+        whole_volume : bool
+            One tile as large as the scan, padded to what the network takes.
+        precision : {"float32", "bf16"}
+            ``bf16``: the network runs in bfloat16, where torch has it for an operation.
 
         Returns
         -------
@@ -273,61 +284,62 @@ class Model:
         CaseError
             If an output holds values that are not finite: voxels that no patch covered, or a network
             that diverged.
+        SettingsError
+            If ``max_memory`` does not suffice; says what would.
         """
-        run = Run(self.plan, cache=cache, batch_size=batch_size)
-        frame = Frame([as_case(case)], [Draw(0, 0)])
-        training = self.module_dict.training
-        self.module_dict.to(resolve_device(device))
-        self.module_dict.eval()
-        try:
-            with torch.no_grad():  # not inference_mode: users may change the result in place
-                out = {name: self._output(name, node, run, frame) for name, node in self.predictions.items()}
-        finally:
-            self.module_dict.train(training)
-        self.remarks.update(run.remarks)
-        return out
-
-    def _output(self, name: str, node: Node, run: Run, frame: Frame) -> Image:
-        lazy = run.values(node, frame)[0]
-        image = lazy.image()
-        if not bool(torch.isfinite(image.data).all()):
-            raise CaseError(
-                f"Output '{name}' holds values that are not finite.",
-                case=str(frame.cases[0].key),
-                remedy="tv.Put(..., uncovered=0) if patches left voxels uncovered; else the network diverged",
-            )
-        labels = image.labels or self._learned(name)
-        labels = replace(labels, swap=()) if labels and labels.channels == image.channels else None
-        image = image.replace(
-            data=image.data.cpu().clone() if image.data.is_cuda else image.data, labels=labels
+        options = Options(
+            batch_size, resolve_device(device), max_memory, scratch, body_box, whole_volume, precision
         )
-        if lazy.stored is None:
-            return image
-        grid, header = lazy.stored
-        # Storage order is no mirror: the pairs of the label table have changed back already.
-        return image.on(grid, mirror=False).replace(grid=grid, header=header)
+        return predict(self, as_case(case), options, cache)
+
+    def equivalence(
+        self,
+        cases: Iterable[Case | Mapping[str, Image]],
+        *,
+        device: str | torch.device = "cpu",
+        body_box: bool = False,
+        whole_volume: bool = False,
+        precision: Literal["float32", "bf16"] = "float32",
+    ) -> Equivalence:
+        """Predict cases with and without options that change the prediction, and compare.
+
+        Returns
+        -------
+        Equivalence
+            Differences of masks, volumes and probabilities, and ratios of time and memory.
+        """
+        from truevox.model.equivalence import compare
+
+        options = Options(None, resolve_device(device), None, None, body_box, whole_volume, precision)
+        return compare(self, [as_case(case) for case in cases], options)
 
     # ---- description and files -------------------------------------------------------------------
 
-    def summary(self, case: Case | Mapping[str, Image] | None = None, batch_size: int = 4) -> str:
+    def summary(self, case: Case | Mapping[str, Image] | None = None, batch_size: int | None = None) -> str:
         """Every node with its grid, field of view and parameters, and the memory of a prediction, as text.
 
         Parameters
         ----------
         case : optional
             Grids and memory are those of this case; without one they are left open.
-        batch_size : int
-            Of the prediction whose memory is stated.
+        batch_size : int, optional
+            Of the prediction whose memory is stated; as :meth:`predict` chooses it if left out.
         """
         from truevox.model import summary
 
-        return summary.summary(self, None if case is None else as_case(case), batch_size)
+        return summary.summary(self, None if case is None else as_case(case), Options(batch_size))
 
-    def memory(self, case: Case | Mapping[str, Image], batch_size: int = 4) -> dict[str, int]:
-        """Bytes that predicting a case needs beyond the weights: see :func:`truevox.model.summary.memory`."""
-        from truevox.model import summary
-
-        return summary.memory(self, as_case(case), batch_size)
+    def memory(
+        self,
+        case: Case | Mapping[str, Image],
+        batch_size: int | None = None,
+        *,
+        max_memory: int | str | None = None,
+        whole_volume: bool = False,
+    ) -> MemoryPlan:
+        """How :meth:`predict` will run with these options, and the memory it needs, from headers alone."""
+        options = Options(batch_size, max_memory=max_memory, whole_volume=whole_volume)
+        return memory_plan(self, as_case(case), options)
 
     def save(self, folder: str | Path) -> None:
         """Write the graph (JSON) and the weights (safetensors) to a folder.

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from truevox.networks.layers import fastest_layout
 
-__all__ = ["direct_convolutions"]
+__all__ = ["direct_convolutions", "few_channels"]
 
 _ATEN = torch.ops.aten
 
@@ -53,13 +53,13 @@ class _Direct(TorchDispatchMode):
         if func is not _ATEN.convolution.default or not _suits(args):
             return func(*args, **kwargs)
         x, weight, bias, stride, padding, dilation, _, _, groups = args
-        if thin := _is_thin(x.shape[1], weight.shape[0]):
+        if thin := few_channels(x.shape[1], weight.shape[0]):
             x = fastest_layout(x)
         out = _ATEN.mkldnn_convolution.default(x, weight, bias, padding, stride, dilation, groups)
         return out.contiguous() if thin else out
 
 
-def _is_thin(first: int, second: int) -> bool:
+def few_channels(first: int, second: int) -> bool:
     """Whether blocks of sixteen channels would be half empty."""
     return -(-first // 16) * 16 + -(-second // 16) * 16 >= 2 * (first + second)
 

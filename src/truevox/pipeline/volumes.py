@@ -19,8 +19,8 @@ from truevox.errors import FileError
 
 __all__ = ["Volumes", "blocks", "mirror", "release"]
 
-_BLOCK = 2**22
-"""Voxels that a whole-volume operation looks at together: 16 MiB of float32."""
+_BLOCK = 2**20
+"""Voxels that a whole-volume operation looks at together: 4 MiB of float32."""
 _maps: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()
 
 
@@ -53,7 +53,7 @@ class Volumes:
             If the disk has no room for it.
         """
         if self.folder is None or math.prod(shape) == 0:
-            return torch.zeros(tuple(shape))
+            return torch.from_numpy(np.zeros(shape, np.float32))  # pages come when they are first written
         size = 4 * math.prod(shape)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -88,34 +88,37 @@ def release(data: Tensor) -> None:
         found.madvise(mmap.MADV_DONTNEED)
 
 
-def blocks(data: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Parts of a volume (C, I, J, K) along I, all channels, to be looked at one after the other.
+def blocks(data: Tensor) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+    """Parts of a volume (C, I, J, K) to be looked at one after the other: where in I and J, all channels.
 
     Examples
     --------
-    >>> [tuple(part.shape) for _, part in blocks(torch.zeros(2, 5, 1024, 1024))]
-    [(2, 2, 1024, 1024), (2, 2, 1024, 1024), (2, 1, 1024, 1024)]
+    >>> [where[1] for where, _ in blocks(torch.zeros(4, 1, 600, 1024))]
+    [slice(0, 256, None), slice(256, 512, None), slice(512, 600, None)]
     """
-    plane = max(data.shape[0] * data.shape[2] * data.shape[3], 1)
-    step = max(_BLOCK // plane, 1)
-    for start in range(0, data.shape[1], step):
-        where = slice(start, min(start + step, data.shape[1]))
-        yield where, data[:, where]
-        release(data)
+    rows = max(_BLOCK // max(data.shape[0] * data.shape[3], 1), 1)
+    planes = max(rows // max(data.shape[2], 1), 1)
+    for i in range(0, data.shape[1], planes):
+        for j in range(0, data.shape[2], rows):
+            where = slice(i, min(i + planes, data.shape[1])), slice(j, min(j + rows, data.shape[2]))
+            yield where, data[:, where[0], where[1]]
+            release(data)
 
 
 def mirror(data: Tensor, axes: Sequence[int]) -> Tensor:
-    """Turn a volume (C, I, J, K) around along some of the axes I, J, K, in place."""
-    for channel in data:
-        for axis in axes:
-            size = channel.shape[axis]
-            half = size // 2
-            low = channel.narrow(axis, 0, half)
-            high = channel.narrow(axis, size - half, half)
-            for i in range(half):
-                first, last = low.select(axis, i), high.select(axis, half - 1 - i)
-                kept = first.clone()
-                first.copy_(last)
-                last.copy_(kept)
-        release(data)
+    """Turn a volume (C, I, J, K) around along some of the axes 0, 1, 2, in place.
+
+    Examples
+    --------
+    >>> mirror(torch.arange(6.0).reshape(1, 3, 2, 1), [0]).flatten().tolist()
+    [4.0, 5.0, 2.0, 3.0, 0.0, 1.0]
+    """
+    within = [a - 1 for a in axes if a > 0]
+    size = data.shape[1]
+    for channel in data if len(axes) else ():
+        for i in range(-(-size // 2) if 0 in axes else size):
+            j = size - 1 - i if 0 in axes else i
+            first, last = channel[i].flip(within), channel[j].flip(within)
+            channel[i], channel[j] = last, first
+            release(data)
     return data

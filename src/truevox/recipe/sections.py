@@ -243,4 +243,4 @@ class Predict(Section):
     size: Size | None = None
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     weights: Literal["gaussian", "uniform"] = "gaussian"
-    batch_size: PositiveInt = 4
+    batch_size: PositiveInt | None = None

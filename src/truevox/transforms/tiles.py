@@ -22,7 +22,7 @@ from truevox.sampling import coincidence
 from truevox.space import Grid
 from truevox.transforms.crops import full_size, padded_remark
 
-__all__ = ["GridCrop", "Put", "tile_starts"]
+__all__ = ["GridCrop", "Put", "tile_starts", "touched"]
 
 
 def tile_starts(low: float, high: float, size: float, overlap: float, stride: float = 1.0) -> list[int]:
@@ -130,7 +130,7 @@ class _Accumulator:
         self.weights: dict[tuple[int, ...], Tensor] = {}
 
     def add(self, image: Image, weights: Tensor) -> None:
-        window = _window(self.reference, image.grid)
+        window = touched(self.reference, image.grid)
         if window is None:
             return
         start, shape = window
@@ -168,7 +168,7 @@ def _within_centres(patch: Grid, box: Grid) -> Tensor:
     return torch.from_numpy(np.where(clear, 1.0, 1e-6).astype(np.float32))[None]
 
 
-def _window(reference: Grid, patch: Grid) -> tuple[list[int], list[int]] | None:
+def touched(reference: Grid, patch: Grid) -> tuple[list[int], list[int]] | None:
     """Start and shape of the part of the reference that a patch's box touches."""
     corners = reference.to_index(patch.corners)
     low = np.clip(np.floor(corners.min(0) + 0.5 + 1e-4), 0, reference.shape).astype(int)
@@ -263,7 +263,7 @@ class Put(FanIn):
         for where, total in blocks(state.total):
             missing = total == 0
             if bool(missing.any()):
-                part = state.mean[:, where]
+                part = state.mean[:, where[0], where[1]]
                 part.copy_(torch.where(missing, fill, part))
                 release(state.mean)
         return Image(state.mean, state.reference, *state.meaning)
