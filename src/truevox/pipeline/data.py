@@ -27,6 +27,8 @@ from truevox.pipeline.graph import Call, Node
 from truevox.pipeline.lazy import Held
 from truevox.pipeline.plan import Plan
 from truevox.pipeline.run import KEPT_PLACES, Frame, Run
+from truevox.pipeline.watch import Watch
+from truevox.pipeline.workers import Loader
 from truevox.sampling import COARSE, coarsening
 from truevox.space import Grid
 
@@ -78,6 +80,7 @@ class Samples(Dataset):
             cache,
         )
         self.nodes = plan.worker_nodes([p for p, _ in targets])
+        self.watch = Watch(plan.calls)
         self._prefix: Recent[Any, Any] = Recent(KEPT_PLACES)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -100,7 +103,8 @@ class Samples(Dataset):
 
     def _sample(self, number: int) -> dict[str, Any]:
         index = case_of_sample(self.seed, number, len(self.cases))
-        run = Run(self.plan, cache=self.cache, networks=False, prefix=self._prefix)
+        self.watch.begin(number, index)
+        run = Run(self.plan, cache=self.cache, networks=False, prefix=self._prefix, watch=self.watch)
         frame = Frame([self.cases[index]], [Draw(self.seed, number)])
         images = [run.values(n, frame)[0].image() for n in self.nodes]
         targets = []
@@ -109,6 +113,7 @@ class Samples(Dataset):
             lazy = run.values(label, frame)[0]
             coarse = bool((coarsening(lazy.grid, grid) > COARSE).any())
             targets.append(encode_target(lazy.pull(grid, antialias=coarse), label.signature.labels))
+        self.watch.end()
         return {
             "number": number,
             "case": index,
@@ -213,8 +218,15 @@ class _Collate:
 
 
 def batches(samples: Samples, steps: Steps, workers: int = 0) -> DataLoader:
-    """Loader of batches, in the order of their numbers whatever the number of workers."""
-    return DataLoader(
+    """Loader of batches, in the order of their numbers whatever the number of workers.
+
+    Raises
+    ------
+    WorkerError
+        While it is read, if a worker process dies.
+    """
+    samples.watch.share(workers)
+    return Loader(
         samples,
         batch_sampler=steps,
         num_workers=workers,

@@ -27,6 +27,7 @@ from truevox.pipeline.lazy import Awaited, Held, Lazy
 from truevox.pipeline.plan import Plan
 from truevox.pipeline.tiling import Tiling
 from truevox.pipeline.volumes import Volumes
+from truevox.pipeline.watch import Watch
 from truevox.space import Grid
 
 __all__ = ["KEPT_PLACES", "Frame", "NodeError", "Run", "case_name", "stacked"]
@@ -83,6 +84,8 @@ class Run:
         Makes the whole volumes of fan-ins; in memory if left out.
     tiling : Tiling, optional
         How the run departs from the graph's own tiles.
+    watch : Watch, optional
+        Told which node is at work.
     """
 
     def __init__(
@@ -95,9 +98,11 @@ class Run:
         prefix: Recent[tuple[Call, str], Outputs] | None = None,
         volumes: Volumes | None = None,
         tiling: Tiling | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.plan, self.cache, self.batch_size, self.networks = plan, cache, batch_size, networks
         self.volumes, self.tiling = volumes or Volumes(), tiling or Tiling()
+        self.watch = watch or Watch(())
         self.prefix = prefix if prefix is not None else Recent(KEPT_PLACES)
         self.remarks: Counter[str] = Counter()
 
@@ -144,6 +149,7 @@ class Run:
         edges = {name: self.values(n, frame) for name, n in call.edges.items()}
         for k, case in enumerate(frame.cases):
             mine = [i[k] for i in inputs]
+            before = self.watch.enter(call)
             try:
                 if isinstance(op, Source):
                     outputs = op.read(case)
@@ -154,6 +160,7 @@ class Run:
                     self.remarks.update(f"{self.plan.name(call)}: {r}" for r in op.remarks(mine, beside))
             except Exception as error:
                 raise self._failure(error, call, case, [i.grid for i in mine]) from error
+            self.watch.leave(before)
             yield mine, outputs
 
     def _materialised(self, call: Call, index: int, lazy: Lazy, case: Any) -> Lazy:
@@ -296,10 +303,13 @@ class _Guarded(Lazy):
         # The grids alone: the inputs' voxels must not live as long as a prefix that is kept.
         grids = [i.grid for i in inputs]
         made._lazy, made._explain = lazy, lambda error: run._failure(error, call, case, grids)
+        made._watch, made._call = run.watch, call
         return made
 
     _lazy: Lazy
     _explain: Any
+    _watch: Watch
+    _call: Call
 
     def image(self) -> Image:
         return self._guard(self._lazy.image)
@@ -314,12 +324,15 @@ class _Guarded(Lazy):
         self._lazy.forget()
 
     def _guard(self, make: Callable[[], Image]) -> Image:
+        before = self._watch.enter(self._call)
         try:
             return make()
         except Exception as error:
             if isinstance(error, TrueVoxError) and error.node is not None:
                 raise
             raise self._explain(error) from error
+        finally:
+            self._watch.leave(before)
 
 
 def case_name(case: Any) -> str:
