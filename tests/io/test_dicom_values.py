@@ -118,6 +118,15 @@ def test_an_image_without_place_is_2d_at_the_origin(tmp_path: Path) -> None:
         tv.load(tmp_path)
 
 
+def test_mosaics_and_palettes_are_refused(tmp_path: Path) -> None:
+    mosaic = dicoms.dataset(VOLUME[0], **PLACE, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+    with pytest.raises(CaseError, match="many slices side by side"):
+        tv.load(dicoms.save(tmp_path, "a.dcm", mosaic))
+    palette = dicoms.dataset(VOLUME[0].astype(np.uint8), PhotometricInterpretation="PALETTE COLOR")
+    with pytest.raises(CaseError, match="Colours of a palette"):
+        io.read_header(dicoms.save(tmp_path, "b.dcm", palette))
+
+
 def test_float_pixels(tmp_path: Path) -> None:
     values = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)
     data = dicoms.dataset(VOLUME[0], **PLACE, SOPClassUID=ParametricMapStorage)

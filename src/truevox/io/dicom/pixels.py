@@ -9,19 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import FileError
+from truevox.io.dicom import jpeg_lossless
 from truevox.io.dicom.datasets import need, quiet
 from truevox.io.dicom.instances import Stored
 from truevox.io.dicom.planes import Plane
 
 __all__ = ["frames", "rescaled", "result_type"]
 
-# What decodes the syntaxes that Pillow and pyjpegls do not; all with licences that ask for nothing.
-_JPEG, _OPENJPEG = "pip install python-gdcm, or ", "pip install pylibjpeg pylibjpeg-openjpeg, or "
+# What decodes what Pillow, pyjpegls and this package do not; all with licences that ask for nothing.
+_OPENJPEG = "pip install pylibjpeg pylibjpeg-openjpeg, or "
 _REMEDIES = {
     "1.2.840.10008.1.2.4.50": "pip install pillow, or ",
-    "1.2.840.10008.1.2.4.51": _JPEG,
-    "1.2.840.10008.1.2.4.57": _JPEG,
-    "1.2.840.10008.1.2.4.70": _JPEG,
+    "1.2.840.10008.1.2.4.51": "pip install pillow, or ",
     "1.2.840.10008.1.2.4.80": "pip install pyjpegls, or ",
     "1.2.840.10008.1.2.4.81": "pip install pyjpegls, or ",
     "1.2.840.10008.1.2.4.90": "pip install pillow, or ",
@@ -70,13 +69,14 @@ def _undecodable(path: Path, frame: int, why: str) -> FileError:
 def _expect_decoder(path: Path, stored: Stored) -> None:
     from pydicom.uid import UID
 
-    pixels = need("pydicom.pixels")
     uid = UID(stored.syntax)
     try:
-        available = pixels.get_decoder(uid).is_available
+        decoder = need("pydicom.pixels").get_decoder(uid)
     except NotImplementedError:
-        available = False
-    if not available:
+        decoder = None
+    if decoder is not None and not decoder.is_available and uid in jpeg_lossless.SYNTAXES:
+        decoder.add_plugin("truevox", (jpeg_lossless.__name__, "decode_frame"))
+    if decoder is None or not decoder.is_available:
         raise FileError(
             f"Nothing that is installed decodes the transfer syntax of this file: {uid.name}.",
             file=path,

@@ -187,19 +187,24 @@ def open_series(
         If the images make no volume; says why.
     """
     _refuse_copies(instances, source)
-    storage = {instance.path: instance.stored for instance in instances}
-    kinds = {(s.samples, s.photometric, s.floating) for s in storage.values() if s is not None}
-    if len(kinds) > 1:
+    storage = {instance.path: instance.stored for instance in instances if instance.stored is not None}
+    kinds = set(storage.values())
+    if len({(kind.samples, kind.photometric, kind.floating) for kind in kinds}) > 1:
         raise CaseError(
             "The images of this series are not of one kind.",
             file=source,
-            got=", ".join(sorted(f"{samples} x {photometric}" for samples, photometric, _ in kinds)),
+            got=", ".join(sorted({f"{kind.samples} x {kind.photometric}" for kind in kinds})),
             remedy="name the files of one kind",
         )
     planes = [plane for instance in instances for plane in instance.planes]
+    if any("MOSAIC" in plane.marks.get("ImageType", ()) for plane in planes):
+        raise CaseError(
+            "These images are mosaics: each shows many slices side by side, as one picture.",
+            file=source,
+            remedy="export them as single slices or as enhanced multi-frame images",
+        )
     found = stack(planes, source)
-    first = instances[0].stored
-    assert first is not None
+    first = next(iter(kinds))
     if first.photometric == "PALETTE COLOR" or (first.samples > 1 and len(found.order) > 1):
         raise CaseError(
             "Colours of a palette, or colours in time, can't be used as numbers.",
@@ -207,7 +212,7 @@ def open_series(
             got=first.photometric,
             remedy="export the images as grey values or RGB, or load one frame",
         )
-    kind = _widest([result_type(s, planes) for s in storage.values() if s is not None])
+    kind = np.result_type(*(result_type(kind, planes) for kind in kinds))
     channels = len(found.order) * first.samples
     told = dict.fromkeys((*notes, *found.notes, *(note for i in instances for note in i.notes)))
     times = found.moments.times if found.moments else None
@@ -230,11 +235,6 @@ def _refuse_copies(instances: Sequence[Instance], source: Path) -> None:
                 got=f"{other.name} and {instance.path.name}",
                 remedy="remove the copies",
             )
-
-
-def _widest(kinds: Sequence[np.dtype]) -> np.dtype:
-    """One type for files whose bits differ."""
-    return np.result_type(*kinds) if len(set(kinds)) > 1 else kinds[0]
 
 
 def _read(
