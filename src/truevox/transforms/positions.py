@@ -5,7 +5,8 @@ Tables are images of kind ``value``: hidden nodes of the prefix, made by :class:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -60,14 +61,40 @@ class Foreground(_Tabled):
 
     def rows(self, of: Lazy) -> np.ndarray:
         data = _classes(of.image())
-        where = data != 0
-        if of.labels is not None and of.labels.ignore is not None:
-            where &= data != of.labels.ignore
-        index = np.argwhere(where)
-        value = data[where].astype(np.int32)
-        kept = [_thin(np.flatnonzero(value == v)) for v in np.unique(value)]
-        rows = np.concatenate(kept) if kept else np.zeros(0, int)
-        return np.column_stack([value[rows], index[rows]]).astype(np.int32)
+        ignore = 0 if of.labels is None or of.labels.ignore is None else of.labels.ignore
+        count: Counter[int] = Counter()
+        for _, values in _planes(data, ignore):
+            count.update(dict(zip(*(v.tolist() for v in np.unique(values, return_counts=True)), strict=True)))
+        kept = {value: _ordinals(n) for value, n in sorted(count.items())}
+        found: dict[int, list[np.ndarray]] = {value: [np.zeros(0, int)] for value in kept}
+        seen: Counter[int] = Counter()
+        for places, values in _planes(data, ignore):
+            for value in np.unique(values).tolist():
+                mine, wanted = places[values == value], kept[value] - seen[value]
+                low, high = np.searchsorted(wanted, [0, len(mine)])
+                found[value].append(mine[wanted[low:high]])
+                seen[value] += len(mine)
+        tables = [
+            np.column_stack([np.full(len(at), value), *np.unravel_index(at, data.shape)])
+            for value, at in ((v, np.concatenate(parts)) for v, parts in found.items())
+        ]
+        return np.concatenate([np.zeros((0, 4)), *tables]).astype(np.int32)
+
+
+def _planes(data: np.ndarray, ignore: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Places in the volume and values of the foreground, plane by plane: a body fills more than memory."""
+    for i, plane in enumerate(data):
+        flat = plane.ravel()
+        at = np.flatnonzero((flat != 0) & (flat != ignore))
+        yield i * flat.size + at, flat[at].astype(np.int32)
+
+
+def _ordinals(count: int) -> np.ndarray:
+    """Which of so many voxels are kept, in order."""
+    if count <= MOST_VOXELS:
+        return np.arange(count)
+    drawn = np.random.Generator(np.random.Philox(key=0)).choice(count, MOST_VOXELS, replace=False)
+    return np.sort(drawn)
 
 
 def _classes(label: Image) -> np.ndarray:
@@ -87,31 +114,35 @@ def _background(image: Image) -> int:
     return int(image.labels is not None and image.labels.activation == "softmax")
 
 
-def _thin(rows: np.ndarray) -> np.ndarray:
-    if len(rows) <= MOST_VOXELS:
-        return rows
-    return np.sort(np.random.Generator(np.random.Philox(key=0)).choice(rows, MOST_VOXELS, replace=False))
-
-
 @node
 class Density(_Tabled):
     """Voxel indices as often as a map weighs them: rows (1, i, j, k), each to be drawn equally often."""
 
     def rows(self, of: Lazy) -> np.ndarray:
         image = of.image()
-        weights = image.numpy()[_background(image) :].sum(0, dtype=np.float64).ravel()
-        if not np.isfinite(weights).all() or weights.min() < 0:
+        data = image.numpy()[_background(image) :]
+        planes = data.sum((0, 2, 3), dtype=np.float64)
+        if not np.isfinite(planes).all() or data.min() < 0:
             raise GraphError(
                 "RandomCrop: a map to centre on is a weight per voxel, finite and not negative.",
-                got=f"values from {weights.min():g} to {weights.max():g}",
+                got=f"values from {data.min():g} to {data.max():g}",
             )
-        total = np.cumsum(weights)
-        if total[-1] == 0:
+        ends = np.cumsum(planes)
+        if ends[-1] == 0:
             return np.zeros((0, 4), np.int32)
         # Evenly spaced shares of the sum: the closest that so many rows come to the map.
-        places = (np.arange(MOST_VOXELS) + 0.5) / MOST_VOXELS * total[-1]
-        index = np.unravel_index(np.searchsorted(total, places), image.grid.shape)
-        return np.column_stack([np.ones(MOST_VOXELS), *index]).astype(np.int32)
+        shares = (np.arange(MOST_VOXELS) + 0.5) / MOST_VOXELS * ends[-1]
+        plane_of = np.searchsorted(ends, shares)
+        index = np.empty(MOST_VOXELS, int)
+        for plane in np.unique(plane_of):
+            total = np.cumsum(data[:, plane].sum(0, dtype=np.float64))
+            mine = plane_of == plane
+            within = shares[mine] - (ends[plane] - planes[plane])
+            # Rounding leads to no voxel without weight.
+            index[mine] = np.searchsorted(total, np.clip(within, np.finfo(float).tiny, total[-1]))
+            index[mine] += plane * total.size
+        places = np.unravel_index(index, image.grid.shape)
+        return np.column_stack([np.ones(MOST_VOXELS), *places]).astype(np.int32)
 
 
 @node
