@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from truevox.errors import CaseError, GeometryError, LabelError
 from truevox.files import atomic_path
+from truevox.io.guard import reading
 from truevox.io.header import Header
 from truevox.io.registry import find_reader, find_writer
 from truevox.labels import Labels
@@ -90,11 +91,13 @@ def read(path: str | Path, region: Region | None = None) -> tuple[NDArray, Heade
     """
     header, voxels = find_reader(Path(path))(Path(path))
     if region is None:
-        return voxels(tuple(slice(0, n) for n in header.grid.shape)), header
+        with reading(header.path):
+            return voxels(tuple(slice(0, n) for n in header.grid.shape)), header
     start, step, shape = slices_to_lattice(region, header.grid.shape)
     if step != [1, 1, 1]:
         raise GeometryError("A region is read in steps of 1.", file=path, got=region)
-    array = voxels(tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True)))
+    with reading(header.path):
+        array = voxels(tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True)))
     return array, replace(header, grid=header.grid.crop(start, shape), raw=None)
 
 
@@ -163,7 +166,8 @@ def image_of(array: NDArray, header: Header, kind: Kind = "scalar", labels: Labe
     if kind == "probability":
         _check_probabilities(array, header.path)
     name = array.dtype.name
-    data = _in_order(array, np.dtype(_TORCH.get(name, name)))
+    with reading(header.path):
+        data = _in_order(array, np.dtype(_TORCH.get(name, name)))
     return Image(torch.from_numpy(data), header.grid, kind, labels=labels, header=header)
 
 
