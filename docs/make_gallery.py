@@ -133,9 +133,14 @@ FAMILIES: dict[str, tuple[Entry, ...]] = {
         Entry("tv.SomeOf([tv.RandomBlur((2, 2)), tv.RandomNoise(15), tv.RandomGamma(0.7)], count=2)", seed=4),
         Entry("tv.WithProbability(tv.RandomSpike((0.2, 0.2)), probability=0.5)", seed=5),
     ),
+    "Functions and other libraries": (
+        Entry("tv.Function(lambda x: (x / 20).round() * 20, random=False, pointwise=True)"),
+    ),
 }
 
 NOT_SHOWN = {
+    "FromMONAI": "any transform of MONAI, whose documentation shows them",
+    "FromTorchIO": "any transform of TorchIO, whose documentation shows them",
     "GridCrop": "makes many patches of one image; put together they are the image",
     "Input": "reads an image",
     "Mean": "the mean of several images",

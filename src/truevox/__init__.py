@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from truevox.transforms import DistanceMap as DistanceMap
     from truevox.transforms import FillHoles as FillHoles
     from truevox.transforms import Flip as Flip
+    from truevox.transforms import FromMONAI as FromMONAI
+    from truevox.transforms import FromTorchIO as FromTorchIO
+    from truevox.transforms import Function as Function
     from truevox.transforms import GridCrop as GridCrop
     from truevox.transforms import HistogramMatch as HistogramMatch
     from truevox.transforms import Input as Input
@@ -101,6 +104,9 @@ _NAMES = {
     "FileError": "errors",
     "FillHoles": "transforms",
     "Flip": "transforms",
+    "FromMONAI": "transforms",
+    "FromTorchIO": "transforms",
+    "Function": "transforms",
     "GeometryError": "errors",
     "GraphError": "errors",
     "Grid": "space",

@@ -74,7 +74,9 @@ def save_model(model: Model, folder: Path) -> None:
     )
 
 
-def load_model(folder: Path, networks: Mapping[str, nn.Module], nodes: Sequence[type[Transform]]) -> Model:
+def load_model(
+    folder: Path, networks: Mapping[str, nn.Module], nodes: Sequence[type[Transform] | Transform]
+) -> Model:
     """Read a model; see :meth:`truevox.Model.load`."""
     from truevox.model.model import Model
 

@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -110,6 +110,8 @@ class Transform:
     """Whether it needs no input, because it reads from the case."""
     deforms = False
     """Whether it shows the world displaced, so that what is seen can't be put back."""
+    handed: ClassVar[tuple[str, ...]] = ()
+    """Fields that no file can hold, e.g. a function: whoever reads a saved graph hands the transform over."""
     version = 1
     """Raise it when the results change, so that caches are rebuilt."""
 

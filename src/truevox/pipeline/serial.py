@@ -66,7 +66,10 @@ def dump(
     def written(op: Transform) -> dict[str, Any]:
         kind = type(op).__name__
         fields = {f.name: getattr(op, f.name) for f in dataclasses.fields(op)}
-        plain_fields = {n: plain(v, f"{kind}.{n}") for n, v in fields.items()}
+        plain_fields = {
+            n: {"$handed": type(v).__name__} if n in op.handed else plain(v, f"{kind}.{n}")
+            for n, v in fields.items()
+        }
         return {"class": kind, "ours": REGISTRY.get(kind) is type(op), "fields": plain_fields}
 
     rows = []
@@ -79,7 +82,9 @@ def dump(
 
 
 def load(
-    data: Mapping[str, Any], foreign: Callable[[Any], Any], nodes: Sequence[type[Transform]] = ()
+    data: Mapping[str, Any],
+    foreign: Callable[[Any], Any],
+    nodes: Sequence[type[Transform] | Transform] = (),
 ) -> tuple[list[Node], dict[Transform, str]]:
     """Outputs and draw keys of a written graph.
 
@@ -95,7 +100,8 @@ def load(
             expected=f"format {FORMAT} or older",
             remedy="pip install --upgrade truevox",
         )
-    users = {n.__name__: n for n in nodes}
+    users = {n.__name__: n for n in nodes if isinstance(n, type)}
+    given = {n.name: n for n in nodes if isinstance(n, Transform)}
     calls: list[Call] = []
     ops: dict[int, Transform] = {}
     keys: dict[Transform, str] = {}
@@ -115,6 +121,8 @@ def load(
         return tuple(value(v) for v in written) if isinstance(written, list) else written
 
     def built(entry: Mapping[str, Any]) -> Transform:
+        if _is_handed(entry):
+            return _handed_over(entry, given)
         # A user's class may share its name with one of ours: the file says whose it is.
         known = REGISTRY if entry["ours"] else users
         if entry["class"] not in known:
@@ -133,3 +141,20 @@ def load(
         made = op(*(Node(calls[c], i) for c, i in row["inputs"]))
         calls.append((made if isinstance(made, Node) else made[0]).call)
     return [Node(calls[c], i) for c, i in data["outputs"]], keys
+
+
+def _is_handed(entry: Mapping[str, Any]) -> bool:
+    return any(isinstance(v, Mapping) and "$handed" in v for v in entry["fields"].values())
+
+
+def _handed_over(entry: Mapping[str, Any], given: Mapping[str | None, Transform]) -> Transform:
+    """The transform of this name that whoever loads the graph has made."""
+    kind, key = entry["class"], entry.get("key") or entry["fields"]["name"]
+    op = given.get(key)
+    if type(op).__name__ == kind and op is not None:
+        return op
+    raise GraphError(
+        f"The model uses what no file can hold: {kind} '{key}'.",
+        got=None if op is None else type(op).__name__,
+        remedy=f'tv.Model.load(folder, nodes=[{kind}(..., name="{key}")]), made as for the training',
+    )

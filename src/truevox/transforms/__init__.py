@@ -1,5 +1,6 @@
 """The nodes: reading, looking from elsewhere, changing intensities, cutting patches and putting them back."""
 
+from truevox.transforms.adapters import FromMONAI, FromTorchIO, Function
 from truevox.transforms.artefacts import (
     RandomBiasField,
     RandomGhosting,
@@ -39,6 +40,9 @@ __all__ = [
     "DistanceMap",
     "FillHoles",
     "Flip",
+    "FromMONAI",
+    "FromTorchIO",
+    "Function",
     "GridCrop",
     "HistogramMatch",
     "Input",
