@@ -286,3 +286,16 @@ def test_thick_slices_of_a_ramp_and_of_thick_voxels():
         assert out.fill == FILL
     assert axes == {(0,), (1,), ()}  # slices of 5 mm can't be cut thinner
     assert voxels(grid).shape[:3] == out.shape[1:]
+
+
+def test_saved_and_loaded_they_act_the_same():
+    x = Input("x")
+    outputs = [tv.RandomCutout(2, size_mm=(2, 4), value=3.0)(x), tv.RandomAnisotropy((3, 4), axes=(0, 2))(x)]
+    keys = Plan(outputs).keys
+    again, _ = load(dump(outputs, keys, lambda v: None), lambda v: v)
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=(1, *GRID.shape)).astype(np.float32))
+    case = {"x": Image(noise, GRID)}
+    for sample in range(3):
+        one, two = (evaluate(o, case, sample=sample) for o in (outputs, again))
+        assert all(torch.equal(a.data, b.data) for a, b in zip(one, two, strict=True))
+        assert not any(torch.equal(a.data, noise) for a in one)
