@@ -103,6 +103,27 @@ def test_agrees_with_scipy(source: Grid, chain, seed: int):
     assert (seen == labels.numpy()[0][tuple(at)])[clear].all()
 
 
+def test_agrees_with_simpleitk():
+    """The same control points as a BSplineTransform, and its resampling."""
+    sitk = pytest.importorskip("SimpleITK")
+    grid = Grid((16, 18, 20), np.array([[1.5, 0, 0, -7], [0, 1, 0, 3], [0, 0, 2, 11], [0, 0, 0, 1.0]]))
+    image, field = noise(grid), drawn(grid, seed=4, spacing=6.0)
+    cells = np.array(field.grid.shape) - 3
+    apart = field.grid.spacing
+    transform = sitk.BSplineTransform(3, 3)
+    transform.SetTransformDomainOrigin(field.grid.to_world((1, 1, 1)).tolist())
+    transform.SetTransformDomainPhysicalDimensions((apart * cells).tolist())
+    transform.SetTransformDomainMeshSize(cells.tolist())
+    transform.SetParameters(np.moveaxis(field.points, 1, 3).swapaxes(1, 2).ravel().tolist())
+    scan = sitk.GetImageFromArray(image.numpy()[0].T.astype(np.float64))
+    scan.SetSpacing(grid.spacing.tolist())
+    scan.SetOrigin(grid.affine[:3, 3].tolist())
+    wanted = sitk.GetArrayFromImage(sitk.Resample(scan, scan, transform, sitk.sitkLinear)).T
+    core = inside(positions(field, grid, grid), grid.shape)
+    assert core.mean() > 0.6
+    np.testing.assert_allclose(image.on(grid, field=field).numpy()[0][core], wanted[core], atol=1e-4)
+
+
 @given(any_grid(4, 9), st.integers(0, 99))
 @settings(max_examples=40)
 def test_the_ramp_reads_world_plus_displacement(grid: Grid, seed: int):
