@@ -11,12 +11,15 @@ import dicoms
 import numpy as np
 import pytest
 import torch
+from helpers import evaluate
 
 import truevox as tv
 from truevox import io
 from truevox.errors import FileError
 from truevox.io import dicom
 from truevox.io.registry import bare, sources
+from truevox.pipeline import Cache
+from truevox.pipeline.cache import file_identity
 
 VOLUME = np.random.default_rng(0).normal(100, 20, (10, 12, 14)).astype(np.int16)
 
@@ -82,3 +85,23 @@ def test_importing_loads_neither_torch_nor_pydicom() -> None:
     code = "import sys, truevox.io.dicom; print(sorted({'torch', 'pydicom', 'highdicom'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_cache_tells_choices_and_changes_apart(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "p0"
+    first, second = file_identity(f"{folder}/ct?series=1"), file_identity(f"{folder}/ct?series=2")
+    assert first != second
+    mask = file_identity(f"{folder}/mask.dcm?like=ct?series=1")
+    slice_ = next((folder / "ct").glob("*-1.dcm"))
+    slice_.write_bytes(slice_.read_bytes() + b"\0\0")
+    assert file_identity(f"{folder}/ct?series=1") != first
+    assert file_identity(f"{folder}/mask.dcm?like=ct?series=1") != mask
+
+
+def test_a_graph_runs_on_cells_with_choices(table: Path, tmp_path: Path) -> None:
+    cohort = tv.Cohort.from_csv(table)
+    normal = tv.ZScore()(tv.Input("image"))
+    wanted = (VOLUME + 1.0 - np.mean(VOLUME + 1.0)) / np.std(VOLUME)
+    for _ in range(2):
+        out = evaluate([normal], cohort["c1"], cache=Cache(tmp_path / "cache"))[0]
+        np.testing.assert_allclose(np.sort(out.numpy().ravel()), np.sort(wanted.ravel()), atol=1e-3)

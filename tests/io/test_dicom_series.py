@@ -245,6 +245,7 @@ def test_what_is_no_dicom_says_so(tmp_path: Path) -> None:
     assert "c.dcm" in refusal(FileError, tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
 @pytest.mark.parametrize("seed", range(60))
 def test_random_damage_is_an_error_or_an_image(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -255,8 +256,8 @@ def test_random_damage_is_an_error_or_an_image(tmp_path: Path, seed: int) -> Non
         content[place : place + rng.integers(1, 5)] = rng.bytes(rng.integers(0, 5))
     (tmp_path / "a.dcm").write_bytes(content)
     try:
-        image = tv.load(tmp_path / "a.dcm")
+        found = tv.load(tmp_path / "a.dcm").data.numel()
     except tv.TrueVoxError as error:
-        assert "a.dcm" in str(error)
-    else:
-        assert image.data.numel() <= 4 * VOLUME.size
+        found = str(error).count("a.dcm")
+    # Never another exception, never more voxels than the file has bytes for; an error names the file.
+    assert 0 < found <= 4 * VOLUME.size

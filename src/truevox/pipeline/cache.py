@@ -23,6 +23,7 @@ import torch
 
 from truevox.errors import FileError
 from truevox.image import Image
+from truevox.io.registry import bare, sources
 from truevox.labels import Labels
 from truevox.pipeline.chunks import ChunkedArray, DamagedError, write_chunks
 from truevox.sampling import Box, Touched
@@ -73,8 +74,11 @@ def default_limit() -> float:
 
 
 def files_of(path: str | Path) -> list[Path]:
-    """The files that a name stands for: those in a folder, both halves of a pair of header and voxels."""
-    path = Path(path).resolve()
+    """The files that a name stands for: those in a folder, both halves of a pair, what it refers to."""
+    return [file for source in sources(path) for file in _files(source.resolve())]
+
+
+def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.is_file())
     if path.suffix.lower() in PAIRS:
@@ -83,12 +87,12 @@ def files_of(path: str | Path) -> list[Path]:
 
 
 def file_identity(path: str | Path, verify: bool = False) -> str:
-    """What tells a file, or a folder of files, from a changed one.
+    """What tells a file, or a folder of files, from a changed one, or from another choice of its contents.
 
     Path, size, modification and change times, inode; its content's SHA-256 too if it changed in the
     last two seconds, or if ``verify``. An edit that restores the modification time moves the change time.
     """
-    parts: list[object] = []
+    parts: list[object] = [str(path).removeprefix(str(bare(path)))]
     for file in files_of(path):
         stat = file.stat()
         parts += [str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
