@@ -160,7 +160,8 @@ def has_reader(path: str | Path) -> bool:
     >>> has_reader("scans/p07.NII.GZ"), has_reader("42.5")
     (True, False)
     """
-    return str(bare(path)).lower().endswith(reading_suffixes())
+    name = str(path)
+    return any(_suffix(part, _MODULES, _READERS) is not None for part in (name, name.partition("?")[0]))
 
 
 def bare(path: str | Path) -> Path:
@@ -200,7 +201,7 @@ def find_reader(path: Path) -> Reader:
         package that is not installed.
     """
     path = bare(path)
-    name = _longest(path, reading_suffixes())
+    name = _suffix(path.name, _MODULES, _READERS)
     if name is None and path.is_dir():
         name = FOLDER
     if name is None and _is_dicom(path):
@@ -219,14 +220,21 @@ def find_writer(path: Path) -> Writer:
         Naming the suffixes that can be written.
     """
     known = {*_WRITTEN, *_WRITERS}
-    name = _longest(path, known)
+    name = _suffix(path.name, known)
     if name is None:
         raise _unknown(path, "written", known)
     return _find(_WRITERS, name, path)
 
 
-def _longest(path: Path, known: Collection[str]) -> str | None:
-    return max((s for s in known if path.name.lower().endswith(s)), key=len, default=None)
+def _suffix(name: str, *known: Collection[str]) -> str | None:
+    """The longest suffix of a name that is known. Tables of words ask for each of their cells."""
+    name = name.lower()
+    at = name.find(".")
+    while at >= 0:
+        if any(name[at:] in some for some in known):
+            return name[at:]
+        at = name.find(".", at + 1)
+    return None
 
 
 Function = TypeVar("Function", Reader, Writer)

@@ -91,7 +91,7 @@ def read_outputs(folder: str | Path) -> dict[str, Output]:
 def find_output(folder: Path, output: str) -> Path | None:
     """The file of an output in a case's folder, whatever its format; None if there is none."""
     for suffix in reading_suffixes():
-        if (folder / f"{output}{suffix}").is_file():
+        if (folder / f"{output}{suffix}").exists():
             return folder / f"{output}{suffix}"
     return None
 
