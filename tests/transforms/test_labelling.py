@@ -187,6 +187,43 @@ def test_fill_holes_of_a_slice_wherever_its_plane_lies(axis: int):
     assert int(tv.FillHoles()(label).data.sum()) == 25
 
 
+def test_a_ring_in_one_slice_of_a_volume_is_open():
+    data = np.zeros((1, 6, 6, 5), np.uint8)
+    data[0, 1:4, 1:4, 2] = 1
+    data[0, 2, 2, 2] = 0
+    label = Image(torch.from_numpy(data), Grid((6, 6, 5)), "label", labels=Labels({"a": 1}))
+    assert int(tv.FillHoles()(label).data.sum()) == 8
+    data[0, 2, 2, 1] = data[0, 2, 2, 3] = 1
+    assert int(tv.FillHoles()(label).data.sum()) == 11
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32), connectivity=st.integers(1, 3))
+def test_cleaning_class_by_class_is_scipy_on_the_whole_array(seed: int, connectivity: int):
+    # The oracle sees whole arrays, the transforms work in boxes. Values may be negative, or several to a class.
+    rng = np.random.default_rng(seed)
+    table = Labels({"a": 1, "b": -2, "c": [7, 9]})
+    data = rng.choice([0, 0, 0, 1, -2, 7, 9], size=rng.integers(1, 7, 3)).astype(np.int16)
+    grid = Grid(data.shape)
+    label = Image(torch.from_numpy(data[None]), grid, "label", labels=table)
+    structure = ndimage.generate_binary_structure(3, connectivity)
+    largest, large, filled = data.copy(), data.copy(), data.copy()
+    flat = tuple(a for a, n in enumerate(data.shape) if n == 1)
+    for values in ((1,), (-2,), (7, 9)):
+        mask = np.isin(data, values)
+        found, count = ndimage.label(mask, structure)
+        sizes = [int((found == k).sum()) for k in range(1, count + 1)]
+        if count:
+            largest[mask & (found != 1 + int(np.argmax(sizes)))] = 0
+            large[mask & np.isin(found, [k for k, n in enumerate(sizes, 1) if n < 3])] = 0
+        if len(flat) < 3:
+            whole = np.asarray(ndimage.binary_fill_holes(mask.squeeze(flat))).reshape(mask.shape)
+            filled[whole & (filled == 0)] = values[0]
+    np.testing.assert_array_equal(tv.KeepLargest(connectivity)(label).numpy()[0], largest)
+    np.testing.assert_array_equal(tv.RemoveSmall(0.003, connectivity)(label).numpy()[0], large)
+    np.testing.assert_array_equal(tv.FillHoles()(label).numpy()[0], filled)
+
+
 @pytest.mark.parametrize("op", [tv.KeepLargest(), tv.FillHoles(), tv.RemoveSmall(0.1)])
 @pytest.mark.parametrize("value", [0, 1])
 def test_empty_and_full_labels_are_left_alone(op, value: int):

@@ -10,6 +10,7 @@ from truevox.transforms.artefacts import (
 )
 from truevox.transforms.choices import OneOf, SomeOf, WithProbability
 from truevox.transforms.combine import Mean, Sigmoid, Softmax, Stack
+from truevox.transforms.components import DistanceMap, FillHoles, KeepLargest, RemoveSmall
 from truevox.transforms.crops import RandomCrop
 from truevox.transforms.cutout import RandomCutout
 from truevox.transforms.elastic import RandomElastic
@@ -24,7 +25,7 @@ from truevox.transforms.intensity import (
     RandomNoise,
     RandomRicianNoise,
 )
-from truevox.transforms.labelling import DistanceMap, FillHoles, KeepLargest, MapLabels, OneHot, RemoveSmall
+from truevox.transforms.labelling import MapLabels, OneHot
 from truevox.transforms.normalise import Clip, Rescale, Window, ZScore
 from truevox.transforms.raters import RandomRater, SoftLabel
 from truevox.transforms.slices import RandomAnisotropy

@@ -172,15 +172,15 @@ class RandomRicianNoise(Pointwise):
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         applied = rng.random() < self.probability
         std = rng.uniform(*up_to(self.std, "std"))
-        seed = int(rng.integers(2**63))
+        first, second = (int(seed) for seed in rng.integers(2**63, size=2))
         if not applied or std == 0:
             return lambda x: x
         air = air_of(frame())
 
         def apply(x: Tensor) -> Tensor:
-            generator = torch.Generator().manual_seed(seed)
-            real, imaginary = (torch.empty(x.shape).normal_(0.0, std, generator=generator) for _ in range(2))
-            return real.add_(x).sub_(air).square_().add_(imaginary.square_()).sqrt_().add_(air)
+            real = _compiled(x.float() - air, lambda voxels: add_normal(voxels, std, first))
+            imaginary = _compiled(torch.zeros_like(real), lambda voxels: add_normal(voxels, std, second))
+            return real.square_().add_(imaginary.square_()).sqrt_().add_(air)
 
         return apply
 
