@@ -200,7 +200,7 @@ def test_a_ring_in_one_slice_of_a_volume_is_open():
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), connectivity=st.integers(1, 3))
 def test_cleaning_class_by_class_is_scipy_on_the_whole_array(seed: int, connectivity: int):
-    # The oracle sees whole arrays, the transforms work in boxes. Values may be negative, or several to a class.
+    # The oracle sees whole arrays, the transforms boxes. A class may have a negative value, or several.
     rng = np.random.default_rng(seed)
     table = Labels({"a": 1, "b": -2, "c": [7, 9]})
     data = rng.choice([0, 0, 0, 1, -2, 7, 9], size=rng.integers(1, 7, 3)).astype(np.int16)
