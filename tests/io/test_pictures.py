@@ -12,6 +12,7 @@ import pytest
 import SimpleITK
 import torch
 from PIL import Image as Pillow
+from PIL import JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from truevox import io
 from truevox.errors import FileError, GeometryError
@@ -178,12 +179,29 @@ def test_pictures_that_would_be_read_wrong_or_not_at_all(tmp_path: Path) -> None
     with pytest.raises(FileError, match="truncated or damaged") as caught:
         io.read_header(tmp_path / "bomb.png")
     assert "decompression bomb" in str(caught.value.got)
+    (tmp_path / "empty.png").write_bytes(png(12000, 12000))
+    with pytest.raises(FileError, match="truncated or damaged") as caught:
+        io.read_header(tmp_path / "empty.png")
+    assert "144000000 bytes" in str(caught.value.expected)
     (tmp_path / "cut.png").write_bytes(png(200, 200, pixels=bytes(1000))[:70])
     (tmp_path / "none.png").write_bytes(b"no picture")
     for name in ("cut.png", "none.png", "absent.png"):
         with pytest.raises(FileError) as caught:
             io.read(tmp_path / name)
         assert caught.value.file == str(tmp_path / name)
+
+
+def test_headers_decode_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "a.jpg", "a.tif"):
+        Pillow.fromarray(rows_of("uint8", 50, 70)).save(tmp_path / name)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    for module in (PngImagePlugin.PngImageFile, JpegImagePlugin.JpegImageFile, TiffImagePlugin.TiffImageFile):
+        monkeypatch.setattr(module, "load", refuse)
+    for name in ("a.png", "a.jpg", "a.tif"):
+        assert io.read_header(tmp_path / name).grid.shape == (70, 50, 1)
 
 
 def test_turned_by_exif_is_noted(tmp_path: Path) -> None:

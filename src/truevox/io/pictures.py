@@ -17,6 +17,7 @@ from truevox.errors import FileError, GeometryError
 from truevox.io.guard import allocate, decoding
 from truevox.io.header import Header
 from truevox.io.registry import Box, Voxels, reader, writer
+from truevox.io.streams import Block
 from truevox.io.text import FROM_LPS
 from truevox.space import Grid
 
@@ -62,9 +63,15 @@ def read_picture(path: Path) -> tuple[Header, Voxels]:
         spacing, notes = _spacing(picture)
         if picture.mode == "P":
             notes.append("a palette: values are its indices")
-        if picture.getexif().get(_ORIENTATION, 1) != 1:
+        # Pillow would read the whole PNG to look for one.
+        if ("exif" in picture.info or picture.format != "PNG") and picture.getexif().get(
+            _ORIENTATION, 1
+        ) != 1:
             notes.append("turned for display (EXIF), which is not applied")
         size = picture.size
+        if picture.format == "PNG":
+            need = math.prod(size) * len(picture.getbands()) * _png_depth(path) // 8
+            Block(path, (need, 1, 1, 1), np.dtype(np.uint8), packing="zlib").check()
     grid = Grid((*size, pages), FROM_LPS @ np.diag([*spacing, 1.0, 1.0]))
 
     def voxels(box: Box) -> NDArray:
