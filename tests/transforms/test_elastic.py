@@ -142,6 +142,16 @@ def test_the_ramp_reads_world_plus_displacement(grid: Grid, seed: int):
     )
 
 
+def test_the_strength_is_drawn_from_its_range():
+    """The largest of 3 x 5 x 5 x 5 displacements is next to the strength of the sample."""
+    grid = Grid((20, 20, 20))
+    ranged = tv.RandomElastic((1.0, 4.0), 10)
+    largest = [np.abs(ranged.field(grid, np.random.default_rng(s)).points).max() for s in range(100)]
+    assert 0.95 < min(largest) < 1.5
+    assert 3.5 < max(largest) <= 4
+    assert np.mean(largest) == pytest.approx(2.5, abs=0.3)
+
+
 def test_equal_control_points_are_a_shift():
     """Closed form: B-splines sum to one, so the whole image moves by the one displacement."""
     grid = Grid((12, 12, 12))
@@ -175,7 +185,9 @@ def test_it_never_folds(grid: Grid, seed: int):
         (lambda: tv.RandomElastic(13, 32), "at most 12.9 mm"),
         (lambda: tv.RandomElastic((1, 1, 9), (8, 8, 20)), "could fold"),
         (lambda: tv.RandomElastic(1, 0), "spacings positive"),
-        (lambda: tv.RandomElastic((1, 2)), "one per axis"),
+        (lambda: tv.RandomElastic((1, 2, 3, 4)), "one per axis"),
+        (lambda: tv.RandomElastic((2, 1)), "not negative"),
+        (lambda: tv.RandomElastic((2, 13)), "at most 12.9 mm"),
         (lambda: tv.RandomElastic(probability=2), "lies in"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -27,9 +28,9 @@ class RandomElastic(Spatial):
 
     Parameters
     ----------
-    displacement : float or three floats
+    displacement : float, (low, high) or three floats
         Millimetres; every control point moves by a number uniform in [-displacement, displacement] along
-        each axis of the first input.
+        each axis of the first input. A range is that of the displacement of a sample, uniform in it.
     spacing : float or three floats
         Millimetres between control points: how smooth it is.
     probability : float
@@ -73,9 +74,9 @@ class RandomElastic(Spatial):
 
     def __post_init__(self) -> None:
         check_probability(self.probability, "RandomElastic")
-        most = per_axis(self.displacement, "RandomElastic: displacement")
+        low, most = self._limits
         apart = per_axis(self.spacing, "RandomElastic: spacing")
-        if most.min() < 0 or apart.min() <= 0 or not np.isfinite([most, apart]).all():
+        if low.min() < 0 or (most < low).any() or apart.min() <= 0 or not np.isfinite([most, apart]).all():
             raise GraphError(
                 "RandomElastic: displacements are not negative and spacings positive, in mm.",
                 got=(self.displacement, self.spacing),
@@ -88,6 +89,12 @@ class RandomElastic(Spatial):
                 expected=f"displacement of at most {allowed} mm",
                 remedy="displace less, or place the control points further apart",
             )
+
+    @cached_property
+    def _limits(self) -> np.ndarray:
+        """Least and largest displacement per axis: (2, 3)."""
+        ends = self.displacement if np.shape(self.displacement) == (2,) else (self.displacement,) * 2
+        return np.stack([per_axis(end, "RandomElastic: displacement") for end in ends])  # type: ignore[union-attr]
 
     def run(self, inputs: Sequence[Lazy], edges: Edges, rng: Rng) -> tuple[Lazy, ...]:
         applied = rng.random() < self.probability
@@ -103,7 +110,8 @@ class RandomElastic(Spatial):
         cells = np.where(wide, np.ceil(size / step - 1e-6), 0).astype(int)
         lattice = grid.lattice((size - 1) / 2 - step * (cells / 2 + 1), step, (cells + 3).tolist())
         drawn = rng.uniform(-1, 1, (3, *np.where(wide, cells + 3, 1)))
-        most = np.where(wide, per_axis(self.displacement, "displacement"), 0.0)
+        low, high = self._limits
+        most = np.where(wide, low + (high - low) * rng.random(), 0.0)
         axes = grid.affine[:3, :3] / spacing
         points = np.tensordot(axes * most, drawn, 1)
         return Field(lattice, np.broadcast_to(points, (3, *lattice.shape)))
