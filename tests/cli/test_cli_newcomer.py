@@ -98,6 +98,15 @@ def test_who_trained_is_written(run, nnunet):
     assert (len(record["cases"]["train"]), len(record["cases"]["val"])) == (4, 1)
 
 
+def test_regions_are_scored_while_training(run):
+    out, _ = run
+    scored = [row for row in rows(out / "history.csv") if row["val/label/whole/dice"]]
+    assert scored
+    for row in scored:
+        for name in ("whole", "core"):
+            assert 0 <= float(row[f"val/label/{name}/dice"]) <= 1
+
+
 def test_the_plan_is_a_recipe_that_runs_again(truevox, run, tmp_path):
     out, _ = run
     again = tmp_path / "again"

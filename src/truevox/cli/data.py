@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["described_by", "expect_columns", "expect_sound", "load_cohort", "one_cohort", "only"]
 
+_MANY_FILES = 2000
 _BLOCKING: dict[str, type[TrueVoxError]] = {
     "file": FileError,
     "header": FileError,
@@ -116,12 +118,15 @@ def expect_sound(
         The first problem, and how many others there are.
     """
     from truevox.cohort import Case, Cohort, check
+    from truevox.progress import progress
 
     cases = [Case(c.id, {n: c.path(n) for n in columns}, c.record, c.split) for c in cohort]
     known = {"4D": channels or {}, "grid": columns if align else ()}
-    problems = [
-        p for p in check(Cohort(cases)) if p.kind in _BLOCKING and p.column not in known.get(p.kind, ())
-    ]
+    # Processes take seconds to start: few headers are read sooner without them.
+    jobs = min(os.cpu_count() or 1, 8) if len(cases) * len(columns) > _MANY_FILES else 1
+    with progress("Reading headers", None) as advance:
+        found = check(Cohort(cases), n_jobs=jobs, advance=advance)
+    problems = [p for p in found if p.kind in _BLOCKING and p.column not in known.get(p.kind, ())]
     if problems:
         raise _error(problems)
 

@@ -206,13 +206,16 @@ class Trained(pl.LightningModule):
             predicted = self._model.predict(case, device=self.device, cache=self._cache)
         for output, column in self._model.targets.items():
             image, labels = predicted[output], predicted[output].labels
-            if column is None or labels is None or not labels.exclusive:
+            if column is None or labels is None:
                 continue
             decided = labels.decode(image.numpy())
-            truth = case.load(column, "label").on(image.grid, mirror=False).numpy()
-            for name in labels.names:
+            truth = case.load(column, "label").on(image.grid, mirror=False).numpy()[0]
+            known = True if labels.ignore is None else truth != labels.ignore
+            for k, name in enumerate(labels.names):
                 values = labels.values_of(name)
-                score = dice(np.isin(decided, values[0]), np.isin(truth, values))
+                # Overlapping regions are decided one by one, in a channel each.
+                found = decided[0] == values[0] if labels.exclusive else decided[k] == 1
+                score = dice(found & known, np.isin(truth, values) & known)
                 self._scores.append((f"val/{output}/{name}/dice", score.value))
 
     def on_validation_epoch_end(self) -> None:
