@@ -236,6 +236,7 @@ def test_what_lies_outside_stays(op: Transform):
         (lambda: tv.ZScore(mask="brain"), "mask"),
         (lambda: tv.NyulLandmarks(((1, 2),), (0, 50, 100)), "one landmark per percentile"),
         (lambda: tv.NyulLandmarks(((2, 1),), (0, 100)), "do not fall"),
+        (lambda: tv.NyulLandmarks(((1, float("nan")),), (0, 100)), "do not fall"),
         (lambda: tv.NyulLandmarks(((1, 2),), (100, 0)), "rise"),
         (lambda: tv.NyulLandmarks.fit([]), "one image or more"),
         (lambda: tv.HistogramMatch.fit([object()]), "column"),

@@ -361,6 +361,15 @@ def test_what_is_no_label_or_has_no_table_is_refused(op):
         op(Image(scalar.data.byte(), scalar.grid, "label"))
 
 
+@pytest.mark.parametrize(
+    "op", [tv.OneHot(), tv.MapLabels({"a": "core"}), tv.KeepLargest(), tv.DistanceMap(), tv.SoftLabel()]
+)
+def test_two_labels_in_one_are_refused(op):
+    table = Labels({"core": 1})
+    with pytest.raises(GraphError, match="one label at a time"):
+        op(Image(torch.zeros(2, 2, 2, 2).byte(), Grid((2, 2, 2)), "label", labels=table))
+
+
 def test_refused_when_built():
     for build in (
         lambda: tv.KeepLargest(4),

@@ -46,8 +46,8 @@ class _Histogram(Pointwise):
                 expected=f"{len(self.percentiles)} each",
                 remedy=f"make it by {what}.fit(images)",
             )
-        if any(b < a for c in self.landmarks for a, b in pairwise(c)):
-            raise GraphError(f"{what}: landmarks do not fall.", got=self.landmarks)
+        if not all(a <= b for c in self.landmarks for a, b in pairwise(c)):
+            raise GraphError(f"{what}: landmarks are numbers that do not fall.", got=self.landmarks)
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         image = frame()

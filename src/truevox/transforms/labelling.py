@@ -22,7 +22,7 @@ def table_of(op: Transform, signature: Signature | Image) -> Labels:
     Raises
     ------
     GraphError
-        If it is no label, or has no table.
+        If it is no label, has several channels, or no table.
     """
     what = type(op).__name__
     if signature.kind != "label":
@@ -31,6 +31,8 @@ def table_of(op: Transform, signature: Signature | Image) -> Labels:
             got=signature.kind,
             remedy="put it in front of what makes probabilities: a coarser grid, OneHot",
         )
+    if signature.channels not in (None, 1):
+        raise GraphError(f"{what} takes one label at a time.", got=f"{signature.channels} channels")
     if signature.labels is None:
         raise GraphError(
             f"{what} needs to know what the label's values mean.",

@@ -197,7 +197,8 @@ class Rescale(Pointwise):
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         image = frame()
-        ends = np.array([np.percentile(channel, self.percentiles) for channel in image.numpy()])
+        channels = image.numpy().astype(np.float32, copy=False)
+        ends = np.array([np.percentile(channel, self.percentiles) for channel in channels], np.float64)
         span = ends[:, 1] - ends[:, 0]
         # In float64: with a large offset, float32 would lose the lower end.
         scale = np.divide(self.high - self.low, span, out=np.zeros_like(span), where=span > 0)
