@@ -81,6 +81,16 @@ def test_checksums_are_compared(tmp_path: Path) -> None:
     assert "CRC" in str(caught.value.got)
 
 
+@pytest.mark.parametrize("cut", [0, 10, 300, 1000, 10000])
+def test_gzip_in_several_members(cut: int, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 255, (30, 30, 30)).astype(np.uint8)
+    write(tmp_path / "a.nii", array)
+    content = (tmp_path / "a.nii").read_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content[:cut]) + gzip.compress(content[cut:]))
+    assert np.array_equal(io.read(tmp_path / "a.nii.gz")[0][0], array)
+    assert np.array_equal(io.read(tmp_path / "a.nii.gz", (slice(3, 4),))[0][0], array[3:4])
+
+
 # ---- pairs ------------------------------------------------------------------------------------------
 
 

@@ -161,7 +161,11 @@ def first_bytes(path: Path, count: int, *, packed: bool = False) -> bytes:
         unpacker, found = isal_zlib.decompressobj(31), b""
         while len(found) < count and not unpacker.eof and (piece := stream.read(4096)):
             found += unpacker.decompress(piece, count - len(found))
+    if len(found) == count or not unpacker.eof:
         return found
+    # Short, or in several members.
+    with _opened(path, 0, "gzip") as stream:
+        return stream.read(count)
 
 
 def write_gzip(stream: BinaryIO, content: Iterable[bytes], kind: str) -> None:
