@@ -69,7 +69,7 @@ def encode(image: np.ndarray, bits: int, predictor: int, transform: int = 0, res
     return head + interval + segment(0xDA, scan) + stream + b"\xff\xd9"
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 7), st.integers(2, 16), st.sampled_from((1, 3)), st.booleans())
 def test_every_predictor_precision_and_restart(
     seed: int, predictor: int, bits: int, samples: int, smooth: bool

@@ -146,6 +146,16 @@ def test_segmentations_as_highdicom_reads_them(samples: Path, name: str) -> None
     assert image.numpy().any()
 
 
+def test_a_segmentation_of_an_x_ray_has_no_place(samples: Path) -> None:
+    file = samples / "highdicom/seg_image_cr_binary.dcm"
+    image = tv.load(file, kind="label")
+    assert image.grid.shape == (16, 16, 1)
+    np.testing.assert_array_equal(
+        image.numpy()[0, :, :, 0].T, hd.seg.segread(file).pixel_array.reshape(16, 16)
+    )
+    assert any("no position in the patient" in note for note in image.header.notes)
+
+
 def test_a_structure_set_in_the_folder_of_its_series(samples: Path) -> None:
     import pydicom
 

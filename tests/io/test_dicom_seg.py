@@ -284,6 +284,41 @@ def test_multiframe_and_tilted_sources(tmp_path: Path) -> None:
         assert tv.load(tmp_path / "a.dcm", kind="label").grid.same_as(grid[:, :, :4])
 
 
+def test_masks_of_several_channels_overlap(ct: Path, tmp_path: Path) -> None:
+    grid = tv.load(ct).grid
+    masks = np.stack([blobs(1), blobs(1, seed=1)]).transpose(0, 3, 2, 1)
+    image = tv.Image(torch.from_numpy(masks.copy()), grid, "label")
+    assert dicom.save_seg(image, tmp_path / "a.dcm", ct).names == {"segment 1": 1, "segment 2": 2}
+    back = tv.load(f"{tmp_path}/a.dcm?overlap=channels&like=ct", kind="label")
+    np.testing.assert_array_equal(back.numpy(), masks)
+    with pytest.raises(LabelError, match="masks of 0 and 1"):
+        dicom.save_seg(image.replace(data=image.data * 2), tmp_path / "b.dcm", ct)
+
+
+def test_a_source_that_lacks_what_the_standard_wants(tmp_path: Path) -> None:
+    lacking = {"PatientID": None, "StudyID": None, "AccessionNumber": None, "FrameOfReferenceUID": None}
+    dicoms.series(tmp_path / "ct", np.zeros(SHAPE, np.int16), **lacking)
+    grid = tv.load(tmp_path / "ct").grid
+    image = tv.Image(torch.from_numpy(blobs(1).transpose(2, 1, 0)[None].copy()), grid, "label")
+    dicom.save_seg(image, tmp_path / "a.dcm", tmp_path / "ct")
+    back = tv.load(f"{tmp_path}/a.dcm?like=ct", kind="label")
+    np.testing.assert_array_equal(back.numpy(), image.numpy())
+
+
+def test_sources_without_one_place_are_refused(tmp_path: Path) -> None:
+    ray = dicoms.save(tmp_path, "ray.dcm", dicoms.dataset(np.zeros((4, 6), np.int16), Modality="CR"))
+    image = tv.Image(torch.ones(1, 6, 4, 1), tv.load(ray).grid, "label")
+    with pytest.raises(GeometryError, match="no position"):
+        dicom.save_seg(image, tmp_path / "a.dcm", ray)
+    for k in range(2):
+        frames = dicoms.multiframe(np.zeros((2, 4, 6), np.int16), [[0, 0, 4.0 * k], [0, 0, 4.0 * k + 2]])
+        dicoms.save(tmp_path / "two", f"{k}.dcm", frames)
+    grid = tv.load(tmp_path / "two").grid
+    assert grid.shape == (6, 4, 4)
+    with pytest.raises(CaseError, match="several multi-frame objects"):
+        dicom.save_seg(tv.Image(torch.ones(1, 6, 4, 4), grid, "label"), tmp_path / "a.dcm", tmp_path / "two")
+
+
 def test_saving_a_prediction_by_its_header(ct: Path, tmp_path: Path) -> None:
     source = tv.load(ct)
     mask = tv.Image(source.data * 0 + 1, source.grid, "label", header=source.header)

@@ -299,7 +299,9 @@ def test_a_deflated_file_is_refused(tmp_path: Path) -> None:
 def test_a_compressed_bomb_takes_no_memory(tmp_path: Path) -> None:
     data = dicoms.dataset(VOLUME[0].astype(np.uint16), **PLACE)
     data.compress(RLELossless)
-    data.Rows = data.Columns = 60000
-    file = dicoms.save(tmp_path, "a.dcm", data)
-    with pytest.raises(FileError, match="too small for the voxels"):
-        tv.load(file)
+    for tags in ({"Rows": 60000, "Columns": 60000}, {"Rows": 4, "Columns": 6, "NumberOfFrames": 2**30}):
+        for name, value in tags.items():
+            setattr(data, name, value)
+        file = dicoms.save(tmp_path, "a.dcm", data)
+        with pytest.raises(FileError, match="too small for the voxels"):
+            tv.load(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from truevox.errors import FileError
 from truevox.io.dicom.datasets import DIRECTORY, is_dicom, parsing, read_tags
-from truevox.io.dicom.planes import Plane, number, planes_of
+from truevox.io.dicom.planes import Plane, extent, number, planes_of
 
 __all__ = [
     "LABEL_OBJECTS",
@@ -30,6 +29,7 @@ _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 # Compressed frames of more than 1000:1 (but for the first 256 MiB) are taken for damage or a bomb.
 _DENSEST = 1000
 _SPARE = 2**28
+_ITEM = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ def describe(path: Path, dataset: Any, rest: int) -> Instance | None:
     if dataset.get("Rows") is None or modality in LABEL_OBJECTS:
         return Instance(*common)
     stored = stored_of(dataset, path)
+    expect_whole(dataset, stored, path, rest)
     planes = planes_of(dataset, path)
-    expect_whole(stored, planes, path, rest)
     return Instance(*common, stored, planes, _notes(dataset, stored, planes, path))
 
 
@@ -167,23 +167,28 @@ def stored_of(dataset: Any, path: Path) -> Stored:
     return stored
 
 
-def expect_whole(stored: Stored, planes: Sequence[Plane], path: Path, rest: int) -> None:
-    """Refuse a file that can't hold the voxels that its header declares, before memory is taken for them."""
-    count = sum(math.prod(plane.shape) for plane in planes) * stored.samples
-    declared = -(-count * stored.allocated // 8)
+def expect_whole(dataset: Any, stored: Stored, path: Path, rest: int) -> None:
+    """Refuse a file that can't hold the voxels that its header declares, before memory is taken for them.
+
+    Raises
+    ------
+    FileError
+        If the ``rest`` of the file is too small.
+    """
+    frames, rows, columns = extent(dataset, path)
+    declared = -(-frames * rows * columns * stored.samples * stored.allocated // 8)
     if stored.syntax in _NATIVE:
         # Tag and length come first, and but for the implicit syntax the type.
         start = 8 if stored.syntax == _NATIVE[0] else 12
         least = start + (declared * 2 // 3 if stored.photometric.endswith("422") else declared)
     else:
-        least = max(declared - _SPARE, 0) // _DENSEST
+        least = max((declared - _SPARE) // _DENSEST, frames * _ITEM)
     if rest < least:
         raise FileError(
             "The DICOM file is truncated or damaged: it is too small for the voxels that it declares.",
             file=path,
             got=f"{rest} bytes",
-            expected=f"{declared} bytes for {len(planes)} frame{'s' * (len(planes) > 1)} of "
-            f"{planes[0].shape[1]}x{planes[0].shape[0]}",
+            expected=f"{declared} bytes for {frames} frame{'s' * (frames > 1)} of {columns}x{rows}",
             remedy="copy or export it again from its source",
         )
 

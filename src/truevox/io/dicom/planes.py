@@ -11,7 +11,7 @@ from typing import Any
 
 from truevox.errors import FileError, GeometryError
 
-__all__ = ["Plane", "number", "numbers", "planes_of"]
+__all__ = ["Plane", "extent", "number", "numbers", "planes_of"]
 
 # What may differ between frames at one place. Classic objects hold it at the top under this name,
 # enhanced ones in a functional group.
@@ -54,8 +54,8 @@ def planes_of(dataset: Any, path: Path) -> tuple[Plane, ...]:
     GeometryError
         If a position or spacing is not finite, or a spacing not positive.
     """
-    shape = (_count(dataset, "Rows", path), _count(dataset, "Columns", path))
-    frames = _count(dataset, "NumberOfFrames", path) if dataset.get("NumberOfFrames") is not None else 1
+    frames, rows, columns = extent(dataset, path)
+    shape = (rows, columns)
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
     if not groups:
         first = _classic(dataset, shape, path)
@@ -69,6 +69,18 @@ def planes_of(dataset: Any, path: Path) -> tuple[Plane, ...]:
         )
     shared = dataset.get("SharedFunctionalGroupsSequence") or [{}]
     return tuple(_enhanced(group, shared[0], k, shape, path) for k, group in enumerate(groups))
+
+
+def extent(dataset: Any, path: Path) -> tuple[int, int, int]:
+    """Frames, rows and columns, each at least 1.
+
+    Raises
+    ------
+    FileError
+        If there are none.
+    """
+    frames = 1 if dataset.get("NumberOfFrames") is None else _count(dataset, "NumberOfFrames", path)
+    return frames, _count(dataset, "Rows", path), _count(dataset, "Columns", path)
 
 
 def number(dataset: Any, keyword: str, path: Path) -> float | None:

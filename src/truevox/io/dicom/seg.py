@@ -75,8 +75,9 @@ def open_seg(
         raise FileError("Segmentations of this type are not understood.", file=path, got=kind)
     names = chosen(segment_names(dataset), choice.pop("labels", None), path)
     several = choice.pop("overlap", None) == "channels"
-    planes, stored = planes_of(dataset, path), stored_of(dataset, path)
-    expect_whole(stored, planes, path, rest)
+    stored = stored_of(dataset, path)
+    expect_whole(dataset, stored, path, rest)
+    planes = planes_of(dataset, path)
     found = lattice(planes, path, like)
     scale = 1 / (number(dataset, "MaximumFractionalValue", path) or 255.0) if kind == "FRACTIONAL" else None
     segments = _segments(dataset, kind, len(planes), path)
