@@ -28,7 +28,7 @@ class Header:
     raw : bytes, optional
         The format's own geometry, so that it can be written back unchanged.
     notes : tuple of str
-        What ``truevox check`` should tell, e.g. a file without orientation.
+        What ``truevox check`` should tell, after the words "The file has", e.g. "no orientation".
     times : tuple of float, optional
         Where the channels are time points: when, in seconds.
     labels : Labels, optional

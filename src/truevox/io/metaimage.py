@@ -196,5 +196,5 @@ def _notes(fields: Mapping[str, str]) -> tuple[str, ...]:
         notes.append("no TransformMatrix: spacing only, orientation is a guess")
     for name, plain in (("ElementToIntensityFunctionSlope", "1"), ("ElementToIntensityFunctionOffset", "0")):
         if fields.get(name, plain) != plain:
-            notes.append(f"{name} = {fields[name]} is not applied (as in ITK)")
+            notes.append(f"an {name} of {fields[name]}, which is not applied (as in ITK)")
     return tuple(notes)

@@ -236,7 +236,8 @@ def _grid(
     name = _SPACES.get(name, name).removesuffix("-time")
     notes: list[str] = []
     if name not in _TO_RAS:
-        notes.append(f"{f'space {name}' if name else 'no space'}: taken for left-posterior-superior")
+        what = f"a space '{name}'" if name else "no space"
+        notes.append(f"{what}: its orientation is taken for left-posterior-superior")
     affine = np.eye(4)
     rows = [directions[a] for a in space] if len(directions) == axes else []
     if rows:
@@ -302,4 +303,4 @@ def _segments(text: _Text) -> tuple[Labels | None, tuple[str, ...]]:
     try:
         return Labels(names), ()
     except LabelError as error:
-        return None, (f"its table of segments is not used: {error.message}",)
+        return None, (f"a table of segments that is not used: {error.message}",)

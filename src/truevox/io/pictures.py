@@ -67,7 +67,7 @@ def read_picture(path: Path) -> tuple[Header, Voxels]:
         if ("exif" in picture.info or picture.format != "PNG") and picture.getexif().get(
             _ORIENTATION, 1
         ) != 1:
-            notes.append("turned for display (EXIF), which is not applied")
+            notes.append("a rotation for display (EXIF), which is not applied")
         size = picture.size
         if picture.format == "PNG":
             need = math.prod(size) * len(picture.getbands()) * _png_depth(path) // 8
@@ -165,14 +165,13 @@ def _png_depth(path: Path) -> int:
 
 def _spacing(picture: Pillow.Image) -> tuple[tuple[float, float], list[str]]:
     """Spacing of columns and rows in mm, and what is to say about it."""
-    place = "a picture: it has no place in a patient"
     if picture.format == "TIFF":
         tags = picture.tag_v2  # type: ignore[attr-defined]
         unit = _UNIT_MM.get(tags.get(_UNIT, 0))
         found = [float(tags.get(tag, 0)) for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
         if unit is not None and all(math.isfinite(f) and f > 0 for f in found):
-            return (unit / found[0], unit / found[1]), [f"{place}; spacing is the resolution of the TIFF"]
-    return (1.0, 1.0), [f"{place}, and no spacing: 1 mm"]
+            return (unit / found[0], unit / found[1]), ["a spacing that is the resolution of the TIFF"]
+    return (1.0, 1.0), ["no spacing: pixels are taken for 1 mm"]
 
 
 def _expect_picture(grid: Grid, wanted: Grid, name: str) -> None:

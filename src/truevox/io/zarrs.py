@@ -152,7 +152,7 @@ def _multiscale(group: zarr.Group, path: Path) -> _Found:
     times, time = None, beyond[0] if beyond and axes[beyond[0]].get("type") == "time" else None
     if time is not None and (second := _SECONDS.get(axes[time].get("unit", ""))) is not None:
         times = tuple(((shift[time] + scale[time] * np.arange(array.shape[time])) * second).tolist())
-    note = "OME-NGFF knows no patient: x, y, z are taken for left, posterior, superior"
+    note = "no orientation (OME-NGFF): x, y, z are taken for left, posterior, superior"
     dims = (beyond[0] if beyond else None, space[0], space[1], space[2])
     return _Found(array, dims, FROM_LPS @ affine, times, (note,))
 
