@@ -212,3 +212,13 @@ def test_progress_and_processes(tmp_path: Path) -> None:
     one = check(cohort, voxels=True, advance=lambda done, text, whole: told.append((done, text, whole)))
     assert told == [(k + 1, f"{k}.nii", 12) for k in range(12)]
     assert check(cohort, voxels=True, n_jobs=2) == one
+
+
+@pytest.mark.parametrize(("count", "told"), [(7, 7), (9, 1)])
+def test_what_many_headers_say_is_said_once(count: int, told: int, tmp_path: Path) -> None:
+    for k in range(count):
+        nib.Nifti1Image(noise(k), None).to_filename(tmp_path / f"{k}.nii")
+    cohort = Cohort(Case(f"p{k}", {"t1": tmp_path / f"{k}.nii"}) for k in range(count))
+    problems = check(cohort)
+    assert [p.kind for p in problems] == ["orientation"] * told
+    assert problems[0].message.startswith("9 files. ") == (told == 1)

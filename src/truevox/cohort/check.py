@@ -7,7 +7,7 @@ from pathlib import Path
 
 from truevox.cohort.case import Case
 from truevox.cohort.checks.files import Facts, Key, inspect
-from truevox.cohort.checks.headers import describe_mismatch, grid_problems
+from truevox.cohort.checks.headers import describe_mismatch, grid_problems, merged_notes
 from truevox.cohort.checks.leaks import leaks
 from truevox.cohort.checks.outliers import guessed_labels, outliers
 from truevox.cohort.checks.problem import PROBLEM_COLUMNS, Finding, Problem
@@ -73,6 +73,7 @@ def check(
     facts = inspect(cohort, tables, voxels, n_jobs, advance)
     label_columns = tables.keys() | guessed_labels(cohort, facts)
     problems = [p for case in cohort for p in _case_problems(case, facts, tables, label_columns, tol_mm)]
+    problems = list(merged_notes(problems))
     for column in tables:
         if column not in cohort.columns:
             message, remedy = "The cohort has no such column.", f"one of {', '.join(cohort.columns)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,21 +13,38 @@ from truevox.cohort.case import Case
 from truevox.cohort.checks.problem import Finding, Problem
 from truevox.errors import CaseError
 
-__all__ = ["describe_mismatch", "grid_problems", "header_findings"]
+__all__ = ["describe_mismatch", "grid_problems", "header_findings", "merged_notes"]
+
+_NOTES = ("orientation", "header note")
+_MANY = 8
 
 
 def header_findings(header: io.Header) -> Iterable[Finding]:
     """What a header says that somebody should know."""
     for note in header.notes:
+        message = f"The header: {note}."
         if "orientation" in note:
-            remedy = "convert it again from its source with orientation"
-            yield Finding("orientation", f"The file has {note}.", remedy)
+            yield Finding("orientation", message, "convert it again from its source with orientation")
         else:
-            yield Finding("header note", f"The file has {note}.", "see that this is what you expect")
+            yield Finding("header note", message, "see that this is what you expect")
     try:
         io.expect_3d(header)
     except CaseError as error:
         yield Finding("4D", error.message, error.remedy or "")
+
+
+def merged_notes(problems: Sequence[Problem]) -> Iterable[Problem]:
+    """What many files of a column say, said once."""
+    times = Counter((p.column, p.message) for p in problems if p.kind in _NOTES)
+    said = set()
+    for problem in problems:
+        place = problem.column, problem.message
+        if problem.kind not in _NOTES or times[place] < _MANY:
+            yield problem
+        elif place not in said:
+            said.add(place)
+            message = f"{times[place]} files. {problem.message}"
+            yield replace(problem, case="", file="", message=message)
 
 
 def grid_problems(case: Case, headers: Mapping[str, io.Header], tol_mm: float) -> Iterable[Problem]:

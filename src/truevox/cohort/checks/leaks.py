@@ -86,7 +86,7 @@ def _patients(cohort: Cohort, column: str | None) -> Iterable[Problem]:
 
 
 def _across(cases: Iterable[Case]) -> bool:
-    return len({case.split for case in cases}) > 1
+    return len({case.split for case in cases} - {None}) > 1
 
 
 def _named(cases: Sequence[Case]) -> str:

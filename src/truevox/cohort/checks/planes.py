@@ -96,8 +96,8 @@ def draw_rows(path: Path, title: str, text: str, rows: Sequence[Row]) -> None:
         height = 3.9 * len(rows) + head
         figure = Figure(figsize=(_WIDTH, height))
         grid = figure.add_gridspec(
-            len(rows), 3, left=0.05, right=0.98, bottom=0.4 / height, top=1 - (head + 0.35) / height,
-            hspace=0.25, wspace=0.12,
+            len(rows), 3, left=0.06, right=0.985, bottom=0.4 / height, top=1 - (head + 0.35) / height,
+            hspace=0.25, wspace=0.24,
         )  # fmt: skip
         figure.text(0.02, 1 - 0.12 / height, title[:120], va="top", fontsize=12, weight="bold")
         figure.text(

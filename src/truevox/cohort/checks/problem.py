@@ -19,7 +19,6 @@ PROBLEM_COLUMNS = ("case", "column", "file", "severity", "kind", "message", "rem
 SEVERITIES: Mapping[str, Severity] = MappingProxyType(
     {
         "file": "error",
-        "header": "error",
         "geometry": "error",
         "4D": "error",
         "grid": "error",

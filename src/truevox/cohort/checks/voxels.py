@@ -107,10 +107,8 @@ def look_of(array: NDArray) -> Look:
     ('labels', 'image')
     """
     sample = np.unique(_sample(array))
-    if len(sample) <= _FEW:
-        whole = array.dtype.kind in "biu" or bool((np.rint(array) == array).all())
-        if whole and (array.dtype == bool or len(label_counts(array.astype(np.int64))) <= _FEW):
-            return "labels"
+    if len(sample) <= _FEW and _holds_few_integers(array):
+        return "labels"
     if len(sample) <= _MANY:
         return "either"
     longest = 1 + int(np.argmax(array.shape[1:]))
@@ -118,6 +116,14 @@ def look_of(array: NDArray) -> Look:
     one, two = along[:-1], along[1:]
     some = (one != 0) | (two != 0)
     return "image" if 2 * np.count_nonzero(some & (one != two)) > np.count_nonzero(some) else "either"
+
+
+def _holds_few_integers(array: NDArray) -> bool:
+    if array.dtype.kind == "f":
+        if not (np.abs(array).max() < 2**31 and (np.rint(array) == array).all()):
+            return False
+        array = array.astype(np.int32)
+    return len(label_counts(array.view(np.uint8) if array.dtype == bool else array)) <= _FEW
 
 
 def _intensity(array: NDArray, low: float) -> Intensity:
