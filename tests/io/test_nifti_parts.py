@@ -22,6 +22,7 @@ from truevox.image import Image
 from truevox.space import Grid
 
 SHAPE = (5, 6, 7)
+measures_memory = pytest.mark.skipif(sys.platform != "linux", reason="kilobytes and /proc are Linux's")
 
 
 def write(path: Path, array: np.ndarray, affine: np.ndarray | None = None, **fields: Any) -> None:
@@ -232,6 +233,7 @@ def bomb(path: Path, header: bytes, size: int) -> None:
         stream.write(packer.flush())
 
 
+@measures_memory
 def test_a_bomb_stops_at_what_its_header_says(tmp_path: Path) -> None:
     bomb(tmp_path / "a.nii.gz", header_of((64, 64, 64), "uint8"), 2**28)
     code = f"""
@@ -251,6 +253,7 @@ except FileError as error:
     assert int(grown) < 32
 
 
+@measures_memory
 def test_a_region_of_a_packed_file_needs_little_memory(tmp_path: Path) -> None:
     # 256 MiB unpacked; the last slices of it.
     bomb(tmp_path / "a.nii.gz", header_of((512, 512, 1024), "uint8"), 2**28)
@@ -266,6 +269,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     assert int(out.stdout) < 32
 
 
+@measures_memory
 def test_memory_that_is_not_granted_is_an_error_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(header_of((1024, 1024, 512), "uint8"))
     with open(tmp_path / "a.nii", "r+b") as stream:
