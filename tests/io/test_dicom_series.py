@@ -245,6 +245,25 @@ def test_what_is_no_dicom_says_so(tmp_path: Path) -> None:
     assert "c.dcm" in refusal(FileError, tmp_path)
 
 
+def test_other_objects_and_a_dicomdir_are_left_out(tmp_path: Path) -> None:
+    dicoms.series(tmp_path, VOLUME)
+    report = dicoms.dataset(VOLUME[0], series="8", Modality="SR", Rows=None, Columns=None, PixelData=None)
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.33"
+    dicoms.save(tmp_path, "report.dcm", report)
+    index = dicoms.dataset(VOLUME[0], series="9")
+    index.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    for name in ("SOPClassUID", "SeriesInstanceUID", "Rows", "Columns", "PixelData"):
+        delattr(index, name)
+    dicoms.save(tmp_path, "DICOMDIR", index)
+    image = tv.load(tmp_path)
+    np.testing.assert_array_equal(image.numpy()[0], VOLUME.transpose(2, 1, 0))
+    assert "objects that are no images were left out: SR" in image.header.notes
+    assert "This is a DICOMDIR" in refusal(FileError, tmp_path / "DICOMDIR")
+    assert "object of another kind (SR)" in refusal(CaseError, tmp_path / "report.dcm")
+    with pytest.raises(CaseError, match="holds no labels"):
+        dicom.read_labels(tmp_path / "005-1.dcm")
+
+
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")
 @pytest.mark.parametrize("seed", range(60))
 def test_random_damage_is_an_error_or_an_image(tmp_path: Path, seed: int) -> None:

@@ -278,6 +278,24 @@ def test_jpeg_2000_by_itk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(io.read(tmp_path / "a.dcm")[0][0, :, :, 0].T, pixels[0])
 
 
+@pytest.mark.parametrize("kind", ["JPEG-LS", "JPEG 2000"])
+def test_a_frame_that_unpacks_to_more_than_declared(tmp_path: Path, kind: str) -> None:
+    data = dicoms.dataset(np.random.default_rng(0).integers(0, 4000, (64, 64)).astype(np.uint16), **PLACE)
+    data.compress(JPEGLSLossless)
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    content = bytearray(file.read_bytes())
+    if kind == "JPEG-LS":
+        at = content.index(b"\xff\xf7") + 5
+        content[at : at + 4] = (30000).to_bytes(2) * 2
+    else:
+        at = content.index(b"\xff\xf7")
+        content[at : at + 16] = b"\xff\x4f\xff\x51\0\x29\0\0" + (30000).to_bytes(4) * 2
+        content = content.replace(b"1.2.840.10008.1.2.4.80", b"1.2.840.10008.1.2.4.90")
+    file.write_bytes(content)
+    with pytest.raises(FileError, match="unpacks to 30000x30000, not 64x64"):
+        tv.load(file)
+
+
 def test_a_syntax_that_nothing_decodes_is_named(tmp_path: Path) -> None:
     data = dicoms.dataset(VOLUME[0].astype(np.uint16), **PLACE)
     data.compress(RLELossless)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +30,21 @@ _REMEDIES = {
     "1.2.840.10008.1.2.4.202": _OPENJPEG,
     "1.2.840.10008.1.2.4.203": _OPENJPEG,
 }
+# Where a compressed image says its own size: JPEG, JPEG-LS, JPEG 2000.
+_SIZES = {
+    rb"\xff[\xc0-\xc2]\x00.[\x08-\x10](?P<rows>..)(?P<columns>..)": (
+        "1.2.840.10008.1.2.4.50",
+        "1.2.840.10008.1.2.4.51",
+    ),
+    rb"\xff\xf7\x00.[\x02-\x10](?P<rows>..)(?P<columns>..)": (
+        "1.2.840.10008.1.2.4.80",
+        "1.2.840.10008.1.2.4.81",
+    ),
+    rb"\xff\x4f\xff\x51....(?P<columns>....)(?P<rows>....)": (
+        "1.2.840.10008.1.2.4.90",
+        "1.2.840.10008.1.2.4.91",
+    ),
+}
 _UNCOMPRESSED = "export it again uncompressed (Explicit VR Little Endian)"
 
 
@@ -42,6 +58,7 @@ def frames(path: Path, wanted: Sequence[int], stored: Stored, shape: tuple[int, 
     """
     pydicom = need("pydicom.pixels")
     _expect_decoder(path, stored)
+    _expect_size(path, stored, shape)
     decoded = pydicom.iter_pixels(path, indices=list(wanted))
     for number in wanted:
         try:
@@ -82,6 +99,17 @@ def _expect_decoder(path: Path, stored: Stored) -> None:
             file=path,
             remedy=_REMEDIES.get(stored.syntax, "") + _UNCOMPRESSED,
         )
+
+
+def _expect_size(path: Path, stored: Stored, shape: tuple[int, int]) -> None:
+    """Refuse frames that unpack to more than the header says: decoders take the memory before they look."""
+    pattern = next((p for p, syntaxes in _SIZES.items() if stored.syntax in syntaxes), None)
+    if pattern is None:
+        return
+    for found in re.finditer(pattern, path.read_bytes(), re.DOTALL):
+        rows, columns = (int.from_bytes(found[name]) for name in ("rows", "columns"))
+        if rows * columns > 2 * shape[0] * shape[1]:
+            raise _undecodable(path, 0, f"it unpacks to {columns}x{rows}, not {shape[1]}x{shape[0]}")
 
 
 def result_type(stored: Stored, planes: Sequence[Plane]) -> np.dtype:
