@@ -13,6 +13,7 @@ from scipy import ndimage, stats
 
 import truevox as tv
 from truevox import GraphError, Grid, Image
+from truevox.pipeline import Plan
 
 
 def noise(shape: tuple[int, ...], spacing: tuple[float, ...] = (1, 1, 1), seed: int = 0) -> Image:
@@ -49,6 +50,14 @@ def test_zscore_of_a_mask_on_another_grid_and_of_a_probability():
         np.testing.assert_allclose(
             made, (inside - inside.mean(1)[:, None]) / inside.std(1)[:, None], atol=1e-4
         )
+
+
+def test_a_mask_that_patches_look_at_is_kept_with_the_prefix():
+    scan, brain = tv.Input("x"), tv.Input("brain", kind="label")
+    patch = tv.RandomCrop(8)(scan)
+    plan = Plan([tv.ZScore(mask=brain)(patch), tv.Like(brain)(patch)])
+    assert plan.ends == {scan.call, brain.call}
+    assert Plan([tv.Like(brain)(patch)]).ends == {scan.call}
 
 
 def test_zscore_refuses_an_empty_mask():

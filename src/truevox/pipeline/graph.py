@@ -108,6 +108,8 @@ class Transform:
     """Whether it draws."""
     reads_case = False
     """Whether it needs no input, because it reads from the case."""
+    looks_at: ClassVar[tuple[str, ...]] = ()
+    """Fields that hold an image whose voxels are read, not its grid alone."""
     deforms = False
     """Whether it shows the world displaced, so that what is seen can't be put back."""
     handed: ClassVar[tuple[str, ...]] = ()

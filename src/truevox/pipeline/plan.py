@@ -61,7 +61,7 @@ class Plan:
             # A field that holds an image is read for its grid alone, unless it is a table of values.
             read = [n for n in call.edges.values() if n.signature.kind == "value"]
             if call not in self.deterministic:
-                read += call.inputs
+                read += [*call.inputs, *(n for name, n in call.edges.items() if name in call.op.looks_at)]
             ends |= {n.call for n in read if n.call in self.deterministic}
         self.ends = ends
         self._uncacheable: set[str] = set()

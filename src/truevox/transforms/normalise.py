@@ -67,6 +67,8 @@ class ZScore(Pointwise):
     mask: Literal["nonzero"] | Node | Image | None = None
     percentiles: Sequence[float] | None = None
 
+    looks_at = ("mask",)
+
     def __post_init__(self) -> None:
         if not (self.mask in (None, "nonzero") or isinstance(self.mask, (Node, Image, Lazy))):
             raise GraphError(
