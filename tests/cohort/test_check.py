@@ -166,3 +166,15 @@ def test_label_columns_must_exist(column: str, tmp_path: Path) -> None:
     cohort = Cohort([Case("p1", {"m": write(tmp_path / "a.nii", mask(1))})])
     found = check(cohort, labels=[column], voxels=True)
     assert kinds(found) == ([("", "mask", "label")] if column == "mask" else [])
+
+
+def test_a_test_split_may_have_no_labels_at_all(tmp_path: Path) -> None:
+    def case(k: int, split: str, labelled: bool) -> Case:
+        label = write(tmp_path / f"{k}m.nii", mask(*[1] * (k + 1))) if labelled else None
+        return Case(f"p{k}", {"t1": write(tmp_path / f"{k}.nii"), "m": label}, split=split)
+
+    train = [case(0, "train", True), case(1, "train", False)]
+    test = [case(2, "test", False), case(3, "test", False)]
+    assert kinds(check(Cohort(train + test), labels=["m"])) == [("p1", "m", "label")]
+    half = [test[0], case(4, "test", True)]
+    assert kinds(check(Cohort(train + half), labels=["m"])) == [("p1", "m", "label"), ("p2", "m", "label")]

@@ -72,12 +72,8 @@ def check(
         tables = dict.fromkeys(labels or ()) | tables
     facts = inspect(cohort, tables, voxels, n_jobs, advance)
     label_columns = tables.keys() | guessed_labels(cohort, facts)
-    problems = [p for case in cohort for p in _case_problems(case, facts, tables, label_columns, tol_mm)]
-    problems = list(merged_notes(problems))
-    for column in tables:
-        if column not in cohort.columns:
-            message, remedy = "The cohort has no such column.", f"one of {', '.join(cohort.columns)}"
-            problems.append(Problem("", column, "", "label", message, remedy))
+    problems = [p for case in cohort for p in _case_problems(case, facts, label_columns, tol_mm)]
+    problems = [*merged_notes(problems), *_without_label(cohort, tables)]
     problems += leaks(cohort, facts, label_columns, patient)
     problems += outliers(cohort, facts, tables, label_columns)
     return problems
@@ -86,7 +82,6 @@ def check(
 def _case_problems(
     case: Case,
     facts: Mapping[Key, Facts],
-    declared: Collection[str],
     label_columns: Collection[str],
     tol_mm: float,
 ) -> Iterable[Problem]:
@@ -95,12 +90,25 @@ def _case_problems(
         blank = blank_finding(one.voxels, column in label_columns)
         for finding in (*one.findings, *([blank] if blank else [])):
             yield _of_file(case, column, path, finding)
-    for column in declared:
-        if column in case.values and not isinstance(case.values[column], Path):
-            yield Problem(case.key, column, "", "label", "The case has no label image.", "fill the cell")
     known = {column: (facts[column, path], path) for column, path in case.files.items()}
     headers = {column: one.header(path) for column, (one, path) in known.items() if one.grid is not None}
     yield from grid_problems(case, headers, tol_mm)
+
+
+def _without_label(cohort: Cohort, declared: Collection[str]) -> Iterable[Problem]:
+    """Columns and cases without a label; a test split may have none at all."""
+    for column in declared:
+        if column not in cohort.columns:
+            message, remedy = "The cohort has no such column.", f"one of {', '.join(cohort.columns)}"
+            yield Problem("", column, "", "label", message, remedy)
+            continue
+        filled = {case.split for case in cohort if isinstance(case.values.get(column), Path)}
+        for case in cohort:
+            if isinstance(case.values.get(column, Path()), Path):
+                continue
+            if case.split == "test" and "test" not in filled:
+                continue
+            yield Problem(case.key, column, "", "label", "The case has no label image.", "fill the cell")
 
 
 def _of_file(case: Case, column: str, path: Path, finding: Finding) -> Problem:
