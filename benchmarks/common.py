@@ -22,11 +22,12 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREAD
 THREADS |= {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "GOMP_SPINCOUNT": "0"}
 OURS = "truevox"
 
+Case = dict[str, Path]
 Work = Callable[[], int]
 """Does a whole piece of work (e.g. all patches of one volume) and says how many units it was."""
 
 
-def find_cases(folder: Path) -> list[dict[str, Path]]:
+def find_cases(folder: Path) -> list[Case]:
     """Files of every case in a folder of BraTS cases, or in its subfolder ``brats2018``."""
     inside = folder / "brats2018"
     found = sorted((inside if inside.is_dir() else folder).glob("case_*/FLAIR.nii.gz"))
@@ -155,13 +156,13 @@ def compare(
     value: Callable[[Contender], float],
     describe: Callable[[Contender, Contender, dict[str, Any]], None],
     rounds: int = 3,
-) -> None:
-    """Ours against every peer, in turns; one JSON line per peer on the standard output.
+) -> list[dict[str, Any]]:
+    """Ours against every peer, in turns; one JSON line per peer on the standard output, and returned.
 
     ``value`` is what a contender reached; the ratio says how many times better ours is, more being
     better for rates (a unit with ``/``) and worse for times. ``describe`` adds what was found equal.
     """
-    extra = getattr(args, "extra", ())
+    extra, lines = getattr(args, "extra", ()), []
     ours = Contender(OURS, args.limit, extra)
     for name in args.peers:
         line: dict[str, Any] = {"work": work, "peer": name}
@@ -178,5 +179,7 @@ def compare(
             theirs.close()
         except ContenderError as error:
             line["error"] = str(error)
+        lines.append(line)
         print(json.dumps(line), flush=True)
     ours.close()
+    return lines

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch):
     """Imports a benchmark by name, and forgets it afterwards."""
-    names = ("common", "patches", "inference")
+    names = ("common", "contenders", "same_work", "sampling", "inference")
     monkeypatch.syspath_prepend(str(FOLDER))
 
     def load(name: str) -> ModuleType:
@@ -48,23 +48,23 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("contender", ["truevox", "floor"])
 def test_patches_are_those_of_scipy(bench, folder: Path, tmp_path: Path, contender: str) -> None:
-    patches = bench("patches")
+    same_work = bench("same_work")
     cases = bench("common").find_cases(folder)
-    case = patches.with_indices(cases[0], tmp_path)
-    stream = patches.CONTENDERS[contender]([case], ["flair", "t1", *"ijk"], 16, False)
+    case = same_work.with_indices(cases[0], tmp_path)
+    stream = bench("contenders").CONTENDERS[contender]([case], ["flair", "t1", *"ijk"], 16, False)
     # The floor fills the outer half voxel with zeros, which counts as missing and as nothing else.
-    found = patches.same_work(stream, case, 4)
+    found = same_work.same_work(stream, case, 4)
     assert found["agree"]
     assert found["missing"] <= (0.0 if contender == "truevox" else 0.2)
 
 
 def test_the_comparison_sees_a_patch_from_elsewhere(bench, folder: Path, tmp_path: Path) -> None:
-    patches = bench("patches")
-    case = patches.with_indices(bench("common").find_cases(folder)[0], tmp_path)
+    same_work = bench("same_work")
+    case = same_work.with_indices(bench("common").find_cases(folder)[0], tmp_path)
     for wrong in range(2):  # an image moved by a voxel; a label moved by a voxel
 
         def moved(wrong: int = wrong):
-            for batch in patches.truevox([case], ["flair", "t1", *"ijk"], 16, False):
+            for batch in bench("contenders").truevox([case], ["flair", "t1", *"ijk"], 16, False):
                 x, y = batch[0][0].copy(), batch[0][1].copy()
                 if wrong:
                     y = 1 - y
@@ -72,12 +72,11 @@ def test_the_comparison_sees_a_patch_from_elsewhere(bench, folder: Path, tmp_pat
                     x[0] = np.roll(x[0], 1, axis=0)
                 yield [(x, y)]
 
-        assert not patches.same_work(moved(), case, 2)["agree"]
+        assert not same_work.same_work(moved(), case, 2)["agree"]
 
 
 def test_batches_hold_patches_of_the_size(bench, folder: Path) -> None:
-    patches = bench("patches")
-    stream = patches.truevox(bench("common").find_cases(folder), ["flair", "t1"], 16, True)
+    stream = bench("contenders").truevox(bench("common").find_cases(folder), ["flair", "t1"], 16, True)
     for _ in range(4):
         ((x, y),) = next(stream)
         assert x.shape == (2, 16, 16, 16)

@@ -1,11 +1,4 @@
-"""Training patches per second of CPU: ours against other packages and against a floor, side by side.
-
-    python benchmarks/patches.py --data shared/data/brats2018 [--size 64] [--peers floor nnunet]
-
-The work: two channels and a label, half of the crops centred on the tumour, rotation of up to 10 degrees,
-scale 0.9 to 1.1, flips, gamma, noise; one process, one thread. `agree` says that patches of both sides
-were reproduced by scipy.ndimage.affine_transform.
-"""
+"""Streams of training patches: ours, other packages', and a floor. All take and give the same."""
 
 from __future__ import annotations
 
@@ -15,16 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from common import OURS, Contender, Work, compare, find_cases, parser, serve
-from scipy.ndimage import affine_transform
+from common import OURS, Case
 
 DEGREES, SCALE, LOG_GAMMA, STD = 10.0, 0.1, 0.3, 20.0
 PER_VOLUME = 8  # patches of one volume, for peers that hold volumes; the others change case every time
 MARGIN = 1.5  # what a patch needs around it, for peers that crop before they rotate
 
-Case = dict[str, Path]
 Patch = tuple[np.ndarray, np.ndarray]  # (C, I, J, K) and (I, J, K)
 Stream = Iterator[list[Patch]]
 
@@ -32,11 +22,17 @@ Stream = Iterator[list[Patch]]
 # ---- contenders: cases, channels, size, whether intensities change -> lists of patches -----------------
 
 
-def truevox(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool) -> Stream:
-    """The public graph, through the samples that training takes; a new case for every patch."""
+FACTS: dict[str, Any] = {}
+"""What our side found out about its cache."""
+
+
+def samples(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool, folder: str) -> Any:
+    """The public graph, as the samples that training takes."""
+    import torch
+
     import truevox as tv
-    from truevox.pipeline.cache import Cache
-    from truevox.pipeline.data import Samples, Steps, batches
+    from truevox.pipeline import Cache, Plan
+    from truevox.pipeline.data import Samples
 
     x, y = tv.Stack()(*(tv.Input(c) for c in channels)), tv.Input("mask", kind="label", labels={"tumour": 1})
     x, y = tv.RandomCrop(size, centre_on=y, foreground=0.5)(x, y)
@@ -45,14 +41,22 @@ def truevox(cases: Sequence[Case], channels: Sequence[str], size: int, intensity
     if intensity:
         x = tv.RandomNoise(STD, probability=0.5)(tv.RandomGamma(LOG_GAMMA, probability=0.5)(x))
     # The network never runs: it only says what training reads.
-    net = tv.Network(tv.networks.UNet(len(channels), 1, channels=(4, 8)))
-    model = tv.Model(train=(net(x), y), predict={}, loss=tv.losses.CrossEntropy())
+    read = tv.Network(torch.nn.Identity())(x)
     cohort = [tv.Case(f"case{k}", dict(case)) for k, case in enumerate(cases)]
+    made = Samples(Plan([read, y]), cohort, [(read, y)], 0, Cache(folder))
+    for number in range(len(cohort)):
+        made[number]  # fills the cache
+    FACTS["cache_mib"] = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()) / 2**20
+    FACTS["files_mib"] = sum(p.stat().st_size for c in cases for p in map(Path, c.values())) / 2**20
+    return made
+
+
+def truevox(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: bool) -> Stream:
+    """Ours, in the process itself; a new case for every patch."""
+    from truevox.pipeline.data import Steps, batches
+
     with tempfile.TemporaryDirectory() as folder:
-        samples = Samples(model.plan, cohort, model.pairs, 0, Cache(folder))
-        for number in range(len(cohort)):
-            samples[number]  # fills the cache
-        for batch in batches(samples, Steps(0, 10**9, 1)):
+        for batch in batches(samples(cases, channels, size, intensity, folder), Steps(0, 10**9, 1)):
             if not isinstance(batch, dict):
                 raise batch.error()
             yield [(batch["nodes"][0]["data"][0].numpy(), batch["targets"][0][0, 0].numpy())]
@@ -144,6 +148,8 @@ def torchio_queue(cases: Sequence[Case], channels: Sequence[str], size: int, int
 
 def _store(cases: Sequence[Case], channels: Sequence[str], folder: str) -> list[tuple[np.ndarray, ...]]:
     """Every case as memory-mapped arrays and a table of its foreground."""
+    import nibabel as nib
+
     held = []
     for k, case in enumerate(cases):
         images = np.stack([np.asarray(nib.load(case[c]).dataobj) for c in channels])
@@ -265,99 +271,3 @@ def floor(cases: Sequence[Case], channels: Sequence[str], size: int, intensity: 
 
 CONTENDERS = {f.__name__: f for f in (truevox, nnunet, monai_tuned, monai_cache, torchio_queue, floor)}
 PEERS = [name for name in CONTENDERS if name != OURS]
-
-
-# ---- do they do the same work? --------------------------------------------------------------------------
-
-
-def with_indices(case: Case, folder: Path) -> Case:
-    """A case with three more channels that hold each voxel's own index (plus one: 0 is outside)."""
-    known = nib.load(case["flair"])
-    out = dict(case)
-    for axis, name in enumerate("ijk"):
-        index = np.indices(known.shape, dtype=np.float32)[axis] + 1
-        out[name] = folder / f"{name}.nii"
-        nib.save(nib.Nifti1Image(index, known.affine), out[name])
-    return out
-
-
-def same_work(stream: Stream, case: Case, patches: int) -> dict[str, Any]:
-    """Whether SciPy makes the same patches, at the places that the patches themselves tell.
-
-    ``agree``: the places are an affine map, its scales and angle are those asked for, and SciPy's linear
-    image and nearest label there are equal (ties aside). ``missing``: share of the voxels inside the
-    scan that the patch does not hold, as corners cut off by a crop without margin.
-    """
-    volumes = [np.asarray(nib.load(case[c]).dataobj, dtype=np.float32) for c in ("flair", "t1")]
-    mask = np.asarray(nib.load(case["mask"]).dataobj).astype(np.uint8)
-    agree, missing, seen = True, 0.0, 0
-    while seen < patches:
-        for x, y in next(stream):
-            found = _compare_patch(np.asarray(x, np.float64), np.asarray(y), volumes, mask)
-            agree, missing, seen = agree and found[0], missing + found[1], seen + 1
-    return {"agree": bool(agree), "missing": round(missing / seen, 3)}
-
-
-def _compare_patch(
-    x: np.ndarray, y: np.ndarray, volumes: list[np.ndarray], mask: np.ndarray
-) -> tuple[bool, float]:
-    places, shape = x[2:5] - 1, np.array(mask.shape)[:, None, None, None]
-    index = np.concatenate([np.indices(y.shape), np.ones((1, *y.shape))])
-    core = ((places > 0.5) & (places < shape - 1.5)).all(0)
-    n = y.shape[0] // 4
-    core &= ((index[:3] >= n) & (index[:3] < 3 * n)).all(0)  # no crop cuts off the middle
-    fit = np.linalg.lstsq(index[:, core].T, places[:, core].T, rcond=None)[0].T
-    wanted = np.tensordot(fit, index, 1)
-    scales, angle = np.linalg.svd(fit[:, :3])[1], _angle(fit[:, :3])
-    ok = bool(np.abs(wanted - places)[:, core].max() < 0.01 and scales.min() > 0.88 and scales.max() < 1.13)
-    ok &= angle < 1.8 * DEGREES
-    inside = ((wanted >= 0) & (wanted <= shape - 1)).all(0)
-    there = inside & (np.abs(wanted - places).max(0) < 0.01)
-    for channel, volume in enumerate(volumes):
-        scipys = affine_transform(volume, fit[:, :3], fit[:, 3], y.shape, order=1, mode="nearest")
-        ok &= float(np.abs(scipys - x[channel])[there].max()) < 2e-3 * float(volume.max())
-    nearest = affine_transform(mask, fit[:, :3], fit[:, 3], y.shape, order=0, mode="nearest")
-    tie = (np.abs(wanted - np.floor(wanted) - 0.5) < 2e-3).any(0)
-    ok &= bool((nearest == y)[there & ~tie].all())
-    return ok, 1 - there.sum() / max(inside.sum(), 1)
-
-
-def _angle(matrix: np.ndarray) -> float:
-    """Degrees that a map turns by, flips and scales taken away."""
-    left, _, right = np.linalg.svd(matrix)
-    turn = left @ right
-    turn = turn * np.sign(np.diag(turn))
-    return math.degrees(math.acos(min((np.trace(turn) - 1) / 2, 1.0)))
-
-
-def prepare(name: str, cases: Sequence[Case], size: int) -> tuple[Work, dict[str, Any]]:
-    """A contender's work, after it was compared with SciPy."""
-    import torch
-
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        case = with_indices(cases[0], Path(folder))
-        facts = same_work(CONTENDERS[name]([case], ["flair", "t1", *"ijk"], size, False), case, 6)
-    stream = CONTENDERS[name](cases, ["flair", "t1"], size, True)
-    return lambda: len(next(stream)), facts
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    options = parser(__doc__, PEERS, seconds=12)
-    options.add_argument("--size", type=int, default=64, help="voxels per axis of a patch")
-    args = options.parse_args(argv)
-    cases = find_cases(args.data)
-    if args.contender:
-        return serve(lambda: prepare(args.contender, cases, args.size))
-
-    def describe(ours: Contender, theirs: Contender, line: dict[str, Any]) -> None:
-        line["agree"] = ours.facts["agree"] and theirs.facts["agree"]
-        line["missing"] = theirs.facts["missing"]
-        line["peak_mib"] = [ours.last["peak_mib"], theirs.last["peak_mib"]]
-
-    compare(f"patches {args.size}^3", args, "patches/s", lambda c: c.units / c.cpu, describe)
-    return None
-
-
-if __name__ == "__main__":
-    main()
