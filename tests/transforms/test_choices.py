@@ -154,6 +154,11 @@ def test_the_summary_shows_the_parts():
     assert "OneOf.1" in text
     assert "RandomAffine(rotation=10)" in text
     assert "RandomElastic(displacement=4, spacing=16)" in text
+    assert "random chain 1 at most" in text
+    twice = tv.Model(
+        train=(net(tv.RandomElastic(4, 16)(a)), b), predict={"y": net(x)}, loss=tv.losses.CrossEntropy()
+    )
+    assert "random chain 2 at most" in twice.summary()
 
 
 @pytest.mark.parametrize(

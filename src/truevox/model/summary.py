@@ -92,7 +92,9 @@ def _stages(model: Model) -> list[str]:
         isinstance(c.op, Spatial) and getattr(c.op, "antialias", False)
         for c in model.plan.deterministic
     )  # fmt: skip
-    lines.append(f"Interpolations: prefix {int(prefix)} at most, random chain 1 at most, Put 1 at most.")
+    # Looks are one interpolation however many they are; a second displacement is a second one.
+    most = max(1, *(sum(c.op.deforms for c in ancestors([Node(call)])) for call in model.plan.calls))
+    lines.append(f"Interpolations: prefix {int(prefix)} at most, random chain {most} at most, Put 1 at most.")
     return lines
 
 
