@@ -94,3 +94,22 @@ def test_reading_nifti_loads_nothing_else(tmp_path: Path) -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "other"),
+    [
+        ("a.hdr", "", "a.img"),
+        ("a.img.gz", "", "a.hdr.gz"),
+        ("a.mhd", "NDims = 3\nElementDataFile = voxels.raw\n", "voxels.raw"),
+        ("a.nhdr", "NRRD0004\ntype: short\r\ndata file: deep/voxels.raw\r\n", "deep/voxels.raw"),
+    ],
+)
+def test_what_an_image_of_two_files_depends_on(name: str, text: str, other: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert registry.sources(tmp_path / name) == [tmp_path / name]
+    (tmp_path / "deep").mkdir()
+    (tmp_path / other).touch()
+    assert registry.sources(tmp_path / name) == [tmp_path / name, tmp_path / other]
+    (tmp_path / "b.mhd").write_text("NDims = 3\nElementDataFile = LOCAL\n")
+    assert registry.sources(tmp_path / "b.mhd") == [tmp_path / "b.mhd"]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError, GeometryError
+from truevox.io.beside import pair_of
 from truevox.io.guard import checked_type, damaged
 from truevox.io.header import Header
 from truevox.io.registry import Box, Voxels, native, reader, writer
@@ -65,10 +66,7 @@ def read_nifti_pair(path: Path) -> tuple[Header, Voxels]:
     FileError, GeometryError, CaseError
         As :func:`read_nifti`.
     """
-    end = len(path.name) - len(".gz") * path.name.lower().endswith(".gz")
-    stem, packing = path.name[: end - 4], path.name[end:]
-    upper = path.name[end - 1].isupper()
-    header, voxels = (path.with_name(f"{stem}{s.upper() if upper else s}{packing}") for s in (".hdr", ".img"))
+    header, voxels = pair_of(path)
     return _open(header, voxels, "pair")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from truevox.errors import FileError
+from truevox.io.beside import beside
 from truevox.io.header import Header
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def bare(path: str | Path) -> Path:
 
 
 def sources(path: str | Path) -> list[Path]:
-    """The files and folders that reading a path depends on: itself, and the image that ``like=`` names.
+    """The files and folders that reading a path depends on: itself, the other file of a format of two, and
+    the image that ``like=`` names.
 
     Examples
     --------
@@ -188,7 +190,7 @@ def sources(path: str | Path) -> list[Path]:
     file = bare(path)
     words = str(path)[len(str(file)) + 1 :].split("&")
     likes = [word.removeprefix("like=") for word in words if word.startswith("like=")]
-    return [file, *(found for like in likes for found in sources(file.parent / like))]
+    return [file, *beside(file), *(found for like in likes for found in sources(file.parent / like))]
 
 
 def find_reader(path: Path) -> Reader:
