@@ -356,3 +356,61 @@ def test_resampled_scans_are_predicted_on_their_own_grid():
     predicted = small(spacing=1.5).build().predict(images)["tumour"]
     assert predicted.grid == images["flair"].grid
     assert bool(torch.isfinite(predicted.data).all())
+
+
+# ---- label tables -----------------------------------------------------------------------------
+
+
+def test_the_label_table_may_be_a_file_beside_the_recipe(tmp_path, monkeypatch):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "labels.tsv").write_text("index\tname\n0\tair\n4\tliver\n7\tspleen\n")
+    (tmp_path / "recipe" / "recipe.yaml").write_text("images: [ct]\nlabel: organs\nlabels: labels.tsv\n")
+    recipe = Recipe.from_yaml(tmp_path / "recipe" / "recipe.yaml")
+    assert recipe.table == tv.Labels({"liver": 4, "spleen": 7})
+    recipe.to_yaml(tmp_path / "resolved.yaml")
+    assert Recipe.from_yaml(tmp_path / "resolved.yaml").digest == recipe.digest
+    monkeypatch.chdir(tmp_path / "recipe")
+    assert recipe.with_overrides(["labels=labels.tsv"]).digest == recipe.digest
+
+
+def test_regions_of_a_recipe_are_made_of_regions():
+    recipe = small(labels={"necrosis": 1, "core": ["necrosis", 4], "whole": ["core", 2]})
+    assert recipe.table.names == {"necrosis": 1, "core": (1, 4), "whole": (1, 4, 2)}
+    assert recipe.resolved()["labels"]["names"] == {"necrosis": 1, "core": [1, 4], "whole": [1, 4, 2]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"labels": {"a": ["b"], "b": ["a"]}}, "made of itself"),
+        ({"channels": {"dwi": 3}}, "channels names 'dwi'"),
+        ({"normalise": {"each": {"dwi": {"method": "none"}}}}, "normalise.each names 'dwi'"),
+        ({"normalise": {"method": "window"}}, "a window is clip"),
+        ({"normalise": {"method": "window", "clip": [0, 99]}}, "a window is clip"),
+        ({"normalise": {"each": {"t1": {"each": {"t1": {}}}}}}, "no `each` of its own"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(settings, text):
+    with pytest.raises(SettingsError, match=text):
+        small(**settings)
+
+
+def test_each_image_is_normalised_by_itself():
+    recipe = small(
+        normalise={
+            "clip": [1, 99],
+            "each": {"t1": {"method": "window", "clip": [-100, 300], "clip_unit": "value"}},
+        }
+    )
+    model = recipe.build()
+    window = next(c.op for c in model.plan.calls if type(c.op).__name__ == "Window")
+    assert (window.level, window.width) == (100, 400)
+    fills = {c.op.column: c.op.fill for c in model.plan.calls if hasattr(c.op, "column")}
+    assert (fills["flair"], fills["t1"]) == (None, -100)
+    assert nodes(model).count("ZScore") == nodes(model).count("Clip") == 1
+
+
+def test_volumes_of_a_file_are_channels_of_the_network():
+    model = small(channels={"flair": 3}).build()
+    net = next(c.op for c in model.plan.calls if type(c.op).__name__ == "Network")
+    assert net.module.in_channels == 4
