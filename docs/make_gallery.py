@@ -78,7 +78,7 @@ FAMILIES: dict[str, tuple[Entry, ...]] = {
         Entry("tv.CentreCrop((96, 96, 32))"),
         Entry("tv.CropToMask(label, margin_mm=10)", "scan label", "label"),
         Entry("tv.Pad(multiple_of=64)"),
-        Entry("tv.RandomCrop((64, 64, 24), centre_on=label, foreground=1)", "scan label", "label", seed=5),
+        Entry("tv.RandomCrop((64, 64, 24), centre_on=label, foreground=1)", "scan label", "label", seed=20),
     ),
     "One scale": (
         Entry(
@@ -182,7 +182,8 @@ def signed(values: np.ndarray) -> np.ndarray:
     white = np.array([245.0, 245, 245])
     colour = np.where(share < 0, (40.0, 90, 200), (200.0, 60, 50))
     out = white + (colour - white) * np.abs(share)
-    return (out * np.where(np.abs(values) % 10 < 1, 0.75, 1)[..., None]).astype(np.uint8)
+    line = (np.abs(values) % 10 < 1) & (np.abs(values) < np.abs(values).max())
+    return (out * np.where(line, 0.75, 1)[..., None]).astype(np.uint8)
 
 
 def flat(image: tv.Image, entry: Entry) -> tuple[np.ndarray, tuple[float, float]]:
@@ -206,9 +207,10 @@ def panel(seen: list[tv.Image], entry: Entry, window: tuple[float, float], scan:
         behind = seen[0] if seen[0].kind == "scalar" else scan.on(last.grid)
         colours = grey(flat(behind, entry)[0][0], window) * 0.8
         shares = masks(data[0]) if last.kind == "label" else data[1:] if len(data) > 1 else data
+        colour_of = COLOURS
         if entry.show == "share" and len(shares) > 1:
-            shares = shares[1:2]
-        for share, colour in zip(shares, COLOURS, strict=False):
+            shares, colour_of = shares[1:2], COLOURS[1:2]
+        for share, colour in zip(shares, colour_of, strict=False):
             strength = 0.65 * np.clip(share, 0, 1)[..., None]
             colours = colours * (1 - strength) + np.array(colour) * strength
     # Rows from the front of the head to its back, columns from the patient's left to the right.
