@@ -67,6 +67,33 @@ def test_same_results_with_and_without(case, tmp_path):
     assert count.made == 4  # normalised scan (used twice), label, foreground index, coarse label; each once
 
 
+LOOKS = {
+    "turned": lambda x, y: tv.RandomAffine(rotation=40, scaling=0.3)(x, y),
+    "cropped": lambda x, y: tv.RandomFlip()(*tv.RandomCrop(6)(x, y)),
+    "averaged": lambda x, y: tv.RandomCrop(5, spacing=2.7)(x, y),
+    "turned and averaged": lambda x, y: tv.RandomAffine(rotation=20)(*tv.RandomCrop(5, spacing=2.7)(x, y)),
+    "larger than the image": lambda x, y: tv.RandomAffine(rotation=9)(*tv.RandomCrop(24)(x, y)),
+    "bent": lambda x, y: tv.RandomElastic()(*tv.RandomCrop(8)(x, y)),
+    "changed between": lambda x, y: tv.RandomAffine(rotation=9)(tv.RandomNoise(5.0)(tv.RandomCrop(8)(x)), x),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("kind", ["int16", "uint8", "float32"])
+def test_the_same_bits_with_and_without(case, tmp_path, look, kind):
+    """Whatever part of an entry is read, and as codes, integers or floats."""
+    path = case.path("image")
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj).astype(kind), image.affine), path)
+    x, y = tv.Input("image"), tv.Input("mask", kind="label")
+    outputs = list(LOOKS[look](tv.ZScore()(x), y)) + list(LOOKS[look](x, y))
+    plain = evaluate(outputs, case)
+    for _ in range(2):
+        for a, b in zip(plain, evaluate(outputs, case, cache=Cache(tmp_path / "cache")), strict=True):
+            assert a.data.dtype == b.data.dtype
+            assert torch.equal(a.data, b.data)
+
+
 def test_entries_keep_everything(tmp_path):
     grid = Grid((3, 4, 5), np.diag([-1, 2, 3, 1.0]))
     labels = Labels({"a": [1, 4], "b": 2}, swap=[], ignore=9)
