@@ -41,8 +41,10 @@ _UNITS = {
     "gb": 1e9,
     "tb": 1e12,
 }
-_SLACK, _HEAP = 1.2, 32 * 2**20
-"""A limit is held with this much room: the estimate is that good, and the allocator keeps some back."""
+_SLACK = 1.2
+"""A limit is held with this much room: the estimate is that good."""
+_OVERHEAD = 32 * 2**20
+"""What libraries take when first used, and what the allocator keeps back."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class MemoryPlan:
         The most that is alive at once for one batch, with the copies that convolutions make.
     disk : int
         Whole volumes in files.
+    overhead : int
+        What libraries take when first used, and what the allocator keeps back.
     """
 
     batch_size: int
@@ -72,16 +76,17 @@ class MemoryPlan:
     accumulators: int
     activations: int
     disk: int = 0
+    overhead: int = _OVERHEAD
 
     @property
     def total(self) -> int:
         """Memory, without what is on the disk."""
-        return self.inputs + self.accumulators + self.activations
+        return self.inputs + self.accumulators + self.activations + self.overhead
 
     def parts(self) -> dict[str, int]:
         """The parts and their total, for tables."""
-        kept = {"inputs": self.inputs, "accumulators": self.accumulators, "activations": self.activations}
-        return {**kept, "total": self.total}
+        names = ("inputs", "accumulators", "activations", "overhead", "total")
+        return {name: getattr(self, name) for name in names}
 
 
 def as_bytes(size: int | float | str) -> int:
@@ -154,9 +159,9 @@ def memory_plan(model: Model, case: Any, options: Options) -> MemoryPlan:
     for on_disk in (False, True):
         for batch in sorted({max(size >> k, 1) for k in range(size.bit_length())}, reverse=True):
             plan = _plan(model, grids, batch, on_disk)
-            if plan.total * _SLACK + _HEAP <= room:
+            if plan.total * _SLACK <= room:
                 return plan
-    least = int(plan.total * _SLACK) + _HEAP + resident()
+    least = int(plan.total * _SLACK) + resident()
     raise SettingsError(
         "The prediction does not fit into the memory that it may take.",
         case=str(getattr(case, "key", case)),

@@ -228,6 +228,7 @@ class Run:
             folds.append((op, sink, edges, op.begin(edges, self.volumes)))
             covers += [g for g in [op.covers(edges)] if g is not None]
         name = self.plan.name(axis)
+        self._forget_sources(axis, frame, position)
         for chunk in _chunks(enumerate(self.elements(axis, sinks, frame, position, covers)), self.batch_size):
             child = frame.child(position, axis, name, chunk)
             for op, sink, _, state in folds:
@@ -238,7 +239,6 @@ class Run:
                         raise self._failure(error, sink, frame.cases[position], [lazy.grid]) from error
                     del lazy
             del child, chunk  # nothing of a batch stays while the next one is computed
-            self._forget(frame)
         results = []
         for op, sink, edges, state in folds:
             try:
@@ -271,8 +271,12 @@ class Run:
         self.remarks.update(f"{self.plan.name(axis)}: {r}" for r in op.remarks(inputs, {}))
         return op.expand(inputs, reach, covers)
 
-    def _forget(self, frame: Frame | None) -> None:
-        """Drop voxels from before the end of the prefix, which has its own: they can be made again."""
+    def _forget_sources(self, axis: Call, frame: Frame | None, position: int) -> None:
+        """Make the end of the prefix, and drop what it was made of before a network needs the memory."""
+        if frame is not None and self.cache is None and self.networks:
+            for n in axis.inputs:
+                if n.call in self.plan.ends:
+                    self.values(n, frame)[position].image()
         while frame is not None:
             for call in self.plan.deterministic & frame.memo.keys():
                 for lazy in (lazy for outputs in frame.memo[call] for lazy in outputs):
