@@ -237,3 +237,32 @@ def test_a_table_without_splits_is_dealt_out(truevox, nnunet, tmp_path):
     assert (recipe["images"], recipe["label"]) == (["scan"], "mask")
     assert recipe["labels"]["names"] == {"mask1": 1, "mask2": 2}
     assert [row["case"] for row in rows(tmp_path / "run" / "cohort.csv")] == ["p1", "p2", "p3", "p4"]
+
+
+def test_a_task_of_the_decathlon_with_volumes_in_a_file(truevox, tmp_path):
+    folder = tmp_path / "Task01_Brain"
+    listed = []
+    for k in range(4):
+        one, two, mask = phantom(k)
+        write(folder / "imagesTr" / f"b_{k}.nii.gz", np.stack([one, two], axis=-1))
+        write(folder / "labelsTr" / f"b_{k}.nii.gz", mask)
+        listed.append({"image": f"./imagesTr/b_{k}.nii.gz", "label": f"./labelsTr/b_{k}.nii.gz"})
+    data = {
+        "modality": {"0": "FLAIR", "1": "T1w"},
+        "labels": {"0": "background", "1": "edema", "2": "core"},
+        "training": listed,
+        "test": [],
+    }
+    (folder / "dataset.json").write_text(json.dumps(data))
+    steps = ("--set", "train.max_steps=1", "--set", "train.val_every=0", "--device", "cpu")
+    outcome = truevox("train", folder, "--out", tmp_path / "run", *steps)
+    assert outcome.code == 0, outcome.err
+    recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert (recipe["images"], recipe["channels"]) == (["image"], {"image": 2})
+    # One percentile of two contrasts together would say nothing of either.
+    assert recipe["normalise"]["clip"] is None
+    options = ("--out", tmp_path / "preds", "--split", "val", "--device", "cpu")
+    predicted = truevox("predict", tmp_path / "run", folder, *options)
+    assert predicted.code == 0, predicted.err
+    stored: Any = nibabel.load(next((tmp_path / "preds").glob("b_*")) / "label.nii.gz")
+    assert stored.shape == SHAPE

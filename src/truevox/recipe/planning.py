@@ -191,10 +191,13 @@ def _normalise(images: Sequence[str], found: Fingerprint, modalities: Mapping[st
 
 
 def _normalise_one(found: Fingerprint, name: str, shown: str) -> dict[str, Any]:
-    values = found.intensities[name]
+    values, several = found.intensities[name], found.channels[name] > 1
     if shown == "nonorm":
         return {"method": "none"}
     low, high = values.foreground
+    # Volumes of one file may be different contrasts: each has its mean, but no window in common.
+    if several:
+        return {"method": "zscore", "mask": "nonzero" if values.zeros > 0.25 else None}
     if (_CT.search(shown) or values.low < _AIR) and low < high:
         return {"method": "window", "clip": [round(low, 1), round(high, 1)], "clip_unit": "value"}
     if values.zeros > 0.25:
