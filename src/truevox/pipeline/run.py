@@ -33,8 +33,8 @@ from truevox.space import Grid
 __all__ = ["KEPT_PLACES", "Frame", "NodeError", "Run", "case_name", "stacked"]
 
 Outputs = tuple[Lazy, ...]
-KEPT_PLACES = 2048
-"""Ends of the prefix that a process keeps from run to run: their headers, not their voxels."""
+KEPT_PLACES = 8192
+"""Ends of the prefix that a process keeps from run to run: their headers, not their voxels; 3 KB each."""
 
 
 class NodeError(TrueVoxError):
