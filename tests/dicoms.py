@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from pydicom.uid import UID, CTImageStorage, EnhancedMRImageStorage, ExplicitVRL
 
 STUDY, FRAME = generate_uid(entropy_srcs=["study"]), generate_uid(entropy_srcs=["frame of reference"])
 AXIAL = (1, 0, 0, 0, 1, 0)
+# All of one length, so that files are too: tests cut them.
+_NUMBERS = count(10**9)
 
 
 def oblique(angle: float = 0.3, turn: float = 0.2) -> tuple[float, ...]:
@@ -28,7 +31,7 @@ def dataset(pixels: np.ndarray, *, series: str = "1", uid: str | None = None, **
     out = FileDataset("", {}, preamble=bytes(128))
     out.file_meta = FileMetaDataset()
     out.SOPClassUID = tags.pop("SOPClassUID", CTImageStorage)
-    out.SOPInstanceUID = UID(uid or generate_uid())
+    out.SOPInstanceUID = UID(uid or f"1.2.826.0.1.3680043.8.498.{next(_NUMBERS)}")
     out.SeriesInstanceUID = generate_uid(entropy_srcs=["series", series])
     out.StudyInstanceUID, out.FrameOfReferenceUID = STUDY, FRAME
     out.file_meta.MediaStorageSOPClassUID = out.SOPClassUID

@@ -219,14 +219,13 @@ def test_absurd_headers_are_refused(tmp_path: Path, tags, error, text: str) -> N
         io.read_header(tmp_path)
 
 
-@pytest.mark.parametrize("length", [0, 100, 131, 132, 140, 200, 400, 700, 850, 1000, 1020, 1050])
+@pytest.mark.parametrize("length", [0, 100, 131, 132, 140, 200, 400, 700, 850, -60, -40, -10])
 def test_a_truncated_slice_is_named(tmp_path: Path, length: int) -> None:
     dicoms.series(tmp_path, VOLUME)
     file = tmp_path / "003-1.dcm"
     content = file.read_bytes()
-    assert len(content) == 1060  # 48 bytes of voxels at its end
     file.write_bytes(content[:length])
-    if length >= 132:
+    if length >= 132 or length < 0:  # the last 48 bytes are voxels
         assert "003-1.dcm" in refusal(FileError, tmp_path)
     else:
         # No DICOM any more: left out with a note, and missing then.

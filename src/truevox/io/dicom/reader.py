@@ -45,11 +45,11 @@ def read_dicom(path: Path) -> tuple[Header, Voxels]:
     target, choice = _choice(path)
     if target.is_dir():
         instances, notes = scan(target)
-        chosen = pick(instances, target, choice.pop("series", None))
+        series = pick(instances, target, choice.pop("series", None))
         _expect_used(choice, path, "series")
         left = sorted({i.modality for i in instances if not i.planes})
         notes += (f"objects that are no images were left out: {', '.join(left)}",) if left else ()
-        return open_series(chosen, path, notes)
+        return open_series(series, path, notes)
     dataset, rest = read_tags(target)
     with parsing(target):
         modality = str(dataset.get("Modality") or "")
