@@ -92,9 +92,9 @@ def series(
         data = dataset(
             pixels,
             series=name,
-            ImagePositionPatient=[f"{v:.10g}" for v in place],
-            ImageOrientationPatient=[f"{v:.12g}" for v in directions],
-            PixelSpacing=[str(v) for v in spacing],
+            ImagePositionPatient=[f"{v:.9g}" for v in place],
+            ImageOrientationPatient=[f"{v:.9g}" for v in directions],
+            PixelSpacing=[f"{v:.10g}" for v in spacing],
             SliceThickness="2.5",
             InstanceNumber=(k * 7) % len(volume) + 1,
             **tags,
