@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import FileError
-from truevox.io.dicom import jpeg_lossless
 from truevox.io.dicom.datasets import need, quiet
 from truevox.io.dicom.instances import Stored
 from truevox.io.dicom.planes import Plane
 
 __all__ = ["frames", "rescaled", "result_type"]
 
-# What decodes what Pillow, pyjpegls and this package do not; all with licences that ask for nothing.
+# What decodes what is not decoded here; all with licences that ask for nothing.
+_GDCM = "pip install python-gdcm, or "
 _OPENJPEG = "pip install pylibjpeg pylibjpeg-openjpeg, or "
 _REMEDIES = {
     "1.2.840.10008.1.2.4.50": "pip install pillow, or ",
     "1.2.840.10008.1.2.4.51": "pip install pillow, or ",
+    "1.2.840.10008.1.2.4.57": _GDCM,
+    "1.2.840.10008.1.2.4.70": _GDCM,
     "1.2.840.10008.1.2.4.80": "pip install pyjpegls, or ",
     "1.2.840.10008.1.2.4.81": "pip install pyjpegls, or ",
     "1.2.840.10008.1.2.4.90": "pip install pillow, or ",
@@ -32,9 +34,11 @@ _REMEDIES = {
 }
 # Where a compressed image says its own size: JPEG, JPEG-LS, JPEG 2000.
 _SIZES = {
-    rb"\xff[\xc0-\xc2]\x00.[\x08-\x10](?P<rows>..)(?P<columns>..)": (
+    rb"\xff[\xc0-\xc3]\x00.[\x02-\x10](?P<rows>..)(?P<columns>..)": (
         "1.2.840.10008.1.2.4.50",
         "1.2.840.10008.1.2.4.51",
+        "1.2.840.10008.1.2.4.57",
+        "1.2.840.10008.1.2.4.70",
     ),
     rb"\xff\xf7\x00.[\x02-\x10](?P<rows>..)(?P<columns>..)": (
         "1.2.840.10008.1.2.4.80",
@@ -91,8 +95,6 @@ def _expect_decoder(path: Path, stored: Stored) -> None:
         decoder = need("pydicom.pixels").get_decoder(uid)
     except NotImplementedError:
         decoder = None
-    if decoder is not None and not decoder.is_available and uid in jpeg_lossless.SYNTAXES:
-        decoder.add_plugin("truevox", (jpeg_lossless.__name__, "decode_frame"))
     if decoder is None or not decoder.is_available:
         raise FileError(
             f"Nothing that is installed decodes the transfer syntax of this file: {uid.name}.",
