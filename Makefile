@@ -69,11 +69,11 @@ docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 bench: data-is-named $(BENCH_STAMP)
-	@for work in benchmarks/patches.py benchmarks/inference.py; do \
+	@for work in benchmarks/sampling.py benchmarks/inference.py; do \
 	  echo "== $$work" >&2; .venv-bench/bin/python $$work --data "$(DATA)" || exit 1; done
 
 data-is-named:
 	@test -n "$(DATA)" || { echo "Name the data: make bench DATA=folder-with-the-data-sets" >&2; exit 2; }
 
 clean:
-	rm -rf demo docs/_build docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
+	rm -rf demo docs/_build docs/_gallery docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
