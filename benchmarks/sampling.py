@@ -98,6 +98,7 @@ def loader(cases: Sequence[Case], size: int, workers: int, seconds: float) -> di
         while time.perf_counter() - start < seconds:
             n += len(next(stream)["number"])
         wall, used = time.perf_counter() - start, cpu() - used
+        stream.close()  # type: ignore[attr-defined] - the workers end before their folder does
     return {"per_s": n / wall, "per_cpu_s": n / used}
 
 
