@@ -77,15 +77,9 @@ def _matched(folder: Path, ending: str | None) -> Files:
     """Images and label of every case of imagesTr, by name."""
     images = _images(folder / "imagesTr", ending)
     labels = _by_name(folder / "labelsTr", ending)
-    if alone := [case for case in labels if case not in images]:
-        raise CaseError(
-            "A label in labelsTr has no image in imagesTr.",
-            case=alone[0],
-            file=labels[alone[0]],
-            got=f"{len(alone)} such labels" if len(alone) > 1 else None,
-            expected=f"imagesTr/{alone[0]}_0000{ending or '.nii.gz'}",
-            remedy="add the images, or take the labels out",
-        )
+    # A label alone: its images are looked for where they should be, and found missing by name.
+    for case in [case for case in labels if case not in images] if images else []:
+        images[case] = [folder / "imagesTr" / f"{case}_0000{labels[case].name[len(case) :]}"]
     return {case: (files, labels.get(case)) for case, files in images.items()}
 
 
@@ -108,7 +102,7 @@ def _listed(table: Any, folder: Path) -> Files:
 
 
 def _images(folder: Path, ending: str | None) -> dict[str, list[Path]]:
-    """Files of every case, in the order of their channels; a missing one is refused."""
+    """Files of every case, in the order of their channels; a missing one has the name that it should have."""
     found: dict[str, dict[int, Path]] = {}
     for name in file_names(folder):
         stem = _stem(name, ending)
@@ -124,10 +118,18 @@ def _images(folder: Path, ending: str | None) -> dict[str, list[Path]]:
                     remedy="keep one, or say in dataset.json which counts: file_ending",
                 )
             channels[int(match[2])] = folder / name
-    for case, channels in found.items():
-        if gaps := sorted(set(range(max(channels) + 1)) - set(channels)):
-            raise _lacks(case, gaps[0], folder)
-    return {case: [channels[k] for k in sorted(channels)] for case, channels in found.items()}
+    return {
+        case: [
+            channels.get(k) or _channel(case, k, next(iter(channels.values())))
+            for k in range(max(channels) + 1)
+        ]
+        for case, channels in found.items()
+    }
+
+
+def _channel(case: str, number: int, other: Path) -> Path:
+    """The file of a channel, beside that of another one."""
+    return other.with_name(f"{case}_{number:04d}{other.name[len(case) + len('_0000') :]}")
 
 
 def _by_name(folder: Path, ending: str | None) -> dict[str, Path]:
@@ -146,27 +148,17 @@ def _stem(name: str, ending: str | None) -> str | None:
 def _values(
     case: str, files: list[Path], label: Path | None, columns: list[str], folder: Path
 ) -> dict[str, Path | None]:
-    if len(files) < len(columns):
-        raise _lacks(case, len(files), files[0].parent)
-    if len(files) > len(columns):
+    if len(files) < len(columns) and files[0].name.startswith(f"{case}_0000"):
+        files = [*files, *(_channel(case, k, files[0]) for k in range(len(files), len(columns)))]
+    if len(files) != len(columns):
         raise CaseError(
-            "A case has more images than dataset.json names channels.",
+            "A case has another number of images than dataset.json names channels.",
             case=case,
             file=folder,
             got=f"{len(files)} images",
             expected=f"{len(columns)}: {', '.join(columns)}",
         )
     return {**dict(zip(columns, files, strict=True)), LABEL: label}
-
-
-def _lacks(case: str, channel: int, folder: Path) -> CaseError:
-    return CaseError(
-        f"The image of channel {channel} is missing.",
-        case=case,
-        file=folder,
-        expected=f"{case}_{channel:04d}",
-        remedy="add the file, or take the others of this case out",
-    )
 
 
 def _columns(shown: list[str]) -> list[str]:
