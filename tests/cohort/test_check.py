@@ -161,6 +161,18 @@ def test_equal_voxels_in_train_and_test(tmp_path: Path) -> None:
     assert check(Cohort(cases)) == []
 
 
+@pytest.mark.parametrize("other", [None, "train"])
+def test_a_case_without_a_split_may_train_unless_others_do(other: str | None, tmp_path: Path) -> None:
+    scan = write(tmp_path / "a.nii")
+    cases = [
+        Case("p1", {"t1": scan}),
+        Case("p2", {"t1": scan}, split="test"),
+        Case("p3", {"t1": write(tmp_path / "b.nii")}, split=other),
+    ]
+    kind = "leak" if other is None else "duplicate"
+    assert kinds(check(Cohort(cases))) == [("p1; p2", "t1", kind)]
+
+
 @pytest.mark.parametrize("column", ["mask", "m"])
 def test_label_columns_must_exist(column: str, tmp_path: Path) -> None:
     cohort = Cohort([Case("p1", {"m": write(tmp_path / "a.nii", mask(1))})])

@@ -36,12 +36,15 @@ def leaks(
             files[path.resolve()].append((case, column, path))
             if (digest := facts[column, path].voxels.digest) is not None:
                 voxels[digest].append((case, column, path))
-    found = [_shared(uses, "The same file is used in", False) for uses in map(_one_per_case, files.values())]
+    dealt = _dealt(cohort)
+    found = [
+        _shared(uses, "The same file is used in", False, dealt) for uses in map(_one_per_case, files.values())
+    ]
     for uses in map(_one_per_case, voxels.values()):
         if len({path.resolve() for _, _, path in uses}) > 1:
             mask = all(column in label_columns for _, column, _ in uses)
-            found.append(_shared(uses, "The same voxels are in", mask))
-    return [p for p in found if p is not None] + list(_patients(cohort, patient))
+            found.append(_shared(uses, "The same voxels are in", mask, dealt))
+    return [p for p in found if p is not None] + list(_patients(cohort, patient, dealt))
 
 
 def _one_per_case(uses: Sequence[_Use]) -> list[_Use]:
@@ -49,23 +52,28 @@ def _one_per_case(uses: Sequence[_Use]) -> list[_Use]:
     return list({case.id: (case, column, path) for case, column, path in reversed(uses)}.values())[::-1]
 
 
-def _shared(uses: Sequence[_Use], what: str, mask: bool) -> Problem | None:
+def _dealt(cohort: Cohort) -> str | None:
+    """Where cases without a split end up: they train where no others do."""
+    return None if any(case.split == "train" for case in cohort) else "train"
+
+
+def _shared(uses: Sequence[_Use], what: str, mask: bool, dealt: str | None) -> Problem | None:
     if len(uses) < 2:
         return None
     cases = [case for case, _, _ in uses]
+    across = _across(cases, dealt)
     return Problem(
         "; ".join(case.key for case in cases),
         "; ".join(dict.fromkeys(column for _, column, _ in uses)),
         "; ".join(dict.fromkeys(str(path) for _, _, path in uses)),
-        "duplicate" if mask or not _across(cases) else "leak",
-        f"{what} {len(uses)} cases: {_named(cases)}."
-        + (" They are in different splits." if _across(cases) else ""),
+        "duplicate" if mask or not across else "leak",
+        f"{what} {len(uses)} cases: {_named(cases)}." + (" They are in different splits." if across else ""),
         "keep one, or give both rows the same case",
         tuple((case.key, column) for case, column, _ in uses),
     )
 
 
-def _patients(cohort: Cohort, column: str | None) -> Iterable[Problem]:
+def _patients(cohort: Cohort, column: str | None, dealt: str | None) -> Iterable[Problem]:
     """Cases of one patient in several splits. (One *case* in two splits makes no cohort at all.)"""
     rows: dict[object, list[Case]] = defaultdict(list)
     if column is not None:
@@ -73,7 +81,7 @@ def _patients(cohort: Cohort, column: str | None) -> Iterable[Problem]:
             if case.values.get(column) is not None:
                 rows[case.values[column]].append(case)
     for name, cases in rows.items():
-        if _across(cases):
+        if _across(cases, dealt):
             shown = f"{name:g}" if isinstance(name, float) else name
             yield Problem(
                 "; ".join(case.key for case in cases),
@@ -85,8 +93,8 @@ def _patients(cohort: Cohort, column: str | None) -> Iterable[Problem]:
             )
 
 
-def _across(cases: Iterable[Case]) -> bool:
-    return len({case.split for case in cases} - {None}) > 1
+def _across(cases: Iterable[Case], dealt: str | None) -> bool:
+    return len({case.split or dealt for case in cases} - {None}) > 1
 
 
 def _named(cases: Sequence[Case]) -> str:
