@@ -103,7 +103,7 @@ def several_volumes(study) -> Path:
         (singular, ["affine", "singular"]),
         (
             several_volumes,
-            ["is 4D with 2 volumes where 3D is expected", "channels: {t1: ...}", "extract one volume"],
+            ["has 2 channels (volumes, components or colours), where 1 is expected", "channels: {t1: 2}"],
         ),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -161,6 +161,23 @@ def test_equal_voxels_in_train_and_test(tmp_path: Path) -> None:
     assert check(Cohort(cases)) == []
 
 
+def test_channels_that_a_whole_column_has_are_no_error(tmp_path: Path) -> None:
+    def scan(name: str, channels: int) -> Path:
+        return write(tmp_path / name, RNG.normal(size=(*SHAPE, channels)).astype(np.float32))
+
+    cases = [Case(f"p{k}", {"t1": scan(f"{k}.nii", 3), "m": scan(f"{k}m.nii", 3)}) for k in range(3)]
+    cases.append(Case("p3", {"t1": scan("3.nii", 2)}))
+    found = check(Cohort(cases), labels=["m"])
+    masks = [(f"p{k}", "m", "4D") for k in range(3)]
+    assert kinds(found) == [("p3", "t1", "4D"), ("", "t1", "channels"), *masks]
+    assert "has 2 channels (volumes, components or colours), where 3 are expected" in found[0].message
+    assert found[1].severity == "warning"
+    assert "3 of 4 files have 3 channels" in found[1].message
+    declared = check(Cohort(cases), channels={"t1": 3, "m": 3})
+    assert kinds(declared) == [("p3", "t1", "4D")]
+    assert [p[0] for p in kinds(check(Cohort(cases[:2]), channels={"m": 3}))] == ["p0", "p1"]
+
+
 @pytest.mark.parametrize("other", [None, "train"])
 def test_a_case_without_a_split_may_train_unless_others_do(other: str | None, tmp_path: Path) -> None:
     scan = write(tmp_path / "a.nii")

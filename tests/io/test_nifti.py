@@ -184,14 +184,6 @@ def test_two_axes_beyond_the_third_are_refused(tmp_path: Path) -> None:
         io.read_header(tmp_path / "a.nii")
 
 
-def test_4d_where_3d_is_expected(tmp_path: Path) -> None:
-    nib.Nifti1Image(np.zeros((2, 2, 2, 5), np.uint8), np.eye(4)).to_filename(tmp_path / "a.nii")
-    header = io.read_header(tmp_path / "a.nii")
-    with pytest.raises(CaseError, match="'flair' is 4D with 5 volumes where 3D is expected") as caught:
-        io.expect_3d(header, "p07", "flair")
-    assert (caught.value.case, caught.value.file) == ("p07", str(tmp_path / "a.nii"))
-
-
 # ---- geometry that is no place ----------------------------------------------------------------------
 
 

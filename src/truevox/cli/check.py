@@ -64,18 +64,18 @@ def check(
     cases = load_cohort(cohort)
     tables: dict[str, Labels | None] = dict.fromkeys(label or ()) | dict(cases.labels)
     columns = list(cases.columns)
-    align = False
+    align, channels = False, None
     if recipe is not None:
         from truevox.recipe import Recipe
 
         settings = Recipe.from_yaml(recipe)
         expect_columns(cases, settings.needs, cohort)
-        columns, align = settings.needs, settings.align
+        columns, align, channels = settings.needs, settings.align, settings.channels
         tables = {n: t for n, t in tables.items() if n in columns} | {settings.label: settings.table}
     expect_columns(cases, [*tables, *([patient] if patient else [])], cohort)
     if fix is not None:
         _expect_new_folder(out, cohort)
-    problems = find(cases, columns, tables, tolerance, voxels, patient, jobs)
+    problems = find(cases, columns, tables, channels, tolerance, voxels, patient, jobs)
     problems = [p for p in problems if not (align and p.kind == "grid")]
     drawn = draw(problems, cases, tables, pictures, jobs) if pictures is not None else None
     show(problems, drawn, out if fix is None else None)
@@ -105,6 +105,7 @@ def find(
     cases: Cohort,
     columns: Sequence[str],
     tables: Mapping[str, Labels | None],
+    channels: Mapping[str, int] | None,
     tolerance: float,
     voxels: bool,
     patient: str | None,
@@ -121,7 +122,14 @@ def find(
     )
     with progress(f"Checking {len(cases)} cases", None) as advance:
         return check_cohort(
-            chosen, tolerance, tables, voxels=voxels, patient=patient, n_jobs=jobs, advance=advance
+            chosen,
+            tolerance,
+            tables,
+            channels=channels,
+            voxels=voxels,
+            patient=patient,
+            n_jobs=jobs,
+            advance=advance,
         )
 
 

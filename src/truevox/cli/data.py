@@ -110,7 +110,7 @@ def expect_sound(
     align : bool
         Whether files of a case may be on different grids.
     channels : mapping of column to int, optional
-        Columns whose files are 4D.
+        Columns whose files have several, and how many.
 
     Raises
     ------
@@ -121,12 +121,11 @@ def expect_sound(
     from truevox.progress import progress
 
     cases = [Case(c.id, {n: c.path(n) for n in columns}, c.record, c.split) for c in cohort]
-    known = {"4D": channels or {}, "grid": columns if align else ()}
     # Processes take seconds to start: few headers are read sooner without them.
     jobs = min(os.cpu_count() or 1, 8) if len(cases) * len(columns) > _MANY_FILES else 1
     with progress("Reading headers", None) as advance:
-        found = check(Cohort(cases), n_jobs=jobs, advance=advance)
-    problems = [p for p in found if p.kind in _BLOCKING and p.column not in known.get(p.kind, ())]
+        found = check(Cohort(cases), channels=channels or {}, n_jobs=jobs, advance=advance)
+    problems = [p for p in found if p.kind in _BLOCKING and not (align and p.kind == "grid")]
     if problems:
         raise _error(problems)
 
@@ -142,6 +141,4 @@ def _error(problems: Sequence[Problem]) -> TrueVoxError:
     remedy = first.remedy
     if first.kind == "grid":
         remedy = "resample one of the files, or write `align: true` in the recipe"
-    elif first.kind == "4D":
-        remedy = f"extract one volume, or write `channels: {{{first.column}: ...}}` in the recipe"
     return _BLOCKING[first.kind](message, case=first.case, file=first.file or None, remedy=remedy or None)

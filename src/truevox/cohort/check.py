@@ -7,7 +7,7 @@ from pathlib import Path
 
 from truevox.cohort.case import Case
 from truevox.cohort.checks.files import Facts, Key, inspect
-from truevox.cohort.checks.headers import describe_mismatch, grid_problems, merged_notes
+from truevox.cohort.checks.headers import channel_problems, describe_mismatch, grid_problems, merged_notes
 from truevox.cohort.checks.leaks import leaks
 from truevox.cohort.checks.outliers import guessed_labels, outliers
 from truevox.cohort.checks.problem import PROBLEM_COLUMNS, Finding, Problem
@@ -24,6 +24,7 @@ def check(
     tol_mm: float = 1e-3,
     labels: Mapping[str, Labels] | Collection[str] | None = None,
     *,
+    channels: Mapping[str, int] | None = None,
     voxels: bool = False,
     patient: str | None = None,
     n_jobs: int = 1,
@@ -32,10 +33,10 @@ def check(
     """Look at every file of a cohort, once, and list all that is wrong; never stop at the first.
 
     From headers alone: missing and unreadable files, affines that are singular, contradictory or
-    absent, 4D files, grids that differ within a case, one file in two cases, spacing, shape and order of axes
-    unlike the rest of the column. Only ``voxels=True`` finds a truncated or damaged file, NaN, label values
-    not declared, images among labels and labels among images, empty, full and constant images, intensities
-    unlike the rest, and equal images in two cases (in any format, type and storage order).
+    absent, numbers of channels, grids that differ within a case, one file in two cases, spacing, shape and
+    order of axes unlike the rest of the column. Only ``voxels=True`` finds a truncated or damaged file, NaN,
+    label values not declared, images among labels and labels among images, empty, full and constant images,
+    intensities unlike the rest, and equal images in two cases (in any format, type and storage order).
 
     Parameters
     ----------
@@ -45,6 +46,9 @@ def check(
     labels : mapping of column to Labels, or collection of columns, optional
         Which columns are label images, and what values they may hold, beside what the cohort says itself. Of
         the others, a column whose files hold a few integers each is taken for labels of unknown values.
+    channels : mapping of column to int, optional
+        Images that have several channels; all others have one. If left out, an image has as many as most of
+        its column.
     voxels : bool
         Whether to read the voxels too.
     patient : str, optional
@@ -73,7 +77,9 @@ def check(
     facts = inspect(cohort, tables, voxels, n_jobs, advance)
     label_columns = tables.keys() | guessed_labels(cohort, facts)
     problems = [p for case in cohort for p in _case_problems(case, facts, label_columns, tol_mm)]
-    problems = [*merged_notes(problems), *_without_label(cohort, tables)]
+    files = _channels(cohort, facts)
+    problems = list(merged_notes(problems, {column: len(found) for column, found in files.items()}))
+    problems += [*channel_problems(files, channels, label_columns), *_without_label(cohort, tables)]
     problems += leaks(cohort, facts, label_columns, patient)
     problems += outliers(cohort, facts, tables, label_columns)
     return problems
@@ -93,6 +99,16 @@ def _case_problems(
     known = {column: (facts[column, path], path) for column, path in case.files.items()}
     headers = {column: one.header(path) for column, (one, path) in known.items() if one.grid is not None}
     yield from grid_problems(case, headers, tol_mm)
+
+
+def _channels(cohort: Cohort, facts: Mapping[Key, Facts]) -> dict[str, dict[Path, tuple[str, int]]]:
+    """By column, the files that could be opened: the case that each is of, and its channels."""
+    files: dict[str, dict[Path, tuple[str, int]]] = {}
+    for case in cohort:
+        for column, path in case.files.items():
+            if facts[column, path].grid is not None:
+                files.setdefault(column, {}).setdefault(path, (case.key, facts[column, path].channels))
+    return files
 
 
 def _without_label(cohort: Cohort, declared: Collection[str]) -> Iterable[Problem]:

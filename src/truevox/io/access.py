@@ -20,7 +20,7 @@ from truevox.space import slices_to_lattice
 if TYPE_CHECKING:
     from truevox.image import Image, Kind
 
-__all__ = ["as_labels", "check_finite", "expect_3d", "label_counts", "load", "read", "read_header", "save"]
+__all__ = ["as_labels", "check_finite", "label_counts", "load", "read", "read_header", "save"]
 
 Region = tuple[slice, ...]
 # Types that torch computes with; the others go to the next larger one.
@@ -214,35 +214,6 @@ def save(image: Image, path: str | Path) -> None:
     same = isinstance(header, Header) and header.grid == image.grid
     with atomic_path(target) as temporary:
         write(temporary, array, image, header if same else None)
-
-
-def expect_3d(header: Header, case: str | None = None, column: str | None = None) -> Header:
-    """The header itself, if the file holds one volume.
-
-    Raises
-    ------
-    CaseError
-        If it holds several.
-
-    Examples
-    --------
-    >>> from truevox.space import Grid
-    >>> expect_3d(Header(Path("dwi.nii.gz"), Grid((64, 64, 30)), 33, "int16"), "p07", "flair")
-    Traceback (most recent call last):
-    truevox.errors.CaseError: 'flair' is 4D with 33 volumes where 3D is expected.
-      case      p07
-      file      dwi.nii.gz
-      Remedy: extract one volume, or declare an input with 33 channels
-    """
-    if header.channels == 1:
-        return header
-    what = f"'{column}'" if column else "The image"
-    raise CaseError(
-        f"{what} is 4D with {header.channels} volumes where 3D is expected.",
-        case=case,
-        file=header.path,
-        remedy=f"extract one volume, or declare an input with {header.channels} channels",
-    )
 
 
 def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:

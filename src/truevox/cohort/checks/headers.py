@@ -1,19 +1,19 @@
-"""What headers tell: notes of readers, 4D files, grids that differ within a case."""
+"""What headers tell: notes of readers, channels, grids that differ within a case."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from truevox import io
 from truevox.cohort.case import Case
 from truevox.cohort.checks.problem import Finding, Problem
-from truevox.errors import CaseError
 
-__all__ = ["describe_mismatch", "grid_problems", "header_findings", "merged_notes"]
+__all__ = ["channel_problems", "describe_mismatch", "grid_problems", "header_findings", "merged_notes"]
 
 _NOTES = ("orientation", "header note")
 _MANY = 8
@@ -27,24 +27,54 @@ def header_findings(header: io.Header) -> Iterable[Finding]:
             yield Finding("orientation", message, "convert it again from its source with orientation")
         else:
             yield Finding("header note", message, "see that this is what you expect")
-    try:
-        io.expect_3d(header)
-    except CaseError as error:
-        yield Finding("4D", error.message, error.remedy or "")
 
 
-def merged_notes(problems: Sequence[Problem]) -> Iterable[Problem]:
-    """What many files of a column say, said once."""
+def merged_notes(problems: Sequence[Problem], files: Mapping[str, int]) -> Iterable[Problem]:
+    """What many files of a column say, or all of them, said once; ``files`` counts those of a column."""
     times = Counter((p.column, p.message) for p in problems if p.kind in _NOTES)
     said = set()
     for problem in problems:
         place = problem.column, problem.message
-        if problem.kind not in _NOTES or times[place] < _MANY:
+        if problem.kind not in _NOTES or times[place] < min(_MANY, max(files[problem.column], 2)):
             yield problem
         elif place not in said:
             said.add(place)
             message = f"{times[place]} files. {problem.message}"
             yield replace(problem, case="", file="", message=message)
+
+
+def channel_problems(
+    files: Mapping[str, Mapping[Path, tuple[str, int]]],
+    declared: Mapping[str, int] | None,
+    label_columns: Collection[str],
+) -> Iterable[Problem]:
+    """Files with another number of channels than their column.
+
+    Parameters
+    ----------
+    files : mapping of column to mapping of file to (key of its case, channels)
+    declared : mapping of column to int, optional
+        What is expected, 1 of columns that are not named. None expects what most files of a column have.
+    label_columns : collection of str
+        They have one.
+    """
+    for column, found in files.items():
+        label = column in label_columns
+        usual = Counter(channels for _, channels in found.values()).most_common(1)[0][0]
+        expected = 1 if label else usual if declared is None else declared.get(column, 1)
+        odd = {path: one for path, one in found.items() if one[1] != expected}
+        for path, (key, channels) in odd.items():
+            where = f"{expected} {'is' if expected == 1 else 'are'} expected"
+            message = f"The file has {channels} channels (volumes, components or colours), where {where}."
+            declare = f", or declare `channels: {{{column}: {channels}}}` in the recipe"
+            remedy = f"extract what is meant{'' if label else declare}"
+            yield Problem(key, column, str(path), "4D", message, remedy, ((key, column),))
+        if declared is None and expected > 1:
+            message = f"{len(found) - len(odd)} of {len(found)} files have {expected} channels each."
+            remedy = (
+                f"`channels: {{{column}: {expected}}}` in a recipe; `truevox train` without one plans it so"
+            )
+            yield Problem("", column, "", "channels", message, remedy)
 
 
 def grid_problems(case: Case, headers: Mapping[str, io.Header], tol_mm: float) -> Iterable[Problem]:

@@ -30,6 +30,7 @@ SEVERITIES: Mapping[str, Severity] = MappingProxyType(
         "leak": "error",
         "duplicate": "warning",
         "empty": "warning",
+        "channels": "warning",
         "header note": "warning",
         "orientation": "warning",
         "axes": "warning",
