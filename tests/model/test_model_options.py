@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import affine_of, cohort_on_disk, small_model, small_net
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -90,7 +90,8 @@ def test_the_box_needs_to_know_what_background_is():
     st.floats(0, 20),
     st.integers(0, 5),
 )
-@settings(max_examples=20)
+@settings(max_examples=12)
+@example([14, 14, 14], [12, 12, 12], 128.0, 1e-5, 0)  # air that differs by rounding alone
 def test_the_body_box_holds_the_body_and_ten_millimetres(low, size, air: float, noise: float, seed: int):
     spacing = np.array([2.0, 1.0, 1.5])
     grid = Grid((48, 52, 50), affine_of("RAS", spacing))

@@ -136,7 +136,8 @@ def body_box(scan: Image) -> Grid:
         rim = np.concatenate(planes or [channel.ravel()])
         air = float(np.median(rim))
         spread = 6 * 1.4826 * float(np.median(np.abs(rim - air)))
-        body |= np.abs(channel - air) > spread
+        # Where most of the air is one number, what differs from it by rounding is air as well.
+        body |= np.abs(channel - air) > max(spread, 1e-6 * abs(air))
     parts = np.zeros(body.shape, np.int32)
     ndimage.label(body, output=parts)
     sizes = np.bincount(parts.ravel())[1:]
