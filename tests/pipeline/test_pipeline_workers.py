@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,11 +14,19 @@ import pytest
 import torch
 from helpers import cohort_on_disk
 from torch.utils.data import get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import truevox as tv
+from truevox import kernels
 from truevox.pipeline import Cache, Plan, Pointwise, node
 from truevox.pipeline.data import Samples, Steps, batches
 from truevox.pipeline.workers import WorkerError
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The main process looks after its workers more often than every five seconds."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.3,))
 
 
 @node
@@ -44,6 +53,7 @@ def _samples(cohort: tv.Cohort, cache: Path | None = None, between=lambda x: x) 
     return Samples(Plan([p, y]), list(cohort), [(p, y)], 0, None if cache is None else Cache(cache))
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("code", "said", "remedy"),
     [
@@ -67,6 +77,7 @@ def test_a_dead_worker_names_sample_case_node_signal_and_memory(tmp_path, code, 
     assert signal.getsignal(signal.SIGCHLD) is before
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_worker_that_dies_late_names_its_own_sample(tmp_path):
     """The other worker's line is not taken for it; nothing is lost before."""
 
@@ -97,6 +108,18 @@ def test_batches_are_the_same_with_and_without_workers(tmp_path):
             assert a["number"] == b["number"]
             assert torch.equal(a["nodes"][0]["data"], b["nodes"][0]["data"])
             assert torch.equal(a["targets"][0], b["targets"][0])
+
+
+def test_forked_workers_share_the_compiled_code(tmp_path, monkeypatch):
+    linked = []
+    monkeypatch.setattr(kernels, "link", lambda: linked.append(os.getpid()))
+    samples = _samples(cohort_on_disk(tmp_path, 1))
+    batches(samples, Steps(0, 1, 1), workers=0)
+    assert not linked
+    for method, before in (("spawn", []), ("fork", [os.getpid()])):
+        monkeypatch.setattr(multiprocessing, "get_start_method", lambda method=method: method)
+        batches(samples, Steps(0, 1, 1), workers=1)
+        assert linked == before
 
 
 FLAT = """

@@ -8,6 +8,7 @@ with several arguments do not survive pickling.
 from __future__ import annotations
 
 import math
+import multiprocessing
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from truevox import kernels
 from truevox.errors import GraphError, TrueVoxError
 from truevox.image import Image
 from truevox.labels import IGNORE_INDEX, Labels
@@ -226,6 +228,8 @@ def batches(samples: Samples, steps: Steps, workers: int = 0) -> DataLoader:
         While it is read, if a worker process dies.
     """
     samples.watch.share(workers)
+    if workers and multiprocessing.get_start_method() == "fork":
+        kernels.link()
     return Loader(
         samples,
         batch_sampler=steps,
