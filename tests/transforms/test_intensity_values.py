@@ -66,6 +66,17 @@ def test_zscore_refuses_an_empty_mask():
         tv.ZScore(mask=Image(torch.zeros(1, 4, 4, 4, dtype=torch.uint8), image.grid, "label"))(image)
 
 
+def test_clip_takes_the_percentiles_of_each_channel():
+    data = np.random.default_rng(1).normal([[0.0], [500.0]], [[1.0], [90.0]], (2, 1000)).astype(np.float32)
+    image = tv.Image(torch.from_numpy(data).reshape(2, 10, 10, 10), tv.Grid((10, 10, 10)))
+    low, high = np.percentile(data, (5, 90), axis=1)[..., None]
+    for made, expected in (
+        (tv.Clip(5, 90, unit="percentile"), np.clip(data, low, high)),
+        (tv.Clip(high=90, unit="percentile"), np.minimum(data, high)),
+    ):
+        np.testing.assert_allclose(made(image).numpy().reshape(2, -1), expected, rtol=1e-6)
+
+
 def test_zscore_between_percentiles_forgets_outliers():
     data = np.random.default_rng(0).normal(size=5000)
     data[:20] = 1e6

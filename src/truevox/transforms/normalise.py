@@ -130,7 +130,7 @@ def _check_percentiles(pair: Sequence[float], what: str) -> None:
 
 @node
 class Clip(Pointwise):
-    """Values limited to [low, high], given as values or as percentiles of the frame.
+    """Values limited to [low, high], given as values or as percentiles of each channel over the frame.
 
     Examples
     --------
@@ -145,6 +145,8 @@ class Clip(Pointwise):
     high: float | None = None
     unit: Literal["value", "percentile"] = "value"
 
+    version = 2
+
     def __post_init__(self) -> None:
         if self.unit not in ("value", "percentile"):
             raise GraphError("Clip's unit is 'value' or 'percentile'.", got=self.unit)
@@ -154,10 +156,13 @@ class Clip(Pointwise):
             raise GraphError("Clip needs low, high, or both with low below high.", got=(self.low, self.high))
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
-        low, high = self.low, self.high
-        if self.unit == "percentile":
-            data = frame().numpy()
-            low, high = (None if p is None else float(np.percentile(data, p)) for p in (low, high))
+        if self.unit == "value":
+            return lambda x: x.float().clamp(self.low, self.high)
+        channels = frame().numpy()
+        low, high = (
+            None if p is None else per_channel([np.percentile(channel, p) for channel in channels])
+            for p in (self.low, self.high)
+        )
         return lambda x: x.float().clamp(low, high)
 
 
