@@ -270,6 +270,27 @@ def test_voxels_at_the_end_and_beside_the_header(tmp_path: Path) -> None:
         io.read_header(tmp_path / "a.mhd")
 
 
+@pytest.mark.parametrize("suffix", [".nhdr", ".mhd"])
+@pytest.mark.parametrize("place", ["../secret.raw", "deep/../../secret.raw", "absolute"])
+def test_a_header_reaches_no_file_outside_of_its_folder(suffix: str, place: str, tmp_path: Path) -> None:
+    def header(name: str | Path) -> Path:
+        path = tmp_path / "sent" / f"a{suffix}"
+        nhdr = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 3 4\nencoding: raw\ndata file: "
+        mhd = "NDims = 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\nElementDataFile = "
+        path.write_text(f"{nhdr if suffix == '.nhdr' else mhd}{name}\n")
+        return path
+
+    (tmp_path / "sent" / "deep").mkdir(parents=True)
+    (tmp_path / "secret.raw").write_bytes(bytes(range(24)))
+    with pytest.raises(FileError, match="outside of its own folder") as caught:
+        io.read_header(header(tmp_path / "secret.raw" if place == "absolute" else place))
+    assert "beside the header" in (caught.value.remedy or "")
+    # A link is a file beside the header: data under version control are links.
+    (tmp_path / "sent" / "deep" / "link.raw").symlink_to(tmp_path / "secret.raw")
+    assert io.read(header("deep/link.raw"))[0].ravel("K").tolist() == list(range(24))
+    assert io.read_header(header(tmp_path / "sent/deep/link.raw")).grid.shape == (2, 3, 4)
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [

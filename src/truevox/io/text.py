@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def data_file(path: Path, name: str) -> Path:
     Raises
     ------
     FileError
-        If it names several.
+        If it names several, or one that is not beside the header: a header that somebody sent must not say
+        which files of this machine are read.
     """
     if not name or re.match(r"LIST\b", name) or re.search(r"%\d*d", name):
         raise FileError(
@@ -101,6 +103,15 @@ def data_file(path: Path, name: str) -> Path:
         )
     if "\0" in name:
         raise damaged(path, f"{name!r} in the header", "the name of a file")
+    # By name, not by where links lead: data under version control are links into its store.
+    if not Path(os.path.abspath(path.parent / name)).is_relative_to(os.path.abspath(path.parent)):
+        raise FileError(
+            "The header names a file of voxels outside of its own folder, which is not read.",
+            file=path,
+            got=name,
+            expected="a file beside the header",
+            remedy="put the file of voxels beside the header, and write its name alone into the header",
+        )
     return path.parent / name
 
 
