@@ -39,6 +39,27 @@ def test_columns_have_types_and_paths_are_relative_to_the_table(tmp_path: Path) 
     assert repr(cohort) == "Cohort(2 cases (train: 1, test: 1); flair, age, site, mask)"
 
 
+@pytest.mark.parametrize(
+    ("mark", "name", "encoding"),
+    [
+        (";", "a.csv", "utf-8-sig"),
+        ("\t", "a.csv", "utf-8"),
+        ("\t", "a.tsv", "utf-8-sig"),
+        (",", "a.csv", "utf-8"),
+    ],
+)
+def test_tables_of_spreadsheets(mark: str, name: str, encoding: str, tmp_path: Path) -> None:
+    lines = [("case", "scan", "age"), ("p1", "a,b.nii", "61"), ('"p;2"', "c.nii", "7")]
+    lines = [
+        tuple(f'"{cell}"' if mark in cell and cell[0] != '"' else cell for cell in line) for line in lines
+    ]
+    text = "\r\n".join(mark.join(line) for line in lines) + "\r\n"
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    one, two = Cohort.open(tmp_path / name)
+    assert (one.id, one.path("scan").name, one.value("age")) == ("p1", "a,b.nii", 61.0)
+    assert two.id == "p;2"
+
+
 def test_records_and_selection(tmp_path: Path) -> None:
     text = "case,record,split,mask\np1,r1,a,1.nii\np1,r2,a,2.nii\np2,r1,b,3.nii\n"
     cohort = Cohort.from_csv(table(tmp_path, text))
@@ -62,7 +83,7 @@ def test_records_and_selection(tmp_path: Path) -> None:
     [
         ("", "no column 'case'"),
         ("id,flair\np1,a.nii\n", "no column 'case'"),
-        ("case;flair\np1;a.nii\n", "no column 'case'"),
+        ("case|flair\np1|a.nii\n", "no column 'case'"),
         ("case,flair\n", "no rows"),
         ("case,flair\np1,a.nii,b\n", "Line 2"),
         ("case,a,a\np1,x,y\n", "names of their own"),
@@ -86,6 +107,12 @@ def test_tables_that_can_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"case,flair\np\xff1,a.nii\n")
     with pytest.raises(FileError, match="UTF-8"):
         Cohort.from_csv(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_bytes(b"case,flair\np1,a\0.nii\n")
+    with pytest.raises(FileError, match="zero byte in line 2"):
+        Cohort.from_csv(tmp_path / "a.csv")
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    with pytest.raises(FileError, match="Spreadsheets are not read"):
+        Cohort.open(tmp_path / "a.xlsx")
 
 
 def test_empty_splits_name_those_that_exist() -> None:

@@ -20,6 +20,8 @@ _KNOWN = (
     "(dataset_description.json, sub-*/)"
 )
 
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+
 
 def recognise(path: Path) -> Kind:
     """The kind of cohort that a path holds.
@@ -42,6 +44,8 @@ def recognise(path: Path) -> Kind:
             file=path,
             remedy=str(path.parent),
         )
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise FileError("Spreadsheets are not read.", file=path, remedy="save the sheet as CSV UTF-8")
     return "table"
 
 

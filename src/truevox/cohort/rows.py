@@ -101,16 +101,18 @@ def read_table(table: Path) -> Columns:
 
 
 def _text(table: Path) -> tuple[list[str], list[list[str]]]:
-    delimiter = "\t" if table.suffix.lower() == ".tsv" else ","
     header: list[str] | None = None
     rows: list[list[str]] = []
     try:
         with open(table, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter)
+            reader = csv.reader(stream, delimiter=_delimiter(stream.readline(), table))
+            stream.seek(0)
             for line in reader:
                 cells = [cell.strip() for cell in line]
                 if not any(cells):
                     continue
+                if any("\0" in cell for cell in cells):
+                    raise csv.Error(f"a zero byte in line {reader.line_num}")
                 if header is None:
                     header = cells
                 elif len(cells) != len(header):
@@ -126,6 +128,13 @@ def _text(table: Path) -> tuple[list[str], list[list[str]]]:
             f"The table is not CSV in UTF-8: {error}.", file=table, remedy="save it as CSV UTF-8"
         ) from error
     return header or [], rows
+
+
+def _delimiter(first: str, table: Path) -> str:
+    """Tabs of a TSV; else commas, or what Excel writes where the comma is a decimal point."""
+    usual = "\t" if table.suffix.lower() == ".tsv" else ","
+    names = {mark: [name.strip(' "\r\n') for name in first.split(mark)] for mark in (usual, ";", "\t")}
+    return next((mark for mark, found in names.items() if "case" in found), usual)
 
 
 def _uneven(table: Path, line: int, got: int, expected: int) -> CaseError:
@@ -145,7 +154,7 @@ def _parquet(table: Path) -> tuple[list[str], list[list[str]]]:
         raise FileError(
             "Parquet tables need a package that is not installed: pyarrow.",
             file=table,
-            remedy="pip install pyarrow, or save the table as CSV",
+            remedy="pip install 'truevox[parquet]', or save the table as CSV",
         ) from error
     try:
         data = parquet.read_table(table)
