@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truevox.cohort import Case, Cohort
-from truevox.errors import CaseError, SettingsError
+from truevox.errors import CaseError, LabelError, SettingsError
 from truevox.labels import Labels
 from truevox.networks import UNet
 from truevox.recipe import Recipe, plan
@@ -160,6 +160,30 @@ def test_names_of_channels_say_what_they_are(tmp_path: Path) -> None:
     data = cohort(tmp_path, kinds={"a": "mr", "b": "mr"})
     made, _ = plan(Cohort(data, data.labels, {"a": "CT", "b": "noNorm"}))
     assert (made.normalise.method, made.normalise.each["b"].method) == ("window", "none")
+
+
+def test_an_image_is_not_planned_as_a_label_of_many_classes(tmp_path: Path) -> None:
+    ringing = np.random.default_rng(0).integers(0, 255, (20, 24, 16)).astype(np.uint8)
+    files: dict[str, Any] = {"t1": write(tmp_path / "t1.nii", scan((20, 24, 16)))}
+    files["mask"] = write(tmp_path / "mask.nii", ringing)
+    with pytest.raises(LabelError, match="looks like an image") as caught:
+        plan(Cohort([Case("p1", files)]))
+    assert (caught.value.case, caught.value.file) == ("p1", str(files["mask"]))
+
+
+def test_scanners_differ_now_and_then_by_the_shortest_voxel(tmp_path: Path) -> None:
+    data = cohort(tmp_path, spacings=((0.8, 0.8, 5),) * 3)
+    augment = plan(data)[0].augment
+    assert augment.elastic is None
+    assert augment.blur is not None
+    assert augment.blur.sigma == (0.4, 0.8)
+    assert augment.low_resolution is not None
+    assert augment.low_resolution.spacing == (0.8, 1.6)
+    for look in (augment.contrast, augment.brightness, augment.blur, augment.low_resolution):
+        assert look is not None
+        assert 0 < look.probability < 0.2
+    mapped = plan(Cohort(data, data.labels, {"t1": "noNorm"}))[0].augment
+    assert (mapped.contrast, mapped.brightness, mapped.blur, mapped.low_resolution) == (None,) * 4
 
 
 def test_the_window_makes_air_what_lies_outside(tmp_path: Path) -> None:

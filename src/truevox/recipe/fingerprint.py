@@ -11,7 +11,8 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from truevox.cohort import Case, Cohort
-from truevox.errors import CaseError
+from truevox.cohort.checks.voxels import look_of
+from truevox.errors import CaseError, LabelError
 from truevox.io import Header
 from truevox.io.access import as_labels, label_counts
 
@@ -193,7 +194,17 @@ def _label_values(case: Case, columns: tuple[str, ...]) -> _Look:
 
 
 def _label(case: Case, label: str) -> NDArray:
-    return as_labels(case.load(label, "label").numpy(), case.path(label), None)
+    array = as_labels(case.load(label, "label").numpy(), case.path(label), None)
+    if look_of(array) == "image":
+        raise LabelError(
+            "The label looks like an image: many values, and most neighbouring voxels differ.",
+            case=case.key,
+            file=case.path(label),
+            got=f"{len(label_counts(array))} values from {array.min()} to {array.max()}",
+            remedy="name the right column (--set label=COLUMN); a mask that was saved as JPEG has lost its "
+            "values: save it again as PNG",
+        )
+    return array
 
 
 def _thin(values: NDArray) -> NDArray:
