@@ -143,7 +143,8 @@ class Labels:
                 "A label image holds values that the label table does not declare.",
                 got=unknown,
                 expected=f"0 and {', '.join(map(str, self.values))}",
-                remedy="declare them in the label table, or `ignore:` one value",
+                remedy="declare them in the label table, or `ignore:` one value; a mask of one class: "
+                f"`labels: {{name: {unknown[-1]}}}` in the recipe",
             )
 
     def encode(self, array: Any) -> np.ndarray:
