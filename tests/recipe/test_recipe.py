@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,9 @@ import torch
 
 import truevox as tv
 from truevox.errors import FileError, SettingsError
+from truevox.pipeline.graph import Transform
 from truevox.recipe import Recipe
+from truevox.transforms.inputs import Read
 
 SMALL = {
     "images": ["flair", "t1"],
@@ -47,6 +50,23 @@ def graph_of(model: tv.Model, folder: Path) -> dict:
         ("spacing=[1, 2]", "spacing", "millimetres above 0: one number, or three"),
         ("augment.rotation=[1, 2]", "augment.rotation", "a number of at least 0, or three"),
         ("augment.flip=[3]", "augment.flip.0", "0, 1 or 2"),
+        ("augment.shear=-1", "augment.shear", "a number of at least 0, or three"),
+        (
+            "augment.elastic={displacement: x}",
+            "augment.elastic.displacement",
+            "a range [low, high], or three",
+        ),
+        ("augment.elastic.spacing=0", "augment.elastic.spacing", "millimetres above 0"),
+        ("augment.contrast=-1", "augment.contrast", "a number of at least 0, or a range"),
+        ("augment.brightness=x", "augment.brightness", "a number, or a range"),
+        ("augment.bias_field.wavelength=[0, 9]", "augment.bias_field.wavelength.0", "greater than 0"),
+        ("augment.blur.sigma=[1, 2, 3]", "augment.blur.sigma", "a number of at least 0, or a range"),
+        ("augment.blur.probability=2", "augment.blur.probability", "less than or equal to 1"),
+        ("augment.anisotropy.axes=[]", "augment.anisotropy.axes", "at least 1"),
+        ("augment.low_resolution=[-1, 2]", "augment.low_resolution", "a number of at least 0, or a range"),
+        ("augment.cutout.count=0", "augment.cutout.count", "greater than 0"),
+        ("patch.class_weights={tumour: -1}", "patch.class_weights.tumour", "greater than or equal to 0"),
+        ("train.mix_up=-1", "train.mix_up", "greater than or equal to 0"),
         ("normalise.clip=[5, 1]", "normalise", "low below high"),
         ("normalise.clip=[5, 101]", "normalise", "between 0 and 100"),
         ("network.strides=x", "network.strides", "one per level"),
@@ -72,6 +92,7 @@ def test_a_bad_value_names_its_key_and_what_would_be_right(assignment, key, righ
     [
         ("train.batchsize=2", "did you mean 'train.batch_size'?"),
         ("trian.max_steps=2", "did you mean 'train'?"),
+        ("augment.blur.sigm=1", "did you mean 'augment.blur.sigma'?"),
         ("loss.soft_dice.ovr=I", "did you mean 'loss.soft_dice.over'?"),
         ("quite.different=1", None),
     ],
@@ -103,6 +124,7 @@ def test_several_mistakes_are_told_at_once():
         ({"images": ["tumour"]}, "the label is no image"),
         ({"label": "../up"}, "names the files"),
         ({"loss": {"cross_entropy": {"class_weights": [1, 2, 3]}}}, "class_weights are 2 numbers"),
+        ({"train": {"mix_up": 0.2, "batch_size": 1}}, "mix_up needs two samples"),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(changes, why):
@@ -255,6 +277,94 @@ def test_what_the_recipe_leaves_out_is_not_in_the_graph():
     )
 
 
+LOOKS = {
+    "contrast": (
+        {"factor": [0.5, 1.5], "probability": 0.15},
+        tv.RandomContrast((0.5, 1.5), probability=0.15),
+    ),
+    "brightness": ([-0.2, 0], tv.RandomBrightness((-0.2, 0.0))),
+    "bias_field": ({"strength": 0.4, "waves": 3}, tv.RandomBiasField(0.4, waves=3)),
+    "blur": ({"sigma": 1.5, "probability": 0.2}, tv.RandomBlur(1.5, probability=0.2)),
+    "anisotropy": ({"axes": [2]}, tv.RandomAnisotropy(axes=(2,))),
+    "low_resolution": ({"spacing": [1, 3]}, tv.RandomLowResolution((1.0, 3.0))),
+    "cutout": ({"count": 2, "size_mm": 9}, tv.RandomCutout(2, size_mm=9.0)),
+    "elastic": ({"displacement": [2, 6], "spacing": 24}, tv.RandomElastic((2.0, 6.0), 24.0)),
+}
+"""What a recipe says, and the node that one would write."""
+
+
+def looks(model: tv.Model) -> list[Transform]:
+    return [c.op for c in model.plan.calls if type(c.op).__name__.startswith("Random")]
+
+
+@pytest.mark.parametrize("key", LOOKS)
+def test_a_key_of_augment_is_a_node_with_these_parameters(tmp_path, key):
+    said, node = LOOKS[key]
+    recipe = small(augment={key: said})
+    crop, made = looks(recipe.build())
+    assert type(crop) is tv.RandomCrop
+    assert (type(made), settings_of(made)) == (type(node), settings_of(node))
+    recipe.to_yaml(tmp_path / "recipe.yaml")
+    again = Recipe.from_yaml(tmp_path / "recipe.yaml")
+    assert (again.augment, again.digest) == (recipe.augment, recipe.digest)
+    (_, once_more) = looks(again.build())
+    assert settings_of(once_more) == settings_of(node)
+
+
+def settings_of(node: Transform) -> dict[str, object]:
+    return {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
+
+
+@pytest.mark.parametrize("key", LOOKS)
+@pytest.mark.parametrize("off", [None, 0, {"probability": 0}])
+def test_none_and_zero_are_off(key, off):
+    assert [type(look) for look in looks(small(augment={key: off}).build())] == [tv.RandomCrop]
+
+
+def test_looks_have_one_order_spatial_ones_first_and_noise_after_filters():
+    everything = {key: said for key, (said, _) in LOOKS.items()}
+    recipe = small(augment={"shear": [0, 5, 0], "flip": [0], "gamma": 0.2, "noise": 0.1, **everything})
+    made = looks(recipe.build())
+    assert [type(look).__name__.removeprefix("Random") for look in made] == [
+        *("Crop", "Affine", "Flip", "Elastic", "Contrast", "Brightness", "Gamma", "BiasField", "Blur"),
+        *("Anisotropy", "LowResolution", "Noise", "Cutout"),
+    ]
+    assert settings_of(made[1])["shear"] == (0, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "key", "why"),
+    [
+        ("augment.elastic.displacement=20", "augment.elastic", "could fold"),
+        ("augment.contrast=1.5", "augment.contrast", "makes a negative"),
+        ("augment.blur=[2, 1]", "augment.blur", "low up to high"),
+        ("augment.cutout=1.5", "augment.cutout", "within 0 and 1"),
+        ("augment.scaling=1.5", "augment", "a zoom is positive"),
+        ("augment.shear=90", "augment", "below 90 degrees"),
+        ("patch.class_weights={liver: 2}", "patch", "a class that is not there"),
+    ],
+)
+def test_what_a_node_refuses_names_the_key(assignment, key, why):
+    with pytest.raises(SettingsError, match=why) as caught:
+        small().with_overrides([assignment]).build()
+    assert f"key '{key}'" in caught.value.message
+
+
+def test_class_weights_are_those_of_the_crop():
+    model = small(
+        labels={"core": 1, "rim": [2, 4]}, patch={"size": 8, "class_weights": {"rim": 3, "core": 0}}
+    ).build()
+    (crop,) = looks(model)
+    assert settings_of(crop)["class_weights"] == {2: 3.0, 4: 3.0, 1: 0.0}
+
+
+def test_defaults_of_looks_are_those_of_the_nodes():
+    for key, (_, node) in LOOKS.items():
+        (_, made) = looks(small(augment={key: {}}).build())
+        defaults = {f.name: f.default for f in dataclasses.fields(node)}
+        assert settings_of(made) == defaults
+
+
 def test_several_classes_get_a_softmax_and_regions_get_sigmoids():
     classes = small(labels={"anterior": 1, "posterior": 2}).build()
     assert classes.predictions["tumour"].signature.channels == 3
@@ -315,7 +425,6 @@ def test_fit_options_are_arguments_of_fit():
 
 
 def test_defaults_are_those_of_what_they_end_up_in():
-    import dataclasses
     import inspect
 
     recipe = small(network={})
@@ -403,14 +512,14 @@ def test_each_image_is_normalised_by_itself():
         }
     )
     model = recipe.build()
-    window = next(c.op for c in model.plan.calls if type(c.op).__name__ == "Window")
+    window = next(c.op for c in model.plan.calls if isinstance(c.op, tv.Window))
     assert (window.level, window.width) == (100, 400)
-    fills = {c.op.column: c.op.fill for c in model.plan.calls if hasattr(c.op, "column")}
+    fills = {c.op.column: c.op.fill for c in model.plan.calls if isinstance(c.op, Read)}
     assert (fills["flair"], fills["t1"]) == (None, -100)
     assert nodes(model).count("ZScore") == nodes(model).count("Clip") == 1
 
 
 def test_volumes_of_a_file_are_channels_of_the_network():
     model = small(channels={"flair": 3}).build()
-    net = next(c.op for c in model.plan.calls if type(c.op).__name__ == "Network")
+    net = next(c.op for c in model.plan.calls if isinstance(c.op, tv.Network))
     assert net.module.in_channels == 4

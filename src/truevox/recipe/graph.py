@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +15,9 @@ if TYPE_CHECKING:
     from truevox.labels import Labels
     from truevox.model import Model
     from truevox.networks import Network
-    from truevox.pipeline.graph import Node
+    from truevox.pipeline.graph import Node, Transform
     from truevox.recipe.recipe import Recipe
-    from truevox.recipe.sections import Normalise
+    from truevox.recipe.sections import Look, Normalise
 
 __all__ = ["build"]
 
@@ -32,7 +34,16 @@ def build(recipe: Recipe) -> Model:
 
     # The crop is centred on voxels of the label as it is stored; what is learnt lies on the scan's grid.
     target = tv.Like(scan)(label) if recipe.align or recipe.spacing is not None else label
-    crop = tv.RandomCrop(recipe.patch.size, centre_on=label, foreground=recipe.patch.foreground)
+    weights: dict[str | int, float] | None = None
+    if recipe.patch.class_weights is not None:
+        weights = {**recipe.patch.class_weights}
+    with _key("patch"):
+        crop = tv.RandomCrop(
+            recipe.patch.size,
+            centre_on=label,
+            foreground=recipe.patch.foreground,
+            class_weights=weights,
+        )
     x, y = crop(scan, target)
     x, y = augmented(recipe, x, y)
     patches = tv.GridCrop(predict, overlap=recipe.predict.overlap)(scan)
@@ -81,18 +92,58 @@ def _normalised(how: Normalise, image: Node) -> Node:
 
 
 def augmented(recipe: Recipe, x: Node, y: Node) -> tuple[Node, Node]:
-    """Random looks: spatial ones first, so that voxels are interpolated once; then intensities."""
+    """Random looks: spatial ones first, so that voxels are interpolated once; then intensities.
+
+    Intensities in the order in which a picture comes about: tissue, coil, resolution, noise; at last what is
+    taken away of it. So a blur leaves the noise as it is.
+    """
     a = recipe.augment
-    if any(_largest(v) > 0 for v in (a.rotation, a.scaling, a.translation)):
-        affine = tv.RandomAffine(a.rotation, a.scaling, a.translation, a.isotropic, a.affine_probability)
+    if any(_largest(v) > 0 for v in (a.rotation, a.scaling, a.translation, a.shear)):
+        with _key("augment"):
+            affine = tv.RandomAffine(
+                a.rotation, a.scaling, a.translation, a.isotropic, a.affine_probability, a.shear
+            )
         x, y = affine(x, y)
     if a.flip:
         x, y = tv.RandomFlip(tuple(a.flip), a.flip_probability)(x, y)
-    if a.gamma > 0:
-        x = tv.RandomGamma(a.gamma, a.gamma_probability)(x)
-    if a.noise > 0:
-        x = tv.RandomNoise(a.noise, a.noise_probability)(x)
+    if (elastic := _look("elastic", tv.RandomElastic, a.elastic)) is not None:
+        x, y = elastic(x, y)
+    looks = (
+        _look("contrast", tv.RandomContrast, a.contrast),
+        _look("brightness", tv.RandomBrightness, a.brightness),
+        tv.RandomGamma(a.gamma, a.gamma_probability) if a.gamma > 0 else None,
+        _look("bias_field", tv.RandomBiasField, a.bias_field),
+        _look("blur", tv.RandomBlur, a.blur),
+        _look("anisotropy", tv.RandomAnisotropy, a.anisotropy),
+        _look("low_resolution", tv.RandomLowResolution, a.low_resolution),
+        tv.RandomNoise(a.noise, a.noise_probability) if a.noise > 0 else None,
+        _look("cutout", tv.RandomCutout, a.cutout),
+    )
+    for look in looks:
+        x = x if look is None else look(x)
     return x, y
+
+
+def _look(name: str, make: Callable[..., Transform], section: Look | None) -> Transform | None:
+    """The node of a section; None if it is off: absent, never, or 0 of it."""
+    if section is None or section.off:
+        return None
+    with _key(f"augment.{name}"):
+        return make(**section.model_dump())
+
+
+@contextmanager
+def _key(key: str) -> Iterator[None]:
+    """Whatever a node refuses is a mistake in this key of the recipe."""
+    try:
+        yield
+    except GraphError as error:
+        raise SettingsError(
+            f"The recipe's key '{key}' can't be used: {error.message}",
+            got=error.got,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
 
 
 def _largest(value: float | tuple[float, ...]) -> float:
@@ -146,13 +197,6 @@ def check_size(net: Network, size: int | tuple[int, ...], key: str) -> None:
         shape = shape * ndim
     if len(shape) > ndim:
         shape = tuple(n for n in shape if n > 1)
-    try:
+    with _key(key):
         for lattice in net.maps():
             lattice.output_shape(shape)
-    except GraphError as error:
-        raise SettingsError(
-            f"The recipe's key '{key}' can't be used: {error.message}",
-            got=error.got,
-            expected=error.expected,
-            remedy=error.remedy,
-        ) from error

@@ -84,15 +84,17 @@ def plan(
     extents = found.shapes * found.spacings
     lengths = np.median(found.spacings, axis=0) if spacing is None else spacing
     shapes = _shapes(np.median(extents / lengths, axis=0), lengths, found, memory)
+    normalise = _normalise(images, found, cohort.modalities)
     data = {
         "images": images,
         "label": label,
         "channels": {name: n for name, n in found.channels.items() if n > 1},
         "align": found.several_grids > 0,
         "spacing": None if spacing is None else [round(float(s), 4) for s in spacing],
-        "normalise": _normalise(images, found, cohort.modalities),
+        "normalise": normalise,
         "patch": {"size": list(shapes.size)},
-        "augment": _augment(lengths, shapes, table),
+        "augment": _augment(lengths, shapes, table)
+        | _scanners(lengths[found.shapes.max(axis=0) > 1], normalise),
         "network": _network(shapes),
         "loss": {"cross_entropy": 1.0, "soft_dice": {"over": "BI", "smooth_nr": 1.0, "smooth_dr": 1.0}},
         "train": _train(shapes, memory, given.get("train")),
@@ -220,6 +222,23 @@ def _augment(spacing: NDArray, shapes: Shapes, table: Labels | None) -> dict[str
         "gamma_probability": 0.5,
         "noise": 0.1,
         "noise_probability": 0.5,
+    }
+
+
+def _scanners(spacing: NDArray, normalise: Mapping[str, Any]) -> dict[str, Any]:
+    """Now and then what another scanner or protocol shows: contrast, brightness, resolution.
+
+    Filters are measured in the shortest voxel: thick slices get no thicker. Images that are not normalised
+    are no scans: maps of whatever unit.
+    """
+    if any(how["method"] == "none" for how in (normalise, *normalise["each"].values())):
+        return {}
+    finest = float(spacing.min())
+    return {
+        "contrast": {"factor": 0.25, "probability": 0.15},
+        "brightness": {"shift": 0.1, "probability": 0.15},
+        "blur": {"sigma": [round(0.5 * finest, 4), round(finest, 4)], "probability": 0.1},
+        "low_resolution": {"spacing": [round(finest, 4), round(2 * finest, 4)], "probability": 0.1},
     }
 
 

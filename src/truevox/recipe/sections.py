@@ -67,6 +67,17 @@ PerLevel = Annotated[
     PositiveInt | list[PositiveInt | list[PositiveInt]],
     _described("a whole number above 0, or one per level, or one per level and axis"),
 ]
+Range = Annotated[
+    NonNegativeFloat | tuple[NonNegativeFloat, NonNegativeFloat],
+    _described("a number of at least 0, or a range [low, high]"),
+]
+AnyRange = Annotated[float | tuple[float, float], _described("a number, or a range [low, high]")]
+Displacement = Annotated[
+    NonNegativeFloat
+    | tuple[NonNegativeFloat, NonNegativeFloat]
+    | tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat],
+    _described("millimetres of at least 0: one number, a range [low, high], or three"),
+]
 Values = Annotated[
     int | list[int | str], _described("a whole number, or a list of them (and of other classes) for a region")
 ]
@@ -137,22 +148,113 @@ class Patch(Section):
 
     size: Size = 64
     foreground: Fraction = 0.5
+    class_weights: dict[str, NonNegativeFloat] | None = None
+
+
+class Look(Section):
+    """A random transform. A number, or a range, is short for its main key; 0 of it is none."""
+
+    probability: Fraction = 1.0
+
+    @classmethod
+    def _main(cls) -> str:
+        """The first key of its own."""
+        return list(cls.model_fields)[1]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        return data if isinstance(data, (dict, Look)) else {cls._main(): data}
+
+    @property
+    def off(self) -> bool:
+        """Whether it never does anything."""
+        size = getattr(self, self._main())
+        return self.probability == 0 or not (any(size) if isinstance(size, tuple) else size)
+
+
+class Elastic(Look):
+    """:class:`truevox.RandomElastic`."""
+
+    displacement: Displacement = 8.0
+    spacing: Spacing = 32.0
+
+
+class Contrast(Look):
+    """:class:`truevox.RandomContrast`."""
+
+    factor: Range = 0.25
+    keep_range: bool = False
+    per_channel: bool = False
+
+
+class Brightness(Look):
+    """:class:`truevox.RandomBrightness`."""
+
+    shift: AnyRange = 0.1
+    per_channel: bool = False
+
+
+class BiasField(Look):
+    """:class:`truevox.RandomBiasField`."""
+
+    strength: Range = 0.5
+    wavelength: tuple[PositiveFloat, PositiveFloat] = (150.0, 400.0)
+    waves: PositiveInt = 4
+
+
+class Blur(Look):
+    """:class:`truevox.RandomBlur`."""
+
+    sigma: Range = (0.5, 1.5)
+    per_axis: bool = False
+
+
+class Anisotropy(Look):
+    """:class:`truevox.RandomAnisotropy`."""
+
+    thickness: Range = (2.0, 6.0)
+    axes: tuple[Literal[0, 1, 2], ...] = Field(default=(0, 1, 2), min_length=1)
+
+
+class LowResolution(Look):
+    """:class:`truevox.RandomLowResolution`."""
+
+    spacing: Range = (1.5, 4.0)
+
+
+class Cutout(Look):
+    """:class:`truevox.RandomCutout`."""
+
+    size: Range = (0.1, 0.3)
+    size_mm: Range | None = None
+    count: PositiveInt = 1
+    value: float | None = None
 
 
 class Augment(Section):
-    """Random looks at a patch: affine map (degrees, fraction, mm), mirrors, gamma, noise."""
+    """Random looks at a patch: affine map (degrees, fraction, mm), mirrors, deformation, intensities."""
 
     rotation: PerAxis = 0.0
     scaling: PerAxis = 0.0
     translation: PerAxis = 0.0
+    shear: PerAxis = 0.0
     isotropic: bool = False
     affine_probability: Fraction = 1.0
     flip: list[Literal[0, 1, 2]] = []
     flip_probability: Fraction = 0.5
+    elastic: Elastic | None = None
+    contrast: Contrast | None = None
+    brightness: Brightness | None = None
     gamma: NonNegativeFloat = 0.0
     gamma_probability: Fraction = 1.0
+    bias_field: BiasField | None = None
+    blur: Blur | None = None
+    anisotropy: Anisotropy | None = None
+    low_resolution: LowResolution | None = None
     noise: NonNegativeFloat = 0.0
     noise_probability: Fraction = 1.0
+    cutout: Cutout | None = None
 
 
 class Network(Section):
@@ -223,6 +325,7 @@ class Train(Section):
     warmup_steps: NonNegativeInt = 0
     gradient_clip: PositiveFloat | None = 12.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mix_up: NonNegativeFloat = 0.0
     precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = False
     seed: NonNegativeInt = 0
@@ -231,9 +334,11 @@ class Train(Section):
     checkpoint_every: PositiveInt | None = None
 
     @model_validator(mode="after")
-    def _one_length(self) -> Train:
+    def _consistent(self) -> Train:
         if self.max_steps is not None and self.max_epochs is not None:
             raise ValueError("max_steps or max_epochs, and not both; set the other to null")
+        if self.mix_up > 0 and self.batch_size < 2:
+            raise ValueError("mix_up needs two samples in a batch")
         return self
 
 
