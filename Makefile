@@ -6,6 +6,8 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 DATA ?=
+# Processes of the tests.
+JOBS ?= 2
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -57,7 +59,7 @@ demo: $(STAMP)
 	$(BIN)/truevox demo --out demo/
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --doctest-modules --cov=truevox --cov-report=term src tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --doctest-modules --cov=truevox --cov-report=term src tests
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -125,6 +125,10 @@ def test_ramp_through_every_pair(grid: Grid, first, second):
     (both,) = evaluate([second(first(node))], {"x": x})
     # `Input` shows the closest RAS lattice: the same patient.
     core, _ = core_and_outside(grid, both.grid)
+    if first in MOVES:
+        # The prefix ends with its interpolation: between its voxels and those beyond the scan lies no ramp.
+        step = float(sampling.coarsening(grid, one.grid).max())
+        core = core_and_outside(grid, both.grid, eps=-step)[0] & core_and_outside(one.grid, both.grid)[0]
     error = np.abs(both.numpy() - world(both.grid))[:, core]
     assert error.max(initial=0) < 1e-2 * grid.spacing.max() + 1e-3
 
