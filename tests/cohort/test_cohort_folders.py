@@ -331,4 +331,4 @@ def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(FileError, match="pyarrow") as caught:
         Cohort.open(tmp_path / "cohort.parquet")
-    assert "pip install pyarrow" in str(caught.value.remedy)
+    assert "pip install 'truevox[parquet]'" in str(caught.value.remedy)
