@@ -13,6 +13,7 @@ from truevox import io
 from truevox.cohort import Case, Cohort
 from truevox.errors import CaseError, FileError, GeometryError
 from truevox.image import Image
+from truevox.labels import Labels
 from truevox.space import Grid
 
 
@@ -213,3 +214,19 @@ def test_geometry_errors_keep_their_case(tmp_path: Path) -> None:
     with pytest.raises(GeometryError, match="singular") as caught:
         Case("p7", {"flair": tmp_path / "a.nii"})["flair"]
     assert caught.value.case == "p7"
+
+
+def test_what_labels_mean_survives_a_table(tmp_path: Path) -> None:
+    labels = {"mask": Labels({"whole": [1, 2], "core": 2}, ignore=3), "other": Labels({"x": 1})}
+    files = {"scan": tmp_path / "a.nii", "mask": tmp_path / "m.nii"}
+    cohort = Cohort([Case("p1", files)], labels, {"scan": "CT"})
+    cohort.to_csv(tmp_path / "folds.csv")
+    back = Cohort.open(tmp_path / "folds.csv")
+    assert (dict(back.labels), dict(back.modalities)) == ({"mask": labels["mask"]}, {"scan": "CT"})
+    Cohort([Case("p1", files)]).to_csv(tmp_path / "folds.csv")
+    assert Cohort.open(tmp_path / "folds.csv").labels == {}
+    for text in ("[]", '{"labels": {"mask": {"names": {"a": "b"}}}, "modalities": {}}'):
+        (tmp_path / "folds.columns.json").write_text(text)
+        with pytest.raises(FileError, match="can't be used") as caught:
+            Cohort.open(tmp_path / "folds.csv")
+        assert caught.value.file == str(tmp_path / "folds.columns.json")

@@ -6,18 +6,26 @@ import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from truevox.cohort.case import Case, Value
 from truevox.cohort.found import expect_names
-from truevox.errors import CaseError, FileError
-from truevox.files import write_csv
+from truevox.errors import CaseError, FileError, LabelError
+from truevox.files import read_json, write_csv, write_json
 from truevox.io.registry import bare, reading_suffixes
+from truevox.labels import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["TABLES", "Columns", "read_table", "table_cases", "write_table"]
+__all__ = [
+    "TABLES",
+    "Columns",
+    "read_meanings",
+    "read_table",
+    "table_cases",
+    "write_table",
+]
 
 TABLES = (".csv", ".tsv", ".parquet")
 """Suffixes of tables."""
@@ -190,7 +198,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def write_table(path: Path, cases: Iterable[Case], columns: Sequence[str]) -> None:
+def write_table(
+    path: Path,
+    cases: Iterable[Case],
+    columns: Sequence[str],
+    labels: Mapping[str, Labels],
+    modalities: Mapping[str, str],
+) -> None:
     """The cases as CSV; files relative to the table. See :meth:`truevox.Cohort.to_csv`."""
     listed = list(cases)
     base = os.path.realpath(path.parent)
@@ -201,10 +215,51 @@ def write_table(path: Path, cases: Iterable[Case], columns: Sequence[str]) -> No
         | {name: _cell(case.values.get(name), base) for name in columns}
         for k, case in enumerate(listed)
     )
+    _write_meanings(
+        path,
+        {name: table.to_dict() for name, table in labels.items() if name in columns},
+        {name: shown for name, shown in modalities.items() if name in columns},
+    )
     write_csv(path, rows, [*kept, *columns])
 
 
 _KEYS = {"case": "id", "record": "record", "split": "split"}
+
+
+def _write_meanings(table: Path, labels: dict[str, Any], modalities: dict[str, str]) -> None:
+    """What a table can't hold, in a file beside it: the values of its labels, and what its images show."""
+    if labels or modalities:
+        write_json(_meanings(table), {"labels": labels, "modalities": modalities})
+    else:
+        _meanings(table).unlink(missing_ok=True)
+
+
+def read_meanings(table: Path) -> tuple[dict[str, Labels], dict[str, str]]:
+    """What labels mean and images show, where the table was written from what says so.
+
+    Raises
+    ------
+    FileError
+        If it can't be read, or holds something else.
+    """
+    file = _meanings(table)
+    if not file.is_file():
+        return {}, {}
+    data = read_json(file)
+    try:
+        labels = {str(name): Labels.from_dict(one) for name, one in data["labels"].items()}
+        return labels, {str(name): str(shown) for name, shown in data["modalities"].items()}
+    except (AttributeError, KeyError, LabelError, TypeError, ValueError) as error:
+        raise FileError(
+            "The file that says what the table's labels mean can't be used.",
+            file=file,
+            got=error.message if isinstance(error, LabelError) else repr(error),
+            remedy="remove it, and name the values in a recipe: `labels`",
+        ) from error
+
+
+def _meanings(table: Path) -> Path:
+    return table.with_name(f"{table.stem}.columns.json")
 
 
 def _cell(value: Value, base: str) -> float | str | None:

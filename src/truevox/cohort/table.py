@@ -14,7 +14,7 @@ from truevox.cohort.globs import match_files
 from truevox.cohort.msd import read_msd
 from truevox.cohort.nnunet import read_nnunet
 from truevox.cohort.opening import recognise
-from truevox.cohort.rows import table_cases, write_table
+from truevox.cohort.rows import read_meanings, table_cases, write_table
 from truevox.cohort.splits import assign, attributes
 from truevox.errors import CaseError, SettingsError
 
@@ -105,7 +105,7 @@ class Cohort(Cases):
         >>> cohort.columns, cohort["p07"].value("age"), cohort["p08"].has("flair")
         (('flair', 'age'), 61.0, False)
         """
-        return cls._from(Found(table_cases(Path(path))), Path(path))
+        return cls._from(Found(table_cases(Path(path)), *read_meanings(Path(path))), Path(path))
 
     @classmethod
     def from_nnunet(cls, folder: str | Path, *, fold: int | None = None) -> Cohort:
@@ -120,7 +120,7 @@ class Cohort(Cases):
         FileError
             If dataset.json is missing or says nothing of channels, or there are no folds to choose from.
         CaseError
-            If a channel of a case is missing, a label has no image, or a case is in both folders.
+            If a case has too many channels, or is in both folders. (A missing file is found when it is read.)
         LabelError
             If the labels in dataset.json make no label table.
         """
@@ -390,11 +390,11 @@ class Cohort(Cases):
         return Cohort(cases, labels, self.modalities)
 
     def to_csv(self, path: str | Path, columns: Sequence[str] | None = None) -> None:
-        """Write the table, atomically; files are relative to it. :meth:`from_csv` reads it back.
+        """Write the table, and ``<table>.columns.json``: what its labels mean. :meth:`from_csv` reads both.
 
         Raises
         ------
         FileError
             If it can't be written.
         """
-        write_table(Path(path), self.cases, self.columns if columns is None else list(columns))
+        write_table(Path(path), self.cases, columns or self.columns, self.labels, self.modalities)
