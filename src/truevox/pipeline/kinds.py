@@ -196,8 +196,16 @@ class FanIn(Transform):
         """A fresh accumulator."""
         raise NotImplementedError
 
-    def begin(self, edges: Mapping[str, Lazy], volumes: Volumes) -> Any:
-        """A fresh accumulator whose whole volumes are made by ``volumes``; :meth:`start` if left out."""
+    def begin(self, edges: Mapping[str, Lazy], volumes: Volumes, extent: Grid) -> Any:
+        """A fresh accumulator; :meth:`start` if left out.
+
+        Parameters
+        ----------
+        volumes : Volumes
+            Makes whole volumes.
+        extent : Grid
+            What lies outside of it, in an element, is padding.
+        """
         return self.start(edges)
 
     def step(self, state: Any, image: Image) -> None:

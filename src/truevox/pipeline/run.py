@@ -219,13 +219,14 @@ class Run:
     def _stream(self, axis: Call, sinks: list[Call], frame: Frame, position: int) -> list[Lazy]:
         folds: list[tuple[FanIn, Call, dict[str, Lazy], Any]] = []
         covers = []
+        extent = self.values(axis.inputs[0], frame)[position].extent
         for sink in sinks:
             op = sink.op
             if not isinstance(op, FanIn):
                 continue
             edges = {name: self.values(n, frame)[position] for name, n in sink.edges.items()}
             op = self.tiling.fan_in(op, sink)
-            folds.append((op, sink, edges, op.begin(edges, self.volumes)))
+            folds.append((op, sink, edges, op.begin(edges, self.volumes, extent)))
             covers += [g for g in [op.covers(edges)] if g is not None]
         name = self.plan.name(axis)
         self._forget_sources(axis, frame, position)

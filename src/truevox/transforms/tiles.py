@@ -122,8 +122,8 @@ class _Accumulator:
     for bit, whatever the weights.
     """
 
-    def __init__(self, reference: Grid, volumes: Volumes) -> None:
-        self.reference, self.volumes = reference, volumes
+    def __init__(self, reference: Grid, volumes: Volumes, extent: Grid | None = None) -> None:
+        self.reference, self.volumes, self.extent = reference, volumes, extent
         self.total = volumes.zeros((1, *reference.shape))
         self.mean: Tensor | None = None
         self.meaning: tuple[Kind, float | tuple[float, ...], Labels | None] = ("scalar", 0.0, None)
@@ -138,7 +138,11 @@ class _Accumulator:
         value = image.on(box).data.detach().to("cpu", torch.float32)
         weight = Image(weights, image.grid).on(box, antialias=False).data
         if coincidence(image.grid, box) is None:
-            weight = weight * _within_centres(image.grid, box)
+            # In the outer half voxel of a patch its values are clamped: a neighbour that sees the place from
+            # inside decides; without one, the clamped value stays.
+            weight = weight * torch.where(_within(image.grid, box, 0), 1.0, 1e-6)
+            if self.extent is not None:
+                value = _without_padding(image, box, self.extent, value)
         if self.mean is None:
             self.mean = self.volumes.zeros((value.shape[0], *self.reference.shape))
             self.meaning = image.kind, image.fill, image.labels
@@ -153,19 +157,33 @@ class _Accumulator:
             release(self.mean)
 
 
-def _within_centres(patch: Grid, box: Grid) -> Tensor:
-    """Next to no weight (1, I, J, K) in the outer half voxel of a patch, where its values are clamped.
+def _without_padding(image: Image, box: Grid, extent: Grid, value: Tensor) -> Tensor:
+    """What a patch shows on ``box``, where ``value`` mixes what was predicted for the scan and for padding.
 
-    A neighbour that sees the place from inside then decides; without one, the clamped value stays.
+    Voxels of the patch outside of the scan's extent have no weight in the interpolation within it.
     """
-    matrix = patch.index_map(box)
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in box.shape), indexing="ij"))
-    clear = np.ones(box.shape, bool)
-    for axis, size in enumerate(patch.shape):
+    real = _within(extent, image.grid, 0.5)
+    if bool(real.all()):
+        return value
+    share = Image(real.float(), image.grid).on(box).data
+    data = torch.where(real, image.data.detach().to("cpu", torch.float32), 0.0)
+    alone = Image(data, image.grid, image.kind, labels=image.labels).on(box).data
+    known = _within(extent, box, 0.5) & (share > 1e-4)
+    return torch.where(known, alone / share.clamp(min=1e-4), value)
+
+
+def _within(grid: Grid, seen: Grid, margin: float) -> Tensor:
+    """Which voxels (1, I, J, K) of ``seen`` lie between the outer centres of ``grid``, or beyond."""
+    matrix = grid.index_map(seen)
+    index = np.meshgrid(*(np.arange(n) for n in seen.shape), indexing="ij", sparse=True)
+    inside = np.ones(seen.shape, bool)
+    for axis, size in enumerate(grid.shape):
         if size > 1:
-            position = np.tensordot(matrix[axis, :3], index, 1) + matrix[axis, 3]
-            clear &= (position > -1e-4) & (position < size - 1 + 1e-4)
-    return torch.from_numpy(np.where(clear, 1.0, 1e-6).astype(np.float32))[None]
+            position = (
+                sum(step * i for step, i in zip(matrix[axis, :3], index, strict=True)) + matrix[axis, 3]
+            )
+            inside &= (position > -margin - 1e-4) & (position < size - 1 + margin + 1e-4)
+    return torch.from_numpy(inside)[None]
 
 
 def touched(reference: Grid, patch: Grid) -> tuple[list[int], list[int]] | None:
@@ -243,10 +261,10 @@ class Put(FanIn):
         return edges["like"].grid
 
     def start(self, edges: Mapping[str, Lazy]) -> _Accumulator:
-        return self.begin(edges, Volumes())
+        return _Accumulator(edges["like"].grid, Volumes())
 
-    def begin(self, edges: Mapping[str, Lazy], volumes: Volumes) -> _Accumulator:
-        return _Accumulator(edges["like"].grid, volumes)
+    def begin(self, edges: Mapping[str, Lazy], volumes: Volumes, extent: Grid) -> _Accumulator:
+        return _Accumulator(edges["like"].grid, volumes, extent)
 
     def step(self, state: _Accumulator, image: Image) -> None:
         shape = image.grid.shape
