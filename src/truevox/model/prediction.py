@@ -13,6 +13,7 @@ from torch import Tensor
 
 from truevox.errors import CaseError
 from truevox.image import Image
+from truevox.model.heap import kept_heap
 from truevox.model.memory import MemoryPlan, memory_plan
 from truevox.model.options import Options
 from truevox.pipeline.cache import Cache
@@ -40,7 +41,7 @@ def predict(model: Model, case: Any, options: Options, cache: Cache | None = Non
     device = torch.device(options.device)
     bf16 = torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16")
     # No gradients, but not inference_mode: users may change the result in place.
-    with _evaluating(model, device), torch.no_grad(), bf16:
+    with kept_heap(), _evaluating(model, device), torch.no_grad(), bf16:
         out = {name: _output(model, name, node, run, frame) for name, node in model.predictions.items()}
     model.remarks.update(run.remarks)
     return out
