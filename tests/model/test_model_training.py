@@ -141,18 +141,49 @@ def test_other_settings_do_not_resume(cohort, tmp_path):
         _fit(small_model(), cohort, tmp_path / "c", out=tmp_path / "run", max_steps=2)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_failing_node_is_named_from_any_process(cohort, tmp_path, workers: int):
+@pytest.mark.parametrize(("workers", "precision"), [(0, "float32"), (0, "auto"), (1, "float32")])
+def test_a_failing_node_is_named_from_any_process(cohort, tmp_path, workers: int, precision: str):
     x, y = tv.RandomCrop(8)(Broken(name="my node")(tv.Input("image")), tv.Input("mask", kind="label"))
     model = tv.Model((tv.Network(small_net())(x), y), {}, tv.losses.CrossEntropy())
     with pytest.raises(TrueVoxError) as caught:
-        _fit(model, cohort, None if workers else Cache(tmp_path), workers=workers)
+        _fit(model, cohort, None if workers else Cache(tmp_path), workers=workers, precision=precision)
     error = caught.value
     assert type(error).__name__ == "NodeError"
     assert error.case in {"c0", "c1", "c2"}
     for part in ("my node", "14x12x10", "1.00x1.00x1.50 mm", "ValueError", "it broke"):
         assert part in str(error)
     assert "raise ValueError(self.text, 42)" in "".join(error.__notes__)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from helpers import cohort_on_disk, small_model
+import truevox as tv
+from truevox.pipeline import Cache
+folder, model = Path(sys.argv[2]), small_model()
+cohort, cache = cohort_on_disk(folder), Cache(folder / "cache")
+model.fit(cohort, max_steps=1, device="cpu", cache=cache)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+for write in (
+    lambda: model.fit(cohort, max_steps=1, device="cpu", cache=cache, out=folder / "run"),
+    lambda: model.save(folder / "model"),
+):
+    try:
+        write()
+    except tv.FileError as error:
+        print(error.file)
+"""
+
+
+def test_a_full_disk_is_told_as_such(tmp_path):
+    code = [sys.executable, "-c", FULL_DISK, str(Path(__file__).parent.parent), str(tmp_path)]
+    out = subprocess.run(code, capture_output=True, text=True, check=True)
+    assert [Path(line).name for line in out.stdout.split()] == ["checkpoint.pt", "weights.safetensors"]
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    assert not (tmp_path / "model" / "weights.safetensors").exists()
 
 
 def test_batches_of_unequal_sizes_say_what_to_do(tmp_path):

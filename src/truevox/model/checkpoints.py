@@ -53,8 +53,11 @@ class Checkpoints:
             "remarks": dict(module.remarks),
             "settings": self.settings,
         }
+        # Torch says of a full disk that a position is unexpected; bytes that we write ourselves say what it is.
+        packed = io.BytesIO()
+        torch.save(state, packed)
         with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(packed.getbuffer())
         names = list(dict.fromkeys(k for row in module.history for k in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
+from safetensors.torch import save as pack_tensors
 from torch import nn
 
 import truevox.transforms  # noqa: F401 - a saved graph names its transforms: they must be registered
@@ -54,9 +54,10 @@ def save_model(model: Model, folder: Path) -> None:
     outputs = [*trained, *[y for _, y in model.pairs[:1]], *model.predictions.values()]
     # Clones, because weights that two nodes share are written for both.
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.module_dict.state_dict().items()}
+    packed = pack_tensors(tensors)
+    digest = hashlib.sha256(packed).hexdigest()
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        temporary.write_bytes(packed)
     # The graph goes last: it vouches for the weights.
     write_json(
         folder / GRAPH,

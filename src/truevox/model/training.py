@@ -333,7 +333,8 @@ class _Indices(Dataset[int]):
 
 def _faster_in_bf16(module: Trained, device: torch.device) -> bool:
     """Whether a training step is faster in bfloat16 here: processors differ, so it is timed."""
-    batch = module.transfer_batch_to_device(next(iter(module.batches_from(0))), device, 0)
+    made = module.on_before_batch_transfer(next(iter(module.batches_from(0))), 0)
+    batch = module.transfer_batch_to_device(made, device, 0)
     state = {k: v.detach().clone() for k, v in module.networks.state_dict().items()}
     module.networks.to(device)
     seconds = {}

@@ -95,7 +95,7 @@ def plan(
         "patch": {"size": list(shapes.size)},
         "augment": _augment(lengths, shapes, table)
         | _scanners(lengths[found.shapes.max(axis=0) > 1], normalise),
-        "network": _network(shapes),
+        "network": _network(shapes, given.get("network")),
         "loss": {"cross_entropy": 1.0, "soft_dice": {"over": "BI", "smooth_nr": 1.0, "smooth_dr": 1.0}},
         "train": _train(shapes, memory, given.get("train")),
     }
@@ -242,13 +242,15 @@ def _scanners(spacing: NDArray, normalise: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _network(shapes: Shapes) -> dict[str, Any]:
+def _network(shapes: Shapes, given: Any) -> dict[str, Any]:
+    asked = given.get("channels") if isinstance(given, Mapping) else None
+    levels = len(asked) if isinstance(asked, list) else len(shapes.channels)
     return {
         "ndim": len(shapes.size),
         "channels": list(shapes.channels),
         "strides": _shortest(shapes.strides) if shapes.strides else 2,
         "kernels": _shortest(shapes.kernels),
-        "deep_supervision": max(min(2, len(shapes.channels) - 2), 0),
+        "deep_supervision": max(min(2, levels - 2), 0),
     }
 
 
