@@ -53,7 +53,7 @@ class Checkpoints:
             "remarks": dict(module.remarks),
             "settings": self.settings,
         }
-        # Torch says of a full disk that a position is unexpected; bytes that we write ourselves say what it is.
+        # Of a full disk torch says that a position is unexpected; bytes that we write say what it is.
         packed = io.BytesIO()
         torch.save(state, packed)
         with atomic_path(self.path) as temporary:
