@@ -17,6 +17,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from truevox.kernels.power import log_rest
+
 __all__ = ["add_normal", "add_normal_numpy"]
 
 Array = NDArray[Any]
@@ -66,14 +68,7 @@ def _box_muller(first: Array, second: Array, cosines: Array, sines: Array) -> No
         bits = F(u).view(I)
         power = (bits - ROOT_HALF) >> I(23)
         f = I(bits - (power << I(23))).view(F) - F(1)
-        p = f * F(7.0376836292e-2) - F(1.1514610310e-1)
-        p = p * f + F(1.1676998740e-1)
-        p = p * f - F(1.2420140846e-1)
-        p = p * f + F(1.4249322787e-1)
-        p = p * f - F(1.6668057665e-1)
-        p = p * f + F(2.0000714765e-1)
-        p = p * f - F(2.4999993993e-1)
-        p = p * f + F(3.3333331174e-1)
+        p = log_rest(f)
         log = f * f * f * p - F(0.5) * f * f + f + F(power - I(31)) * LN2
         radius = np.sqrt(F(-2) * min(log, F(0)))
         # Angle: the upper two bits choose the quadrant, the others lie in [-pi/4, pi/4).

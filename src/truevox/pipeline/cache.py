@@ -8,7 +8,6 @@ removes. What is read is checked: an entry that is damaged, cut off or gone is m
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import os
 import tempfile
@@ -40,7 +39,6 @@ STALE_S = 3600.0
 MARK_S = 60.0
 """How often an entry in use is marked as used."""
 SUFFIX = ".tvc"
-PAIRS = (".hdr", ".img", ".mhd", ".nhdr")
 LIMIT_GB = 100.0
 KEPT_OPEN = 256
 """Entries whose index is held, about 10 KB each."""
@@ -81,8 +79,6 @@ def files_of(path: str | Path) -> list[Path]:
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.is_file())
-    if path.suffix.lower() in PAIRS:
-        return sorted(p for p in path.parent.glob(f"{glob.escape(path.stem)}.*") if p.is_file())
     return [path]
 
 
