@@ -151,7 +151,15 @@ def test_an_absent_class_gets_no_gradient_without_smoothing_in_the_numerator():
 
 
 @pytest.mark.parametrize(
-    "settings_", [{"over": "C"}, {"smooth_dr": 0.0}, {"smooth_nr": -1.0}, {"activation": "relu"}]
+    "settings_",
+    [
+        {"over": "X"},
+        {"over": ""},
+        {"over": "II"},
+        {"smooth_dr": 0.0},
+        {"smooth_nr": -1.0},
+        {"activation": "relu"},
+    ],
 )
 def test_settings_that_do_not_exist_are_refused(settings_):
     with pytest.raises(GraphError):

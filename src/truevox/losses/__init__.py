@@ -1,7 +1,32 @@
-"""Losses on logits: arrays in, one number out; they know nothing of the pipeline."""
+"""Losses on logits or probabilities: arrays in, one number out; they know nothing of the pipeline."""
 
-from truevox.losses.base import Loss, LossSum
-from truevox.losses.overlap import SoftDice
-from truevox.losses.pixel import CrossEntropy
+from truevox.losses.base import Loss, LossSum, Scheduled, SumLoss
+from truevox.losses.compound import GeneralisedDice, UnifiedFocal
+from truevox.losses.overlap import DicePlusPlus, FocalTversky, SoftDice, SoftJaccard, SquaredDice, Tversky
+from truevox.losses.partial import LeafDice, MarginalDice
+from truevox.losses.pixel import Brier, CrossEntropy, Focal
+from truevox.losses.reductions import expected_volumes
+from truevox.losses.semimetric import DiceSemimetric, JaccardMetric
 
-__all__ = ["CrossEntropy", "Loss", "LossSum", "SoftDice"]
+__all__ = [
+    "Brier",
+    "CrossEntropy",
+    "DicePlusPlus",
+    "DiceSemimetric",
+    "Focal",
+    "FocalTversky",
+    "GeneralisedDice",
+    "JaccardMetric",
+    "LeafDice",
+    "Loss",
+    "LossSum",
+    "MarginalDice",
+    "Scheduled",
+    "SoftDice",
+    "SoftJaccard",
+    "SquaredDice",
+    "SumLoss",
+    "Tversky",
+    "UnifiedFocal",
+    "expected_volumes",
+]

@@ -1,6 +1,8 @@
-"""What the losses share: activations, targets as class shares, and voxel weights, in float32 or better."""
+"""What a loss sees: predictions and truth that fit each other, checked; probabilities in float32 at least."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,9 +10,13 @@ from torch.nn import functional
 
 from truevox.errors import GraphError
 
-__all__ = ["check_activation", "is_binary", "log_probabilities", "probabilities", "shares", "voxel_weight"]
+__all__ = ["Link", "Scene", "check_activation", "exact", "link_of", "scene"]
 
 ACTIVATIONS = (None, "sigmoid", "softmax")
+TINY = 1e-7
+"""Probabilities that are given, not made, keep this far from 0 and 1 in logarithms."""
+MISSING = -1e30
+"""Logit of a class that was not annotated, once its probability counts as background's."""
 
 
 def check_activation(activation: str | None) -> None:
@@ -21,9 +27,133 @@ def check_activation(activation: str | None) -> None:
         )
 
 
-def is_binary(logits: Tensor, activation: str | None) -> bool:
-    """Whether each channel is a yes or no of its own (sigmoid) and not one of several exclusive classes."""
-    return logits.shape[1] == 1 if activation is None else activation == "sigmoid"
+@dataclass(frozen=True)
+class Link:
+    """How channels become probabilities.
+
+    Parameters
+    ----------
+    exclusive : bool
+        Whether channels are classes of which one is true (softmax), or each a yes or no of its own.
+    logits : bool
+        Whether the activation is still to come; otherwise the values are probabilities.
+    """
+
+    exclusive: bool
+    logits: bool = True
+
+    def probabilities(self, values: Tensor) -> Tensor:
+        """Probability of each channel, the shape of ``values``."""
+        if not self.logits:
+            return values
+        return torch.softmax(values, dim=1) if self.exclusive else torch.sigmoid(values)
+
+    def logs(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithms log p and log (1 - p), finite wherever the values are."""
+        if not self.logits:
+            kept = values.clamp(TINY, 1 - TINY)
+            return kept.log(), torch.log1p(-kept)
+        if not self.exclusive:
+            return functional.logsigmoid(values), functional.logsigmoid(-values)
+        log = functional.log_softmax(values, dim=1)
+        return log, torch.log1p(-log.exp().clamp(max=1 - TINY))
+
+    def without(self, values: Tensor, present: Tensor) -> Tensor:
+        """Values in which the probability of classes that are not present (B, C) is background's.
+
+        Exclusive classes only: what was not annotated is part of what was called background.
+        """
+        gone = ~present.view(*present.shape, *([1] * (values.dim() - 2)))
+        merged = gone.clone()
+        merged[:, 0] = True
+        if self.logits:
+            background = values.masked_fill(~merged, -torch.inf).logsumexp(1, keepdim=True)
+            rest = values.masked_fill(gone, MISSING)[:, 1:]
+        else:
+            background = values.masked_fill(~merged, 0).sum(1, keepdim=True)
+            rest = values.masked_fill(gone, 0)[:, 1:]
+        return torch.cat([background, rest], 1)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Predictions and truth of a batch, with voxels in one row.
+
+    Attributes
+    ----------
+    values : Tensor (B, C, N)
+        Logits or probabilities, as they came.
+    truth : Tensor
+        Classes, ints (B, N), or shares of each channel (B, C, N).
+    weight : Tensor (B, 1, N) or None
+    present : Tensor (B, C) of bool, or None
+        Which labels were annotated; None: all.
+    link : Link
+    ignore : int or None
+        Voxels of an integer truth with this value do not count.
+    shape : tuple of int
+        Of the image.
+    """
+
+    values: Tensor
+    truth: Tensor
+    weight: Tensor | None
+    present: Tensor | None
+    link: Link
+    ignore: int | None
+    shape: tuple[int, ...]
+
+    @property
+    def hard(self) -> bool:
+        """Whether the truth is one class per voxel."""
+        return self.truth.dim() == 2
+
+    def part(self, start: int, stop: int) -> Scene:
+        """The same with voxels ``start`` to ``stop`` of each image, predictions in float32 or better."""
+        cut = slice(start, stop)
+        weight = None if self.weight is None else self.weight[..., cut]
+        return replace(self, values=exact(self.values[..., cut]), truth=self.truth[..., cut], weight=weight)
+
+    def with_values(self, values: Tensor) -> Scene:
+        """The same with other predictions."""
+        return replace(self, values=values)
+
+    def merged(self) -> Tensor:
+        """Values (B, C, N) in which classes that were not annotated count as background."""
+        if self.present is None or not self.link.exclusive:
+            return self.values
+        return self.link.without(self.values, self.present)
+
+    def shares(self) -> Tensor:
+        """Truth as a share of each channel (B, C, N), in the type of the values."""
+        truth = self._shares()
+        if self.present is None or not self.link.exclusive:
+            return truth
+        return Link(True, logits=False).without(truth, self.present)
+
+    def _shares(self) -> Tensor:
+        kind = self.values.dtype
+        if not self.hard:
+            truth = self.truth.to(kind)
+            if self.ignore is None or self.truth.is_floating_point():
+                return truth
+            return truth.masked_fill(self.truth == self.ignore, 0)
+        channels = self.values.shape[1]
+        index = self.truth.long()
+        if self.ignore is not None:
+            index = index.masked_fill(index == self.ignore, 0)
+        if channels == 1:
+            return index.unsqueeze(1).to(kind)
+        return torch.zeros_like(self.values).scatter_(1, index.unsqueeze(1), 1)
+
+    def weights(self) -> Tensor | None:
+        """Weight of each voxel, (B, 1 or C, N); 0 where the truth is ignored; None if all are 1."""
+        result = None if self.weight is None else self.weight.to(self.values.dtype)
+        if self.ignore is None or self.truth.is_floating_point():
+            return result
+        kept = (self.truth != self.ignore).to(self.values.dtype)
+        kept = kept.unsqueeze(1) if self.hard else kept
+        return kept if result is None else result * kept
 
 
 def exact(x: Tensor) -> Tensor:
@@ -31,84 +161,135 @@ def exact(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def probabilities(logits: Tensor, binary: bool) -> Tensor:
-    """Sigmoid or softmax over the channels."""
-    return torch.sigmoid(logits) if binary else torch.softmax(logits, dim=1)
+def link_of(values: Tensor, activation: str | None, logits: bool) -> Link:
+    """A softmax for several channels and a sigmoid for one, unless ``activation`` says otherwise."""
+    exclusive = values.shape[1] > 1 if activation is None else activation == "softmax"
+    return Link(exclusive, logits)
 
 
-def log_probabilities(logits: Tensor) -> Tensor:
-    """Logarithm of the softmax over the channels."""
-    return functional.log_softmax(logits, dim=1)
-
-
-def shares(target: Tensor, logits: Tensor, binary: bool, ignore_index: int | None) -> Tensor:
-    """Target as the share of each channel (B, C, *spatial), in the type of ``logits``.
+def scene(
+    values: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None,
+    label_present: Tensor | None,
+    activation: str | None,
+    ignore_index: int | None,
+    logits: bool = True,
+) -> Scene:
+    """What a loss was called on, checked.
 
     Raises
     ------
     GraphError
-        If the target's shape fits neither class indices nor shares, or an index names no class.
+        If an argument's shape, type or range does not fit; the message names it.
     """
+    name = "logits" if logits else "probabilities"
+    if not isinstance(values, Tensor) or values.dim() < 3 or not values.is_floating_point():
+        got = f"{tuple(values.shape)} {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
+        raise GraphError(f"`{name}` of a loss do not fit.", got=got, expected="floats (B, C, *spatial)")
+    link = link_of(values, activation, logits)
+    if not logits:
+        _in_unit(values, "probabilities")
+    truth = _truth(target, values, link, ignore_index)
+    return Scene(
+        values.flatten(2),
+        truth,
+        _weight(weight, values),
+        _present(label_present, values, link),
+        link,
+        ignore_index,
+        tuple(values.shape[2:]),
+    )
+
+
+def _truth(target: Tensor, values: Tensor, link: Link, ignore: int | None) -> Tensor:
+    batch, channels = values.shape[:2]
     if target.is_floating_point():
-        if target.shape != logits.shape:
-            raise _misfit(target, logits)
-        return target.to(logits.dtype)
-    if binary and target.shape == logits.shape and logits.shape[1] > 1:
-        marks = target if ignore_index is None else torch.where(target == ignore_index, 0, target)
-        return marks.to(logits.dtype)
-    index = class_index(target, logits, ignore_index)
-    channels = logits.shape[1]
-    if channels == 1:
-        return index.unsqueeze(1).to(logits.dtype)
-    hard = torch.zeros_like(logits, memory_format=torch.preserve_format)
-    return hard.scatter_(1, index.unsqueeze(1), 1)
+        if target.shape != values.shape:
+            raise _misfit(target, values)
+        _in_unit(target, "target")
+        return target.flatten(2)
+    if target.shape == values.shape and channels > 1 and not link.exclusive:
+        _labels_exist(target, 2, ignore)
+        return target.flatten(2)
+    index = target[:, 0] if target.dim() == values.dim() and target.shape[1] == 1 else target
+    if index.shape != (batch, *values.shape[2:]):
+        raise _misfit(target, values)
+    index = index.to(torch.uint8) if index.dtype == torch.bool else index
+    _labels_exist(index, max(channels, 2), ignore)
+    return index.flatten(1)
 
 
-def class_index(target: Tensor, logits: Tensor, ignore_index: int | None) -> Tensor:
-    """Target of class indices as int64 (B, *spatial); ignored voxels are class 0."""
-    index = target
-    if target.dim() == logits.dim() and target.shape[1] == 1:
-        index = target[:, 0]
-    if index.shape != (logits.shape[0], *logits.shape[2:]):
-        raise _misfit(target, logits)
-    index = index.long()
-    if ignore_index is not None:
-        index = torch.where(index == ignore_index, 0, index)
-    classes = max(logits.shape[1], 2)
-    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= classes):
+def _labels_exist(index: Tensor, classes: int, ignore: int | None) -> None:
+    if not index.numel():
+        return
+    low, high = (int(v) for v in torch.aminmax(index))
+    if low >= 0 and (high < classes or high == ignore):
+        # Between the last class and the value to ignore, others may hide.
+        if high < classes or not bool(((index >= classes) & (index != ignore)).any()):
+            return
+    elif ignore is not None and not bool((((index < 0) | (index >= classes)) & (index != ignore)).any()):
+        return
+    raise GraphError(
+        "The target holds a class that the logits do not have.",
+        got=sorted(int(value) for value in index.unique())[:20],
+        expected=f"0 to {classes - 1}" + ("" if ignore is None else f", or {ignore} to ignore"),
+    )
+
+
+def _in_unit(x: Tensor, name: str) -> None:
+    if not x.numel():
+        return
+    low, high = (float(v) for v in torch.aminmax(x.detach()))
+    if not (low >= 0 and high <= 1 + 1e-5):
         raise GraphError(
-            "The target holds a class that the logits do not have.",
-            got=sorted(int(value) for value in index.unique())[:20],
-            expected=f"0 to {classes - 1}"
-            + ("" if ignore_index is None else f", or {ignore_index} to ignore"),
+            f"`{name}` of a loss are shares between 0 and 1.", got=f"{low:g} to {high:g}", expected="0 to 1"
         )
-    return index
 
 
-def voxel_weight(
-    target: Tensor, logits: Tensor, weight: Tensor | None, ignore_index: int | None
-) -> Tensor | None:
-    """Weight (B, 1 or C, *spatial) per voxel: ``weight``, 0 where the target is ignored; None if all 1."""
-    result = None
-    if weight is not None:
-        if weight.dim() != logits.dim() or weight.shape[1] != 1:
-            raise GraphError(
-                "A voxel weight has one channel.", got=tuple(weight.shape), expected="(B, 1, *spatial)"
-            )
-        result = weight.to(logits.dtype)
-    if ignore_index is None or target.is_floating_point():
-        return result
-    ignored = target == ignore_index
-    ignored = ignored.unsqueeze(1) if ignored.dim() < logits.dim() else ignored
-    if not bool(ignored.any()):
-        return result
-    kept = (~ignored).to(logits.dtype)
-    return kept if result is None else result * kept
+def _weight(weight: Tensor | None, values: Tensor) -> Tensor | None:
+    if weight is None:
+        return None
+    expected = (values.shape[0], 1, *values.shape[2:])
+    fits = weight.dim() == values.dim() and all(
+        a in (b, 1) for a, b in zip(weight.shape, expected, strict=True)
+    )
+    if not fits:
+        raise GraphError(
+            "A voxel weight has one channel.",
+            got=tuple(weight.shape),
+            expected=f"(B, 1, *spatial): {expected}",
+        )
+    if weight.numel() and not float(weight.min()) >= 0:
+        raise GraphError(
+            "`weight` of a loss is not negative and no NaN.", got=float(weight.min()), expected="0 or more"
+        )
+    return weight.expand(expected).flatten(2)
 
 
-def _misfit(target: Tensor, logits: Tensor) -> GraphError:
+def _present(present: Tensor | None, values: Tensor, link: Link) -> Tensor | None:
+    if present is None:
+        return None
+    expected = tuple(values.shape[:2])
+    if present.dtype != torch.bool or tuple(present.shape) != expected:
+        raise GraphError(
+            "`label_present` does not fit.",
+            got=f"{tuple(present.shape)} {present.dtype}",
+            expected=f"bool (B, C): {expected}",
+        )
+    if link.exclusive and not bool(present[:, 0].all()):
+        raise GraphError(
+            "Among exclusive classes, background can't be the one that was not annotated.",
+            expected="label_present[:, 0] is True",
+            remedy="ignore the voxels instead: set them to `ignore_index`",
+        )
+    return None if bool(present.all()) else present.to(values.device)
+
+
+def _misfit(target: Tensor, values: Tensor) -> GraphError:
     return GraphError(
         "The target does not fit the logits.",
-        got=f"target {tuple(target.shape)} {target.dtype}, logits {tuple(logits.shape)}",
+        got=f"target {tuple(target.shape)} {target.dtype}, logits {tuple(values.shape)}",
         expected="ints (B, *spatial) or (B, 1, *spatial), or floats of the logits' shape",
     )
