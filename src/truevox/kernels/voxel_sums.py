@@ -29,7 +29,7 @@ SUMS = (
     "cross_entropy_against",
 )
 """Columns of the sums, each weighted: y p, p, p², y, y², 1, -y log p, and (yes or no) -(1 - y) log(1 - p)."""
-BLOCK = 512
+BLOCK = 1024
 """Voxels whose probabilities exist at once: they stay in the nearest cache."""
 LEAST = F(-1e30)
 """What minus infinity becomes, so that no truth times its logarithm is 0 and not NaN."""
@@ -74,16 +74,22 @@ def log1p(e: F) -> F:  # pragma: no cover - compiled
 def load(hard, soft, weight, ignore, start, count, y, w):  # type: ignore[no-untyped-def]  # pragma: no cover
     """A block's truth (C, count) and weights (count)."""
     classes = y.shape[0]
-    for k in range(count):
-        w[k] = weight[start + k] if weight.size else F(1)
+    if weight.size:
+        for k in range(count):
+            w[k] = weight[start + k]
+    else:
+        for k in range(count):
+            w[k] = F(1)
     if soft.size:
         for c in range(classes):
             for k in range(count):
                 y[c, k] = soft[c, start + k]
         return
     first = I(classes == 1)  # one channel: the foreground's
+    most = max(classes, 2)
     for k in range(count):
-        w[k] = F(0) if hard[start + k] == ignore else w[k]
+        label = hard[start + k]
+        w[k] = F(0) if label == ignore else (w[k] if (label >= 0) & (label < most) else F(np.nan))
     for c in range(classes):
         for k in range(count):
             y[c, k] = F(1) if hard[start + k] == c + first else F(0)
@@ -274,7 +280,7 @@ def voxel_sums(
     -------
     (C, 8) float64 array
         One column per name in ``SUMS``.
-        All NaN if a logit is NaN or plus infinity.
+        All NaN if a logit is NaN or plus infinity; NaN if a label names no class.
     """
     sums = np.zeros((len(z), len(SUMS)))
     loop = _softmax_sums if softmax else _sigmoid_sums

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -32,6 +33,8 @@ class Loss:
 
     activation: str | None = None
     ignore_index: int | None = 255
+    labels_are_checked_later: ClassVar[bool] = False
+    """Whether the sums over voxels find labels of no class by themselves."""
 
     def __call__(
         self,
@@ -88,7 +91,7 @@ class Loss:
         logits: bool = True,
     ) -> Scene:
         """Arguments, checked."""
-        return scene(
+        made = scene(
             values,
             target,
             weight=weight,
@@ -97,6 +100,9 @@ class Loss:
             ignore_index=self.ignore_index,
             logits=logits,
         )
+        if not self.labels_are_checked_later:
+            made.check_labels()
+        return made
 
     def of(self, scene: Scene) -> Tensor:
         """Value for checked arguments, a scalar tensor."""
@@ -160,6 +166,8 @@ class SumLoss(Loss):
     Losses of this kind share one pass over the voxels when they are added, and store nothing for the
     gradient but the logits. A subclass says which sums, and what it makes of them.
     """
+
+    labels_are_checked_later = True
 
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
         """What is summed."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from truevox.errors import GraphError
 from truevox.losses.base import SumLoss
 from truevox.losses.reductions import Smoothing, axes_of, in_sets, mean_of_sets, scaled, smoothing, smoothings
-from truevox.losses.sums import Quantity, elementwise, sums_of
+from truevox.losses.sums import Quantity, elementwise
 from truevox.losses.targets import Scene, check_activation
 
 __all__ = ["DicePlusPlus", "FocalTversky", "SoftDice", "SoftJaccard", "SquaredDice", "Tversky"]
@@ -120,8 +120,10 @@ class Overlap(SumLoss):
 
     def of(self, scene: Scene) -> Tensor:
         """Value for checked arguments."""
-        found = sums_of if "I" in self.over else elementwise
-        return self.typed(scene, found(scene, self.quantities(scene)))
+        if "I" in self.over:
+            return super().of(scene)
+        scene.check_labels()
+        return self.typed(scene, elementwise(scene, self.quantities(scene)))
 
     def value(self, scene: Scene, sums: Sums) -> Tensor:
         """Mean over sets of one minus the score."""

@@ -106,12 +106,13 @@ def sums_of(scene: Scene, quantities: Iterable[Quantity]) -> dict[Quantity, Tens
     Raises
     ------
     GraphError
-        If the predictions hold NaN or infinity.
+        If the predictions hold NaN or infinity, or the truth a label of no class.
     """
     result: dict[Quantity, Tensor] = {}
     for function, group in _grouped(scene, quantities):
         result.update(zip(group, function.apply(scene.values, scene, group), strict=True))
     if not all(bool(torch.isfinite(s).all()) for s in result.values()):
+        scene.check_labels()
         name = "logits" if scene.link.logits else "probabilities"
         raise GraphError(
             f"`{name}` of a loss hold NaN or infinity.",
@@ -222,6 +223,7 @@ def _grouped(scene: Scene, quantities: Iterable[Quantity]) -> Iterator[tuple[Any
         yield from ((_CompiledSums, tuple(group)) for group in groups if group)
         rest = [q for q in rest if q.name not in (*SUMS, *FOCAL)]
     if rest:
+        scene.check_labels()
         yield _PartialSums, tuple(rest)
 
 

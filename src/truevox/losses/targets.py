@@ -108,6 +108,18 @@ class Scene:
         """Whether the truth is one class per voxel."""
         return self.truth.dim() == 2
 
+    def check_labels(self) -> None:
+        """Refuse a truth with labels of no class.
+
+        Raises
+        ------
+        GraphError
+            Naming the labels that were found.
+        """
+        if not self.truth.is_floating_point():
+            classes = max(self.values.shape[1], 2) if self.hard else 2
+            _labels_exist(self.truth, classes, self.ignore)
+
     def part(self, start: int, stop: int) -> Scene:
         """The same with voxels ``start`` to ``stop`` of each image, predictions in float32 or better."""
         cut = slice(start, stop)
@@ -177,7 +189,7 @@ def scene(
     ignore_index: int | None,
     logits: bool = True,
 ) -> Scene:
-    """What a loss was called on, checked.
+    """What a loss was called on, checked but for its labels (:meth:`Scene.check_labels`).
 
     Raises
     ------
@@ -191,7 +203,7 @@ def scene(
     link = link_of(values, activation, logits)
     if not logits:
         _in_unit(values, "probabilities")
-    truth = _truth(target, values, link, ignore_index)
+    truth = _truth(target, values, link)
     return Scene(
         values.flatten(2),
         truth,
@@ -203,7 +215,7 @@ def scene(
     )
 
 
-def _truth(target: Tensor, values: Tensor, link: Link, ignore: int | None) -> Tensor:
+def _truth(target: Tensor, values: Tensor, link: Link) -> Tensor:
     batch, channels = values.shape[:2]
     if target.is_floating_point():
         if target.shape != values.shape:
@@ -211,13 +223,11 @@ def _truth(target: Tensor, values: Tensor, link: Link, ignore: int | None) -> Te
         _in_unit(target, "target")
         return target.flatten(2)
     if target.shape == values.shape and channels > 1 and not link.exclusive:
-        _labels_exist(target, 2, ignore)
         return target.flatten(2)
     index = target[:, 0] if target.dim() == values.dim() and target.shape[1] == 1 else target
     if index.shape != (batch, *values.shape[2:]):
         raise _misfit(target, values)
     index = index.to(torch.uint8) if index.dtype == torch.bool else index
-    _labels_exist(index, max(channels, 2), ignore)
     return index.flatten(1)
 
 
