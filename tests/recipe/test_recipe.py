@@ -375,7 +375,7 @@ def test_several_classes_get_a_softmax_and_regions_get_sigmoids():
     # Each region by itself, at p = 1/2 where the truth is 1: ln 2, and a soft Dice of 2 (1/2) / (1/2 + 1).
     logits, target = torch.zeros(1, 2, 4, 4, 4), torch.ones(1, 2, 4, 4, 4)
     expected = float(torch.log(torch.tensor(2.0))) + 1 - 2 * 0.5 / 1.5
-    assert float(regions.loss(logits, target)) == pytest.approx(expected, rel=1e-5)
+    assert float(regions.loss_function(logits, target)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_deep_supervision_trains_several_outputs_and_predicts_with_the_finest():

@@ -1,6 +1,6 @@
 """Losses on logits or probabilities: arrays in, one number out; they know nothing of the pipeline."""
 
-from truevox.losses.base import Loss, LossSum, Scheduled, SumLoss
+from truevox.losses.base import Loss, LossSum, Scheduled, SumLoss, terms_of
 from truevox.losses.compound import GeneralisedDice, UnifiedFocal
 from truevox.losses.overlap import DicePlusPlus, FocalTversky, SoftDice, SoftJaccard, SquaredDice, Tversky
 from truevox.losses.partial import LeafDice, MarginalDice
@@ -29,4 +29,5 @@ __all__ = [
     "Tversky",
     "UnifiedFocal",
     "expected_volumes",
+    "terms_of",
 ]

@@ -125,9 +125,10 @@ class Model:
         raw = [0.5**k for k in range(len(self.pairs))]
         return [r / sum(raw) for r in raw]
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch."""
-        return _required(self.loss_function)(logits, target)
+    @property
+    def loss(self) -> Loss:
+        """The loss that training minimises."""
+        return _required(self.loss_function)
 
     # ---- training --------------------------------------------------------------------------------
 

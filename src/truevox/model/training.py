@@ -21,6 +21,7 @@ from truevox.devices import resolve_device
 from truevox.errors import GraphError, SettingsError
 from truevox.metrics import dice
 from truevox.model.checkpoints import Checkpoints
+from truevox.model.costs import part_names, step_cost
 from truevox.model.mixing import mixed, share_of_step
 from truevox.model.settings import Settings
 from truevox.pipeline.cache import Cache
@@ -53,7 +54,7 @@ class Trained(pl.LightningModule):
         self.history: list[Row] = []
         self.remarks: Counter[str] = Counter()
         self.averaged: dict[str, Tensor] | None = None
-        self.losses: list[float] = []
+        self.losses: list[list[float]] = []
         self._scores: list[tuple[str, float]] = []
         self.report: Callable[[dict[str, Any]], None] | None = None
         self.bf16 = False
@@ -109,13 +110,13 @@ class Trained(pl.LightningModule):
         return batch
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss = self.loss_of(batch)
+        loss, parts = self.loss_of(batch)
         self.remarks.update(batch["remarks"])
-        self.losses.append(float(loss.detach()))
+        self.losses.append([float(loss.detach()), *parts])
         return loss
 
-    def loss_of(self, batch: Any) -> Tensor:
-        """The loss of a batch as the workers made it.
+    def loss_of(self, batch: Any) -> tuple[Tensor, list[float]]:
+        """The loss of a batch as the workers made it, and the values of its terms.
 
         Raises
         ------
@@ -128,22 +129,21 @@ class Trained(pl.LightningModule):
         share = share_of_step(s.mix_up, s.seed, self.step, self.global_rank)
         batch = mixed(batch, self._samples.nodes, share)
         frame = frame_of_batch(batch, self._samples.nodes, self._samples.cases, s.seed)
-        weights = self._model.output_weights
-        parts = []
-        for (prediction, _), target, weight in zip(
-            self._samples.targets, batch["targets"], weights, strict=True
-        ):
-            logits = stacked(run.values(prediction, frame))
-            loss = self._model.loss(logits, target)
-            if share < 1:
-                # Linear in the target, so this is cross-entropy against the blended truth.
-                loss = share * loss + (1 - share) * self._model.loss(logits, target.roll(1, 0))
-            parts.append(weight * loss)
-        loss = torch.stack(parts).sum()
-        if not torch.isfinite(loss):
-            cases = ", ".join(str(c.key) for c in frame.cases)
-            raise GraphError(f"The loss is not finite at step {self.step}.", case=cases, got=float(loss))
-        return loss
+        outputs = (
+            (stacked(run.values(prediction, frame)), target, weight)
+            for (prediction, _), target, weight in zip(
+                self._samples.targets, batch["targets"], self._model.output_weights, strict=True
+            )
+        )
+        try:
+            loss, parts = step_cost(self._model.loss, self.step, outputs, share)
+            if not torch.isfinite(loss):
+                raise GraphError("The loss is not finite.", got=float(loss))
+        except GraphError as error:
+            error.case = error.case or ", ".join(str(c.key) for c in frame.cases)
+            error.message = f"Step {self.step}: {error.message}"
+            raise
+        return loss, parts
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._average()
@@ -151,14 +151,20 @@ class Trained(pl.LightningModule):
         if self.step % LOG_EVERY == 0 or last:
             row = {
                 "step": float(self.step),
-                "loss": float(np.mean(self.losses)),
+                **self._mean_losses(),
                 "learning_rate": self._settings.rate(self.step - 1),
             }
-            self.losses.clear()
             self.log("loss", row["loss"], batch_size=self._settings.batch_size)
             self._note(row)
         if self.keeper is not None:
             self.keeper.step_done(self)
+
+    def _mean_losses(self) -> Row:
+        """The loss and its parts, over the steps since they were last asked for."""
+        names = ["loss", *part_names(self._model.loss)]
+        means = np.mean(np.array([row[: len(names)] for row in self.losses]), 0)
+        self.losses.clear()
+        return dict(zip(names, (float(value) for value in means), strict=True))
 
     def _average(self) -> None:
         """Exponential moving average of the weights, which prediction and the saved model use."""
@@ -344,7 +350,7 @@ def _faster_in_bf16(module: Trained, device: torch.device) -> bool:
             for _ in range(3):
                 begin = time.perf_counter()
                 with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-                    loss = module.loss_of(batch)
+                    loss, _ = module.loss_of(batch)
                 loss.backward()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
