@@ -375,7 +375,7 @@ def test_several_classes_get_a_softmax_and_regions_get_sigmoids():
     # Each region by itself, at p = 1/2 where the truth is 1: ln 2, and a soft Dice of 2 (1/2) / (1/2 + 1).
     logits, target = torch.zeros(1, 2, 4, 4, 4), torch.ones(1, 2, 4, 4, 4)
     expected = float(torch.log(torch.tensor(2.0))) + 1 - 2 * 0.5 / 1.5
-    assert float(regions.loss_function(logits, target)) == pytest.approx(expected, rel=1e-5)
+    assert float(regions.loss(logits, target)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_deep_supervision_trains_several_outputs_and_predicts_with_the_finest():
@@ -437,7 +437,33 @@ def test_defaults_are_those_of_what_they_end_up_in():
         assert value == (list(default) if isinstance(default, tuple) else default)
     dice = {f.name: f.default for f in dataclasses.fields(tv.losses.SoftDice)}
     assert recipe.loss.soft_dice is not None
-    assert recipe.loss.soft_dice.model_dump(exclude={"weight"}).items() <= dice.items()
+    assert recipe.loss.soft_dice.model_dump(exclude={"weight", "schedule"}).items() <= dice.items()
+
+
+def test_every_loss_of_the_recipe_has_the_defaults_of_its_class():
+    for name in type(small().loss).model_fields:
+        made = small(loss={name: 2.0}).build().loss_function
+        assert isinstance(made, tv.losses.LossSum)
+        (factor, loss), *others = made.terms
+        assert (factor, others) == (2.0, [])
+        fields = dataclasses.fields(loss)  # pyright: ignore[reportArgumentType]
+        # Of patches, a label that is nowhere in one was not annotated: that is what these two are for.
+        chosen = {"infer_missing": True} if name in ("leaf_dice", "marginal_dice") else {}
+        assert loss == type(loss)(**chosen), name
+        assert {"schedule", "weight"}.isdisjoint(f.name for f in fields if f.name != "weight")
+
+
+def test_settings_and_schedules_of_losses_reach_them():
+    recipe = small(
+        loss={
+            "cross_entropy": {"class_weights": [1, 3]},
+            "tversky": {"alpha": 0.3, "beta": 0.7, "schedule": [[100, 0], [200, 1]], "weight": 0.5},
+        }
+    )
+    made = recipe.build().loss_function
+    assert isinstance(made, tv.losses.LossSum)
+    assert made.terms[0][1] == tv.losses.CrossEntropy(weight=(1, 3))
+    assert made.at_step(150).terms[1] == (0.25, tv.losses.Tversky(alpha=0.3, beta=0.7))
 
 
 # ---- grids ----------------------------------------------------------------------

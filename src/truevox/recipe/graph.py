@@ -171,12 +171,13 @@ def loss(recipe: Recipe, labels: Labels) -> tv.losses.Loss:
     """The weighted sum of losses."""
     activation = "sigmoid" if labels.activation == "sigmoid" and labels.channels > 1 else None
     terms: list[tv.losses.Loss] = []
-    if (ce := recipe.loss.cross_entropy) is not None and ce.weight > 0:
-        weights = None if ce.class_weights is None else tuple(ce.class_weights)
-        terms.append(ce.weight * tv.losses.CrossEntropy(weight=weights, activation=activation))
-    if (sd := recipe.loss.soft_dice) is not None and sd.weight > 0:
-        settings = sd.model_dump(exclude={"weight"})
-        terms.append(sd.weight * tv.losses.SoftDice(activation=activation, **settings))
+    for term in recipe.loss.terms():
+        if term.weight > 0:
+            with _key(f"loss ({term.loss})"):
+                made = getattr(tv.losses, term.loss)(activation=activation, **term.settings())
+                if term.schedule is not None:
+                    made = tv.losses.Scheduled(made, tuple(term.schedule))
+            terms.append(term.weight * made)
     total = terms[0]
     for term in terms[1:]:
         total = total + term

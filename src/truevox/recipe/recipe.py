@@ -14,11 +14,11 @@ from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model
 
 from truevox.files import atomic_path
 from truevox.labels import Labels
+from truevox.recipe.losses import Losses
 from truevox.recipe.reading import explain, override, read_yaml
 from truevox.recipe.sections import (
     Augment,
     LabelTable,
-    Losses,
     Network,
     Normalise,
     Patch,
@@ -102,9 +102,10 @@ class Recipe(Section):
             if unknown := [name for name in named if name not in self.images]:
                 raise ValueError(f"{key} names '{unknown[0]}', which is none of the images")
         channels = self.table.channels
-        weights = self.loss.cross_entropy.class_weights if self.loss.cross_entropy else None
-        if weights is not None and len(weights) != max(channels, 2):
-            raise ValueError(f"class_weights are {max(channels, 2)} numbers, the background's first")
+        for term in self.loss.terms():
+            weights = getattr(term, "class_weights", None)
+            if weights is not None and len(weights) != max(channels, 2):
+                raise ValueError(f"class_weights are {max(channels, 2)} numbers, the background's first")
         return self
 
     # ---- in and out ------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -26,8 +25,6 @@ from truevox.labels import Labels
 __all__ = [
     "Augment",
     "LabelTable",
-    "LossTerm",
-    "Losses",
     "Network",
     "Normalise",
     "Patch",
@@ -271,44 +268,6 @@ class Network(Section):
     padding: Literal["same", "valid"] = "same"
     deep_supervision: NonNegativeInt = 0
     up: Literal["transposed", "linear"] = "transposed"
-
-
-def _weight_only(data: Any) -> Any:
-    return data if data is None or isinstance(data, (dict, LossTerm)) else {"weight": data}
-
-
-class LossTerm(Section):
-    """Factor of a loss in the sum."""
-
-    weight: NonNegativeFloat = 1.0
-
-
-class CrossEntropyTerm(LossTerm):
-    """:class:`truevox.losses.CrossEntropy`; ``class_weights`` has the background first."""
-
-    class_weights: list[NonNegativeFloat] | None = None
-
-
-class SoftDiceTerm(LossTerm):
-    """:class:`truevox.losses.SoftDice`."""
-
-    over: Literal["I", "CI", "BI", "BCI"] = "I"
-    smooth_nr: NonNegativeFloat = 0.0
-    smooth_dr: PositiveFloat = 1e-5
-    background: bool = False
-
-
-class Losses(Section):
-    """Weighted sum of losses. A number is short for ``{weight: number}``; what is left out is not used."""
-
-    cross_entropy: Annotated[CrossEntropyTerm | None, BeforeValidator(_weight_only)] = None
-    soft_dice: Annotated[SoftDiceTerm | None, BeforeValidator(_weight_only)] = None
-
-    @model_validator(mode="after")
-    def _some(self) -> Losses:
-        if not any(term is not None and term.weight > 0 for term in (self.cross_entropy, self.soft_dice)):
-            raise ValueError("a loss has at least one term with a weight above 0")
-        return self
 
 
 class Train(Section):
