@@ -20,6 +20,7 @@ from torch import nn
 
 import truevox as tv
 from truevox import Grid, Image, Labels, SettingsError
+from truevox.model.heap import kept_heap
 from truevox.model.memory import as_bytes, resident
 from truevox.pipeline.volumes import Volumes, blocks, mirror
 
@@ -27,6 +28,7 @@ SCRIPT = """
 import json, sys
 import numpy as np, torch, truevox as tv
 from torch import nn
+from truevox.model.heap import kept_heap
 from truevox.model.memory import peak_since, resident, start_peak
 torch.set_num_threads(1)
 classes, size = 24, 128
@@ -137,6 +139,19 @@ def test_two_outputs_that_share_a_volume_both_come_back(codes: str):
     torch.testing.assert_close(out["a"].data, wanted, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(out["c"].data, wanted, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(out["b"].data, wanted.sigmoid(), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="what a process holds now needs Linux")
+def test_a_volume_goes_back_to_the_system_with_its_owner():
+    """Whatever else was allocated while it lived: the heap would keep its place."""
+    with kept_heap():
+        volume = Volumes().zeros((1, 64, 256, 256)).add_(1)
+        later = torch.ones(2**16)
+    held = resident()
+    assert float(volume.sum()) == volume.numel()
+    del volume
+    assert held - resident() > 0.9 * 4 * 64 * 256 * 256
+    assert float(later.sum()) == 2**16
 
 
 def test_a_disk_without_room_is_told(tmp_path):
