@@ -154,6 +154,11 @@ def test_a_volume_goes_back_to_the_system_with_its_owner():
     assert float(later.sum()) == 2**16
 
 
+def test_memory_without_room_is_told():
+    with pytest.raises(MemoryError, match=r"1048576\.0 GiB"):
+        Volumes().zeros((2**18, 2**10, 2**20))
+
+
 def test_a_disk_without_room_is_told(tmp_path):
     with pytest.raises(tv.FileError, match="GiB"):
         Volumes(tmp_path).zeros((2**20, 2**10, 2**10))

@@ -54,11 +54,14 @@ class Volumes:
         ------
         FileError
             If the disk has no room for it.
+        MemoryError
+            If memory has none.
         """
         size = 4 * math.prod(shape)
         if self.folder is None or size == 0:
-            pages = np.frombuffer(_pages(size), np.float32) if size >= _OWN else np.zeros(size // 4, np.float32)
-            return torch.from_numpy(pages.reshape(shape))
+            own = size >= _OWN
+            flat = np.frombuffer(_pages(size), np.float32) if own else np.zeros(size // 4, np.float32)
+            return torch.from_numpy(flat.reshape(shape))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as handle:
@@ -81,9 +84,11 @@ def _pages(size: int) -> mmap.mmap:
     From the heap, a volume would part the memory that windows use over and over into pieces that don't fit
     the next one, and the heap would keep the volume's place when its owner has let go of it.
     """
-    if not hasattr(mmap, "MAP_PRIVATE"):
-        return mmap.mmap(-1, size)
-    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    try:
+        made = mmap.mmap(-1, size, **private)
+    except OSError as error:
+        raise MemoryError(f"There is no memory for a volume of {size / 2**30:.1f} GiB.") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a system may be built without them
             made.madvise(mmap.MADV_HUGEPAGE)
