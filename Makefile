@@ -59,7 +59,7 @@ demo: $(STAMP)
 	$(BIN)/truevox demo --out demo/
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --doctest-modules --cov=truevox --cov-report=term src tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --doctest-modules --cov=truevox --cov-report=term src tests
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

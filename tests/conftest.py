@@ -27,6 +27,11 @@ def _one_torch_thread() -> None:
         torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: what comes last is then short, and no process waits long for the other."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of the real data sets: TRUEVOX_DATA, or ../shared/data beside the checkout; skips without."""

@@ -161,17 +161,22 @@ def _nearest(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # 
                     out[c, i, j, first + k] = channel[np.uint64(at[k])]
 
 
+def as_map(matrix: Array) -> Array:
+    """A copy, which may be written to: for arrays that may not, all loops would be compiled once more."""
+    return np.array(matrix, np.float64, order="C")
+
+
 def sample_linear(volume: Array, matrix: Array, shape: tuple[int, int, int], fill: Array) -> Array:
     """Trilinear samples: (C, I, J, K) of any real dtype to (C, *shape) float32."""
     out = np.empty((volume.shape[0], *shape), np.float32)
-    _linear(volume, np.ascontiguousarray(matrix, np.float64), np.asarray(fill, np.float32), out)
+    _linear(volume, as_map(matrix), np.asarray(fill, np.float32), out)
     return out
 
 
 def sample_nearest(volume: Array, matrix: Array, shape: tuple[int, int, int], fill: Array) -> Array:
     """Nearest samples: (C, I, J, K) to (C, *shape) of the same dtype."""
     out = np.empty((volume.shape[0], *shape), volume.dtype)
-    _nearest(volume, np.ascontiguousarray(matrix, np.float64), np.asarray(fill).astype(volume.dtype), out)
+    _nearest(volume, as_map(matrix), np.asarray(fill).astype(volume.dtype), out)
     return out
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from truevox.kernels.sample import EDGE, linear_at_numpy, nearest_at_numpy, positions
+from truevox.kernels.sample import EDGE, as_map, linear_at_numpy, nearest_at_numpy, positions
 
 __all__ = ["warp_linear", "warp_linear_numpy", "warp_nearest", "warp_nearest_numpy"]
 
@@ -217,7 +217,7 @@ def _around(points: Array, lattice: Array) -> tuple[Array, Array, bool]:
         aside = np.abs(lattice[:, :3] - np.diag(np.diag(lattice[:, :3])))
         straight = bool(aside.max() <= 1e-9 * size.max())
     padded = np.pad(points, [(AROUND, AROUND)] * 3 + [(0, 0)])
-    return np.ascontiguousarray(padded), np.ascontiguousarray(lattice), straight
+    return np.ascontiguousarray(padded), as_map(lattice), straight
 
 
 def warp_linear(
@@ -225,8 +225,7 @@ def warp_linear(
 ) -> Array:
     """Trilinear samples at displaced positions: (C, I, J, K) of any real dtype to (C, *shape) float32."""
     out = np.empty((volume.shape[0], *shape), np.float32)
-    matrix = np.ascontiguousarray(matrix, np.float64)
-    _linear(volume, matrix, *_around(points, lattice), np.asarray(fill, np.float32), out)
+    _linear(volume, as_map(matrix), *_around(points, lattice), np.asarray(fill, np.float32), out)
     return out
 
 
@@ -235,8 +234,7 @@ def warp_nearest(
 ) -> Array:
     """Nearest samples at displaced positions: (C, I, J, K) to (C, *shape) of the same dtype."""
     out = np.empty((volume.shape[0], *shape), volume.dtype)
-    matrix = np.ascontiguousarray(matrix, np.float64)
-    _nearest(volume, matrix, *_around(points, lattice), np.asarray(fill).astype(volume.dtype), out)
+    _nearest(volume, as_map(matrix), *_around(points, lattice), np.asarray(fill).astype(volume.dtype), out)
     return out
 
 

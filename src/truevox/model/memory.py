@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from truevox import kernels
 from truevox.errors import SettingsError
 from truevox.model.grids import grids_of
 from truevox.networks import Network
 from truevox.networks.direct import few_channels
 from truevox.pipeline.graph import Call, ancestors
 from truevox.pipeline.kinds import FanIn, Pointwise
+from truevox.sampling import coincidence
 from truevox.space import Grid
 
 if TYPE_CHECKING:
@@ -151,6 +153,9 @@ def memory_plan(model: Model, case: Any, options: Options) -> MemoryPlan:
         If nothing fits the limit; says what the least would be.
     """
     grids = grids_of(model, case, options.tiling(headers_only=True))
+    if _interpolates(model, grids):
+        # Before what the process holds is measured: on a fresh installation they are compiled now.
+        kernels.link()
     size = options.batch
     if options.max_memory is None:
         return _plan(model, grids, size, False)
@@ -169,6 +174,13 @@ def memory_plan(model: Model, case: Any, options: Options) -> MemoryPlan:
         expected=f"at least {least / 2**20:.0f} MiB, of which {resident() / 2**20:.0f} are in use already",
         remedy="allow more, or predict with smaller patches (another result: tv.GridCrop(size))",
     )
+
+
+def _interpolates(model: Model, grids: dict[Call, Grid]) -> bool:
+    """Whether voxels are read between voxels anywhere on the way to the predictions."""
+    calls = [c for c in ancestors(model.predictions.values()) if c in grids and not isinstance(c.op, Network)]
+    pairs = ((grids[n.call], grids[c]) for c in calls for n in c.inputs if n.call in grids)
+    return any(coincidence(source, seen) is None for source, seen in pairs)
 
 
 def _plan(model: Model, grids: dict[Call, Grid], batch_size: int, on_disk: bool) -> MemoryPlan:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from truevox.errors import GraphError
@@ -23,6 +26,7 @@ __all__ = ["FieldOfView", "field_of_view"]
 Shapes = tuple[tuple[int, ...], ...]
 _ANCHORS = (128, 96, 64, 160, 192, 256, 48, 32, 100, 140, 188, 224, 28, 16, 8, 4, 2, 1)
 _TABLES = (64, 128, 256, 512)
+_NORMS = {"batch_norm", "group_norm", "instance_norm", "layer_norm"}
 _SPOTS = (1, 2, 5, 16, 31, 48, 50, 56, 63, 64)
 _LARGEST_TRACE = 1024
 _BASELINES = (6720, 960, 240)  # differences of size that the usual strides divide: 2 to 8, 10, 12, 16, 32, 64
@@ -163,7 +167,7 @@ class _Runner:
 
     def _run(self, shape: tuple[int, ...]) -> Shapes | None:
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _NormsLeftOut():
                 outputs = tensors_of(self.module(self.input(shape)))
         except Exception as error:  # a module may refuse a size with any exception
             self.error = error
@@ -194,6 +198,17 @@ class _Runner:
         in_order = places == list(range(2, 2 + self.ndim))
         gone = out.dim() == 2 and all(len(axis) == 1 for axis in track.axes)
         return track if in_order or gone else None
+
+
+class _NormsLeftOut(TorchFunctionMode):
+    """Norms keep shapes. On the meta device torch takes each apart, which was most of the time spent here."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # One voxel per channel is what some refuse: they are asked.
+        norm = bool(args) and getattr(func, "__name__", "") in _NORMS
+        if norm and math.prod(args[0].shape[2:]) > 1:
+            return torch.empty_like(args[0])
+        return func(*args, **(kwargs or {}))
 
 
 def tensors_of(value: object) -> list[Tensor]:

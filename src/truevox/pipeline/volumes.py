@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import os
@@ -21,6 +22,8 @@ __all__ = ["Volumes", "blocks", "mirror", "release"]
 
 _BLOCK = 2**20
 """Voxels that a whole-volume operation looks at together: 4 MiB of float32."""
+_OWN = 2**20
+"""Bytes from which on a volume has pages of its own."""
 _maps: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()
 
 
@@ -51,10 +54,14 @@ class Volumes:
         ------
         FileError
             If the disk has no room for it.
+        MemoryError
+            If memory has none.
         """
-        if self.folder is None or math.prod(shape) == 0:
-            return torch.from_numpy(np.zeros(shape, np.float32))  # pages come when they are first written
         size = 4 * math.prod(shape)
+        if self.folder is None or size == 0:
+            own = size >= _OWN
+            flat = np.frombuffer(_pages(size), np.float32) if own else np.zeros(size // 4, np.float32)
+            return torch.from_numpy(flat.reshape(shape))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as handle:
@@ -69,6 +76,23 @@ class Volumes:
         made = torch.from_numpy(np.frombuffer(mapped, np.float32).reshape(shape))
         _maps[made.untyped_storage().data_ptr()] = mapped
         return made
+
+
+def _pages(size: int) -> mmap.mmap:
+    """Zeros that come from the system when first written, and all go back to it with the volume.
+
+    From the heap, a volume would part the memory that windows use over and over into pieces that don't fit
+    the next one, and the heap would keep the volume's place when its owner has let go of it.
+    """
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    try:
+        made = mmap.mmap(-1, size, **private)
+    except OSError as error:
+        raise MemoryError(f"There is no memory for a volume of {size / 2**30:.1f} GiB.") from error
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system may be built without them
+            made.madvise(mmap.MADV_HUGEPAGE)
+    return made
 
 
 def _reserve(handle: int, size: int, folder: Path) -> None:
