@@ -43,6 +43,7 @@ PUBLIC_MODULES = [
     "pipeline",
     "networks",
     "losses",
+    "theory",
     "model",
     "measures",
     "metrics",
