@@ -28,7 +28,8 @@ from truevox.theory.laws import AverageLaw, Law, ListedLaw, NestedLaw, exclusive
 from truevox.theory.maps import LabelMaps, from_maps
 from truevox.theory.optimum import Optimum, local_optimum, optimum
 from truevox.theory.pointwise import Brier, CrossEntropy, Focal
-from truevox.theory.risk import expected_score, risk
+from truevox.theory.raters import RaterVolume, rater_volumes
+from truevox.theory.risk import criterion_of, expected_score, risk
 from truevox.theory.voxels import MarginalThreshold, RankDice, marginal_threshold, rank_dice
 
 __all__ = [
@@ -52,11 +53,13 @@ __all__ = [
     "NestedLaw",
     "Optimum",
     "RankDice",
+    "RaterVolume",
     "SimilarityBounds",
     "SquaredDice",
     "Tversky",
     "VolumeBounds",
     "calibrated_surrogate",
+    "criterion_of",
     "dice_field",
     "dice_to_jaccard",
     "empty_push",
@@ -70,6 +73,7 @@ __all__ = [
     "marginal_threshold",
     "optimum",
     "rank_dice",
+    "rater_volumes",
     "risk",
     "similarity_bounds",
     "volume_bounds",

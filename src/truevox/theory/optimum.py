@@ -19,7 +19,7 @@ __all__ = ["Optimum", "local_optimum", "optimum"]
 Floats = NDArray[np.float64]
 _TIE = 1e-11
 _RATE, _DECAY_1, _DECAY_2, _TINY = 0.05, 0.9, 0.999, 1e-8
-_LOGIT = 10.0
+_LOGIT, _FAR = 10.0, 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +168,9 @@ def local_optimum(
 
     Notes
     -----
-    Adam (Kingma and Ba, 2015) on one logit per region with a rate of 0.05, until every logit is beyond 10 or
-    at rest, then descent without logits to the optimum itself. Predictions follow the sign of the gradient
-    rather than its size, as they do in training.
+    Adam (Kingma and Ba, 2015) on one logit per region with a rate of 0.05, until every logit is beyond 4 or
+    at rest (200 to 2000 steps), then descent without logits to the optimum itself. Predictions follow the
+    sign of the gradient rather than its size, as they do in training.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def _descended(start: Floats, law: Law, criterion: Criterion, steps: int = 2000)
         moved = first / (1 - _DECAY_1**step) / (np.sqrt(second / (1 - _DECAY_2**step)) + _TINY)
         logit = np.clip(logit - _RATE * moved, -_LOGIT, _LOGIT)
         t = 1 / (1 + np.exp(-logit))
-        if step > 100 and ((np.abs(logit) >= _LOGIT) | (np.abs(moved) < 1e-3)).all():
+        if step > 200 and ((np.abs(logit) >= _FAR) | (np.abs(moved) < 1e-3)).all():
             break
     return t
 
