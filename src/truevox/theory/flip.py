@@ -64,6 +64,8 @@ def flip_probability(size_ratio: float, n_regions: float = 1, *, empty_value: fl
     if size_ratio == math.inf:
         return _without_certain(n_regions, empty_value)
     r = size_ratio
+    if n_regions == 1:
+        return 0.5
     if n_regions == math.inf:
         # The form that does not cancel where r is small.
         return 1 / (math.sqrt(1 + r) + 1)
