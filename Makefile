@@ -78,4 +78,4 @@ data-is-named:
 	@test -n "$(DATA)" || { echo "Name the data: make bench DATA=folder-with-the-data-sets" >&2; exit 2; }
 
 clean:
-	rm -rf demo docs/_build docs/_gallery docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
+	rm -rf demo docs/_build docs/_gallery docs/_theory docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

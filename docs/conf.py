@@ -1,5 +1,5 @@
 """Settings of the documentation. Before the build, `write_reference` writes one page per public module and
-`write_gallery` the pictures of the transforms."""
+`write_gallery` and `write_theory` the pictures."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "TrueVox"
-exclude_patterns = ["_build", "_gallery"]
+exclude_patterns = ["_build", "_gallery", "_theory"]
 nitpicky = False
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -43,6 +43,7 @@ PUBLIC_MODULES = [
     "pipeline",
     "networks",
     "losses",
+    "theory",
     "model",
     "measures",
     "metrics",
@@ -96,7 +97,16 @@ def write_gallery(app):
     make_gallery.write(Path(app.srcdir) / "_gallery")
 
 
+def write_theory(app):
+    """Draw the figures of the theory into docs/_theory/."""
+    sys.path.insert(0, str(app.srcdir))
+    import make_theory
+
+    make_theory.write(Path(app.srcdir) / "_theory")
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", escape_stars)
     app.connect("config-inited", write_reference)
     app.connect("builder-inited", write_gallery)
+    app.connect("builder-inited", write_theory)

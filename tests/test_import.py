@@ -40,7 +40,9 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded_after("import truevox", (*HEAVY, "numpy")) == []
 
 
-@pytest.mark.parametrize("module", ["errors", "files", "space", "labels", "sampling", "kernels", "metrics"])
+@pytest.mark.parametrize(
+    "module", ["errors", "files", "space", "labels", "sampling", "kernels", "metrics", "theory"]
+)
 def test_the_foundations_load_no_torch(module):
     assert loaded_after(f"import truevox.{module}", HEAVY) == []
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from truevox import losses as losses
     from truevox import metrics as metrics
     from truevox import networks as networks
+    from truevox import theory as theory
     from truevox import transforms as transforms
     from truevox.cohort import Case as Case
     from truevox.cohort import Cohort as Cohort
@@ -166,7 +167,7 @@ _NAMES = {
     "save": "io",
     "volume": "measures",
 }
-_SUBPACKAGES = ("errors", "losses", "metrics", "networks", "transforms")
+_SUBPACKAGES = ("errors", "losses", "metrics", "networks", "theory", "transforms")
 
 
 def __getattr__(name: str) -> object:

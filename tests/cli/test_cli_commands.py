@@ -63,7 +63,7 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "name", ["check", "split", "train", "predict", "volumes", "evaluate", "describe", "demo"]
+    "name", ["check", "split", "train", "predict", "volumes", "evaluate", "theory", "describe", "demo"]
 )
 def test_every_command_has_help(truevox, name):
     assert truevox(name, "--help").code == 0

@@ -13,6 +13,7 @@ from truevox.cli.evaluate import evaluate
 from truevox.cli.predict import predict
 from truevox.cli.running import DEBUG, guarded
 from truevox.cli.split import split
+from truevox.cli.theory import theory
 from truevox.cli.train import train
 from truevox.cli.volumes import volumes
 
@@ -56,6 +57,7 @@ app.command()(guarded(train))
 app.command()(guarded(predict))
 app.command()(guarded(volumes))
 app.command()(guarded(evaluate))
+app.command()(guarded(theory))
 app.command()(guarded(describe))
 app.command()(guarded(demo))
 

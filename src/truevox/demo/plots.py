@@ -16,14 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from truevox.errors import FileError
-from truevox.files import atomic_path
+from truevox.figures import GREY, tidy, write_figure
 from truevox.image import Image
 
 __all__ = ["Style", "VolumePoint", "plot_overlay", "plot_training", "plot_volumes"]
-
-_DPI = 110
-_GREY = "0.45"
 
 
 @dataclass(frozen=True)
@@ -71,11 +67,11 @@ def plot_training(
     last.set_ylim(0, 1)
     last.legend(loc="lower right", frameon=False)
     for axis in axes:
-        _tidy(axis)
+        tidy(axis)
         axis.set_xlim(left=0)
     for axis in axes[:-1]:
         axis.set_ylim(bottom=0)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def _line(axis: Axes, points: Sequence[tuple[float, float]], style: Style, marked: bool = False) -> None:
@@ -94,7 +90,7 @@ def plot_volumes(path: Path, points: Sequence[VolumePoint], styles: Mapping[str,
     axis = figure.subplots()
     known = [p.known for p in points]
     top = 1.06 * max(max(p.known, *p.raters, *p.predicted.values()) for p in points)
-    axis.plot([0, top], [0, top], color=_GREY, linewidth=1, linestyle="--", label="predicted = known")
+    axis.plot([0, top], [0, top], color=GREY, linewidth=1, linestyle="--", label="predicted = known")
     low, high = [min(p.raters) for p in points], [max(p.raters) for p in points]
     axis.vlines(known, low, high, color="0.82", linewidth=4, label="range of the raters", zorder=0)
     for key, style in styles.items():
@@ -112,8 +108,8 @@ def plot_volumes(path: Path, points: Sequence[VolumePoint], styles: Mapping[str,
     axis.set(xlabel="known expected volume (ml)", ylabel="predicted expected volume (ml)")
     axis.set_title("Expected volume of the test scans")
     axis.legend(loc="lower right", frameon=False)
-    _tidy(axis)
-    _write(figure, path)
+    tidy(axis)
+    write_figure(figure, path)
 
 
 def plot_overlay(
@@ -175,7 +171,7 @@ def plot_overlay(
     if error is not None:
         figure.colorbar(error, ax=axes[1, :], label="predicted - known", shrink=0.9)
     figure.suptitle(f"Test case {case}, slice {level + 1} of {grid.shape[2]}", fontsize=12)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def _canonical(image: Image) -> NDArray:
@@ -185,17 +181,3 @@ def _canonical(image: Image) -> NDArray:
 def _slice(image: Image, level: int) -> NDArray:
     """Rows are the second axis, so that it grows upwards in the picture."""
     return np.asarray(_canonical(image)[:, :, level], dtype=np.float64).T
-
-
-def _tidy(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="0.92", linewidth=0.8)
-    axis.set_axisbelow(True)
-
-
-def _write(figure: Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        try:
-            figure.savefig(temporary, format="png", dpi=_DPI)
-        except OSError as error:
-            raise FileError(f"The figure can't be written: {error.strerror}.", file=path) from error
