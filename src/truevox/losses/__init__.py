@@ -2,6 +2,7 @@
 
 from truevox.losses.base import Loss, LossSum, Scheduled, SumLoss, terms_of
 from truevox.losses.compound import GeneralisedDice, UnifiedFocal
+from truevox.losses.lovasz import Lovasz
 from truevox.losses.overlap import DicePlusPlus, FocalTversky, SoftDice, SoftJaccard, SquaredDice, Tversky
 from truevox.losses.partial import LeafDice, MarginalDice
 from truevox.losses.pixel import Brier, CrossEntropy, Focal
@@ -20,6 +21,7 @@ __all__ = [
     "LeafDice",
     "Loss",
     "LossSum",
+    "Lovasz",
     "MarginalDice",
     "Scheduled",
     "SoftDice",
