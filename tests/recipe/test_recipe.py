@@ -7,12 +7,16 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import truevox as tv
 from truevox.errors import FileError, SettingsError
-from truevox.pipeline.graph import Transform
+from truevox.pipeline.cases import as_case
+from truevox.pipeline.draws import Draw
+from truevox.pipeline.graph import Node, Transform
+from truevox.pipeline.run import Frame, Run
 from truevox.recipe import Recipe
 from truevox.transforms.inputs import Read
 
@@ -122,6 +126,7 @@ def test_several_mistakes_are_told_at_once():
     [
         ({"images": ["a", "a"]}, "different columns"),
         ({"images": ["tumour"]}, "the label is no image"),
+        ({"images": ["a"], "patch": {"avoid": "a"}}, "a column of masks"),
         ({"label": "../up"}, "names the files"),
         ({"loss": {"cross_entropy": {"class_weights": [1, 2, 3]}}}, "class_weights are 2 numbers"),
         ({"train": {"mix_up": 0.2, "batch_size": 1}}, "mix_up needs two samples"),
@@ -287,6 +292,10 @@ LOOKS = {
     "blur": ({"sigma": 1.5, "probability": 0.2}, tv.RandomBlur(1.5, probability=0.2)),
     "anisotropy": ({"axes": [2]}, tv.RandomAnisotropy(axes=(2,))),
     "low_resolution": ({"spacing": [1, 3]}, tv.RandomLowResolution((1.0, 3.0))),
+    "motion": ({"rotation": [0, 0, 8], "movements": 3}, tv.RandomMotion((0.0, 0.0, 8.0), movements=3)),
+    "ghosting": ({"copies": 4, "axes": [1]}, tv.RandomGhosting(copies=4, axes=(1,))),
+    "gibbs": ([0.5, 0.9], tv.RandomGibbs((0.5, 0.9))),
+    "spike": ({"spikes": 2, "probability": 0.1}, tv.RandomSpike(spikes=2, probability=0.1)),
     "cutout": ({"count": 2, "size_mm": 9}, tv.RandomCutout(2, size_mm=9.0)),
     "elastic": ({"displacement": [2, 6], "spacing": 24}, tv.RandomElastic((2.0, 6.0), 24.0)),
 }
@@ -327,7 +336,7 @@ def test_looks_have_one_order_spatial_ones_first_and_noise_after_filters():
     made = looks(recipe.build())
     assert [type(look).__name__.removeprefix("Random") for look in made] == [
         *("Crop", "Affine", "Flip", "Elastic", "Contrast", "Brightness", "Gamma", "BiasField", "Blur"),
-        *("Anisotropy", "LowResolution", "Noise", "Cutout"),
+        *("Anisotropy", "LowResolution", "Motion", "Ghosting", "Gibbs", "Spike", "Noise", "Cutout"),
     ]
     assert settings_of(made[1])["shear"] == (0, 5, 0)
 
@@ -358,11 +367,37 @@ def test_class_weights_are_those_of_the_crop():
     assert settings_of(crop)["class_weights"] == {2: 3.0, 4: 3.0, 1: 0.0}
 
 
+@pytest.mark.parametrize("column", ["lesion", "tumour"])
+def test_a_column_of_masks_can_be_avoided(column):
+    """Half of the scan is masked: no patch has its centre there."""
+    recipe = small(patch={"size": 4, "foreground": 0, "avoid": column}, images=["t1"])
+    assert recipe.needs == list(dict.fromkeys(["t1", "tumour", column]))
+    model = recipe.build()
+    assert model.inputs == ["t1"]
+    grid = tv.Grid((16, 16, 16))
+    mask = torch.zeros(1, 16, 16, 16)
+    mask[:, 6:] = 1
+    case = {"t1": tv.Image(torch.rand(1, 16, 16, 16), grid)}
+    case |= {name: tv.Image(mask, grid, "label") for name in recipe.needs[1:]}
+    crop = next(c for c in model.plan.calls if isinstance(c.op, tv.RandomCrop))
+    for k in range(20):
+        frame = Frame([as_case(case)], [Draw(0, k)])
+        made = Run(model.plan, networks=False).values(Node(crop), frame)[0].grid
+        first = np.rint(grid.to_index(made.affine[:3, 3])[0])
+        assert first + 1 < 6
+
+
 def test_defaults_of_looks_are_those_of_the_nodes():
     for key, (_, node) in LOOKS.items():
         (_, made) = looks(small(augment={key: {}}).build())
         defaults = {f.name: f.default for f in dataclasses.fields(node)}
         assert settings_of(made) == defaults
+
+
+def test_a_motion_is_off_if_nothing_moves():
+    assert len(looks(small(augment={"motion": 0}).build())) == 1
+    (_, shift) = looks(small(augment={"motion": {"rotation": 0, "translation": 5}}).build())
+    assert settings_of(shift) == settings_of(tv.RandomMotion(0.0, 5.0))
 
 
 def test_several_classes_get_a_softmax_and_regions_get_sigmoids():

@@ -43,6 +43,7 @@ def build(recipe: Recipe) -> Model:
             centre_on=label,
             foreground=recipe.patch.foreground,
             class_weights=weights,
+            avoid=_avoided(recipe, label),
         )
     x, y = crop(scan, target)
     x, y = augmented(recipe, x, y)
@@ -53,6 +54,11 @@ def build(recipe: Recipe) -> Model:
         activation(logits[0] if isinstance(logits, tuple) else logits)
     )
     return tv.Model(train=(net(x), y), predict={recipe.label: full}, loss=loss(recipe, labels))
+
+
+def _avoided(recipe: Recipe, label: Node) -> Node | None:
+    column = recipe.patch.avoid
+    return label if column == recipe.label else None if column is None else tv.Input(column, kind="label")
 
 
 def prepared(recipe: Recipe) -> tuple[Node, Node]:
@@ -94,8 +100,8 @@ def _normalised(how: Normalise, image: Node) -> Node:
 def augmented(recipe: Recipe, x: Node, y: Node) -> tuple[Node, Node]:
     """Random looks: spatial ones first, so that voxels are interpolated once; then intensities.
 
-    Intensities in the order in which a picture comes about: tissue, coil, resolution, noise; at last what is
-    taken away of it. So a blur leaves the noise as it is.
+    Intensities in the order in which a picture comes about: tissue, coil, resolution, acquisition, noise; at
+    last what is taken away of it. So a blur leaves the noise as it is.
     """
     a = recipe.augment
     if any(_largest(v) > 0 for v in (a.rotation, a.scaling, a.translation, a.shear)):
@@ -116,6 +122,10 @@ def augmented(recipe: Recipe, x: Node, y: Node) -> tuple[Node, Node]:
         _look("blur", tv.RandomBlur, a.blur),
         _look("anisotropy", tv.RandomAnisotropy, a.anisotropy),
         _look("low_resolution", tv.RandomLowResolution, a.low_resolution),
+        _look("motion", tv.RandomMotion, a.motion),
+        _look("ghosting", tv.RandomGhosting, a.ghosting),
+        _look("gibbs", tv.RandomGibbs, a.gibbs),
+        _look("spike", tv.RandomSpike, a.spike),
         tv.RandomNoise(a.noise, a.noise_probability) if a.noise > 0 else None,
         _look("cutout", tv.RandomCutout, a.cutout),
     )

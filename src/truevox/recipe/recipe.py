@@ -96,6 +96,8 @@ class Recipe(Section):
             raise ValueError("images are different columns")
         if self.label in self.images:
             raise ValueError("the label is no image")
+        if self.patch.avoid in self.images:
+            raise ValueError("patch.avoid is a column of masks, and none of the images")
         if self.label.startswith(".") or set(self.label) & _NOT_A_NAME:
             raise ValueError("the label names the files of predictions: letters, digits, '-', '_', '.'")
         for key, named in (("channels", self.channels), ("normalise.each", self.normalise.each)):
@@ -188,7 +190,8 @@ class Recipe(Section):
     @property
     def needs(self) -> list[str]:
         """Columns of the cohort that training needs."""
-        return [*self.images, self.label]
+        avoided = [] if self.patch.avoid in (None, self.label) else [str(self.patch.avoid)]
+        return [*self.images, self.label, *avoided]
 
     @property
     def val_every(self) -> int:

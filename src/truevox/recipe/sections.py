@@ -75,6 +75,7 @@ Displacement = Annotated[
     | tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat],
     _described("millimetres of at least 0: one number, a range [low, high], or three"),
 ]
+Axes = Annotated[tuple[Literal[0, 1, 2], ...], Field(min_length=1)] | None
 Values = Annotated[
     int | list[int | str], _described("a whole number, or a list of them (and of other classes) for a region")
 ]
@@ -146,6 +147,7 @@ class Patch(Section):
     size: Size = 64
     foreground: Fraction = 0.5
     class_weights: dict[str, NonNegativeFloat] | None = None
+    avoid: Annotated[str, Field(min_length=1)] | None = None
 
 
 class Look(Section):
@@ -154,20 +156,20 @@ class Look(Section):
     probability: Fraction = 1.0
 
     @classmethod
-    def _main(cls) -> str:
+    def _main(cls) -> tuple[str, ...]:
         """The first key of its own."""
-        return list(cls.model_fields)[1]
+        return (list(cls.model_fields)[1],)
 
     @model_validator(mode="before")
     @classmethod
     def _short(cls, data: Any) -> Any:
-        return data if isinstance(data, (dict, Look)) else {cls._main(): data}
+        return data if isinstance(data, (dict, Look)) else dict.fromkeys(cls._main(), data)
 
     @property
     def off(self) -> bool:
         """Whether it never does anything."""
-        size = getattr(self, self._main())
-        return self.probability == 0 or not (any(size) if isinstance(size, tuple) else size)
+        sizes = [getattr(self, key) for key in self._main()]
+        return self.probability == 0 or not any(any(s) if isinstance(s, tuple) else s for s in sizes)
 
 
 class Elastic(Look):
@@ -220,6 +222,41 @@ class LowResolution(Look):
     spacing: Range = (1.5, 4.0)
 
 
+class Motion(Look):
+    """:class:`truevox.RandomMotion`. A number is short for degrees and millimetres alike."""
+
+    rotation: PerAxis = 10.0
+    translation: PerAxis = 10.0
+    movements: PositiveInt = 2
+    axes: Axes = None
+
+    @classmethod
+    def _main(cls) -> tuple[str, ...]:
+        return ("rotation", "translation")
+
+
+class Ghosting(Look):
+    """:class:`truevox.RandomGhosting`."""
+
+    strength: Range = (0.1, 0.4)
+    copies: PositiveInt | tuple[PositiveInt, PositiveInt] = (2, 5)
+    axes: Axes = None
+
+
+class Gibbs(Look):
+    """:class:`truevox.RandomGibbs`."""
+
+    kept: Range = (0.4, 0.8)
+    axes: Axes = None
+
+
+class Spike(Look):
+    """:class:`truevox.RandomSpike`."""
+
+    strength: Range = (0.05, 0.2)
+    spikes: PositiveInt = 1
+
+
 class Cutout(Look):
     """:class:`truevox.RandomCutout`."""
 
@@ -249,6 +286,10 @@ class Augment(Section):
     blur: Blur | None = None
     anisotropy: Anisotropy | None = None
     low_resolution: LowResolution | None = None
+    motion: Motion | None = None
+    ghosting: Ghosting | None = None
+    gibbs: Gibbs | None = None
+    spike: Spike | None = None
     noise: NonNegativeFloat = 0.0
     noise_probability: Fraction = 1.0
     cutout: Cutout | None = None
