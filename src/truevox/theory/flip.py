@@ -72,7 +72,6 @@ def flip_probability(size_ratio: float, n_regions: float = 1, *, empty_value: fl
     count = int(n_regions)
 
     def gain(p: float) -> float:
-        # One more than nothing, and exactly so: parts that are foreground, and how probable that is.
         if count > _LISTED:
             law = IndependentLaw([1.0, r], [1.0, p], [1, count])
             return float(-np.diff(values(np.array([[1.0, 0.0], [1.0, 1.0]]), law, Dice()))[0])

@@ -17,7 +17,7 @@ from truevox.theory.search import by_averages, by_corners, by_filling, polished
 __all__ = ["Optimum", "local_optimum", "optimum"]
 
 Floats = NDArray[np.float64]
-_TIE = 1e-11
+_TIE, _SAME = 1e-11, 1e-6
 _RATE, _DECAY_1, _DECAY_2, _TINY = 0.05, 0.9, 0.999, 1e-8
 _LOGIT, _FAR = 10.0, 4.0
 
@@ -203,12 +203,13 @@ def _descended(start: Floats, law: Law, criterion: Criterion, steps: int = 2000)
 
 def _made(candidates: Floats, law: Law, criterion: Criterion) -> Optimum:
     """The best of some predictions: of those that tie a hard one, of the smallest volume."""
-    candidates = np.unique(candidates, axis=0)
     scores = 1 - values(candidates, law, criterion)
     tied = candidates[scores >= scores.max() - _TIE]
     volumes = tied @ law.sizes
     softness = np.minimum(tied, 1 - tied).max(1)
     best = np.lexsort((volumes, softness > 0))[0]
+    # The same optimum, found twice, is no tie.
+    volumes = np.where(np.abs(volumes - volumes[best]) < _SAME * law.total, volumes[best], volumes)
     return Optimum(
         map=tied[best],
         volume=float(volumes[best]),
