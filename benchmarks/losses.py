@@ -4,8 +4,9 @@
 
 The work: logits of a fixed seed (batch 2, `--size` cubed), hard labels, one thread. Both sides take turns
 and the best of `--repeats` counts. Memory is the peak above what the process holds before the call, in a
-process of its own. `agree` is the difference of the values, `gradient` the largest of the gradients' relative to the
-largest gradient. MONAI's losses are MONAI's; "formula" is a published formula in plain PyTorch, written here:
+process of its own. `agree` is the difference of the values, `gradient` the largest of the gradients' over
+the largest gradient (of the Lovász loss, voxels of equal error share theirs here, where a sort gives them in
+any order). MONAI's losses are MONAI's; "formula" is a published formula in plain PyTorch, written here:
 nnU-Net's Dice and cross-entropy, the Jaccard metric loss, the Lovász loss by sorting.
 """
 

@@ -174,7 +174,7 @@ def lovasz(
     Parameters
     ----------
     values : (B, C, N) contiguous float32 array
-        Probabilities, with errors ``|truth - p|``; or logits, with errors ``max(0, 1 - z (2 truth - 1))``.
+        Probabilities, with errors ``|truth - p|``; or logits, with ``max(0, 1 - z (2 truth - 1))``.
     channel, first : int
         Which channel, and the first of the images.
     truth : (images, N) array of bool
@@ -194,14 +194,14 @@ def lovasz(
     weight, margin = _NO_WEIGHT if weight is None else weight, F(hinge)
     least, most, size = _survey(values, channel, first, truth, weight, margin)
     if most >= INFINITE:
-        return float("nan"), size
+        return float("nan"), float(size)
     if size == 0:
         return _largest(values, channel, first, truth, weight, margin, most, out), 0.0
     words = np.empty(truth.size + 1, W)
     words = words[: _pack(values, channel, first, truth, weight, margin, least, words)]
     out[first : first + len(truth), channel] = 0
     words.sort()
-    return _walk(words, size, weight, first, values.shape[1], out.reshape(-1)), size
+    return _walk(words, size, weight, first, values.shape[1], out.reshape(-1)), float(size)
 
 
 def lovasz_numpy(errors: Array, truth: Array, weight: Array) -> tuple[float, Array]:

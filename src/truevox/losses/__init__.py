@@ -8,8 +8,10 @@ from truevox.losses.partial import LeafDice, MarginalDice
 from truevox.losses.pixel import Brier, CrossEntropy, Focal
 from truevox.losses.reductions import expected_volumes
 from truevox.losses.semimetric import DiceSemimetric, JaccardMetric
+from truevox.losses.shape import Boundary, SoftClDice
 
 __all__ = [
+    "Boundary",
     "Brier",
     "CrossEntropy",
     "DicePlusPlus",
@@ -24,6 +26,7 @@ __all__ = [
     "Lovasz",
     "MarginalDice",
     "Scheduled",
+    "SoftClDice",
     "SoftDice",
     "SoftJaccard",
     "SquaredDice",

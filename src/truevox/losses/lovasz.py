@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from truevox.errors import GraphError
 from truevox.kernels.lovasz import MOST_VALUES, lovasz
 from truevox.losses.base import Loss
-from truevox.losses.targets import Scene, check_activation, exact
+from truevox.losses.targets import Scene, check_activation, check_finite, exact
 
 __all__ = ["Lovasz"]
 
@@ -102,7 +102,7 @@ class Lovasz(Loss):
             losses, sizes = _Compiled.apply(values, sets)
         else:
             losses, sizes = _plain(values, sets)
-        _check(losses, "logits" if link.logits else "probabilities")
+        check_finite([losses], scene)
         everything = self.classes == "all" or (self.classes is None and not link.exclusive)
         counts = sets.annotated() & (everything | (sizes > 0))
         losses = losses.masked_fill(~counts, 0)
@@ -158,20 +158,12 @@ class _Sets:
         if scene.weight is None and not (ignored and bool((scene.truth == scene.ignore).any())):
             weight = None
         else:
-            weight = exact(scene.weights())
+            found = scene.weights()
+            weight = None if found is None else exact(found)
         if scene.present is None:
             return weight
         present = scene.present.unsqueeze(-1).float()
         return present.expand(scene.values.shape) if weight is None else weight * present
-
-
-def _check(losses: Tensor, name: str) -> None:
-    if not bool(torch.isfinite(losses).all()):
-        raise GraphError(
-            f"`{name}` of a loss hold NaN or infinity.",
-            expected="finite numbers",
-            remedy="lower the learning rate, clip gradients, or look at the inputs of the network",
-        )
 
 
 def _compiles(values: Tensor) -> bool:

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from truevox.errors import GraphError
 from truevox.kernels.focal_sums import focal_sums, focal_sums_gradient
 from truevox.kernels.voxel_sums import SUMS, voxel_sums, voxel_sums_gradient
-from truevox.losses.targets import Scene
+from truevox.losses.targets import Scene, check_finite
 
 __all__ = ["Quantity", "elementwise", "sums_of"]
 
@@ -111,14 +110,7 @@ def sums_of(scene: Scene, quantities: Iterable[Quantity]) -> dict[Quantity, Tens
     result: dict[Quantity, Tensor] = {}
     for function, group in _grouped(scene, quantities):
         result.update(zip(group, function.apply(scene.values, scene, group), strict=True))
-    if not all(bool(torch.isfinite(s).all()) for s in result.values()):
-        scene.check_labels()
-        name = "logits" if scene.link.logits else "probabilities"
-        raise GraphError(
-            f"`{name}` of a loss hold NaN or infinity.",
-            expected="finite numbers",
-            remedy="lower the learning rate, clip gradients, or look at the inputs of the network",
-        )
+    check_finite(result.values(), scene)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from truevox.errors import GraphError
 
-__all__ = ["Link", "Scene", "check_activation", "exact", "link_of", "scene"]
+__all__ = ["Link", "Scene", "check_activation", "check_finite", "exact", "scene"]
 
 ACTIVATIONS = (None, "sigmoid", "softmax")
 TINY = 1e-7
@@ -166,6 +167,24 @@ class Scene:
         kept = (self.truth != self.ignore).to(self.values.dtype)
         kept = kept.unsqueeze(1) if self.hard else kept
         return kept if result is None else result * kept
+
+
+def check_finite(found: Iterable[Tensor], scene: Scene) -> None:
+    """Refuse predictions of which something came out that is not finite.
+
+    Raises
+    ------
+    GraphError
+        Naming them, or the labels of no class that were the reason.
+    """
+    if all(bool(torch.isfinite(x).all()) for x in found):
+        return
+    scene.check_labels()
+    raise GraphError(
+        f"`{'logits' if scene.link.logits else 'probabilities'}` of a loss hold NaN or infinity.",
+        expected="finite numbers",
+        remedy="lower the learning rate, clip gradients, or look at the inputs of the network",
+    )
 
 
 def exact(x: Tensor) -> Tensor:

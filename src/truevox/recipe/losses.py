@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 
 from truevox.recipe.sections import Section
 
@@ -157,6 +157,32 @@ class MarginalDiceTerm(LeafDiceTerm):
     loss = "MarginalDice"
 
 
+class LovaszTerm(LossTerm):
+    """:class:`truevox.losses.Lovasz`."""
+
+    loss = "Lovasz"
+    over: Literal["I", "BI"] = "I"
+    classes: Literal["present", "all"] | None = None
+    background: bool = False
+
+
+class BoundaryTerm(LossTerm):
+    """:class:`truevox.losses.Boundary`; ``spacing`` is that of the patches, in mm."""
+
+    loss = "Boundary"
+    spacing: list[PositiveFloat] | None = None
+    background: bool = False
+
+
+class SoftClDiceTerm(LossTerm):
+    """:class:`truevox.losses.SoftClDice`."""
+
+    loss = "SoftClDice"
+    iterations: NonNegativeInt = 3
+    smooth: PositiveFloat = 1.0
+    background: bool = False
+
+
 class Losses(Section):
     """Weighted sum of losses. A number is short for ``{weight: number}``; what is left out is not used."""
 
@@ -175,6 +201,9 @@ class Losses(Section):
     unified_focal: Annotated[UnifiedFocalTerm | None, BeforeValidator(_weight_only)] = None
     leaf_dice: Annotated[LeafDiceTerm | None, BeforeValidator(_weight_only)] = None
     marginal_dice: Annotated[MarginalDiceTerm | None, BeforeValidator(_weight_only)] = None
+    lovasz: Annotated[LovaszTerm | None, BeforeValidator(_weight_only)] = None
+    boundary: Annotated[BoundaryTerm | None, BeforeValidator(_weight_only)] = None
+    soft_cl_dice: Annotated[SoftClDiceTerm | None, BeforeValidator(_weight_only)] = None
 
     @model_validator(mode="after")
     def _some(self) -> Losses:
