@@ -168,7 +168,8 @@ def test_a_recipe_for_slices_trains_and_predicts(truevox, study):
     run, preds = study.folder / "run", study.folder / "preds"
     trained = truevox("train", study.recipe, "--data", study.table, "--out", run, "--device", "cpu", *options)
     assert trained.code == 0, trained.err
-    assert set(record(run)["last"]) == {"step", "loss", "learning_rate"}
+    parts = {"loss/cross_entropy", "loss/soft_dice"}
+    assert set(record(run)["last"]) == {"step", "loss", "learning_rate", *parts}
     predicted = truevox(
         "predict", run, "--data", study.table, "--out", preds, "--device", "cpu", "--split", "test"
     )

@@ -72,7 +72,7 @@ class Recipe(Section):
     Traceback (most recent call last):
     truevox.errors.SettingsError: The recipe has no key 'loss.soft_dise'.
       got       1
-      expected  cross_entropy, soft_dice
+      expected  cross_entropy, soft_dice, ...
       Remedy: did you mean 'loss.soft_dice'?
     """
 
