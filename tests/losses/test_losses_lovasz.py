@@ -1,4 +1,4 @@
-"""Lovász loss: the specification's values, corners, the integral over thresholds, the published formula."""
+"""Lovász loss: the values of the specification, corners, thresholds, ties, and the published formula."""
 
 from __future__ import annotations
 

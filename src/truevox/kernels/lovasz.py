@@ -174,7 +174,8 @@ def lovasz(
     Parameters
     ----------
     values : (B, C, N) contiguous float32 array
-        Probabilities, with errors ``|truth - p|``; or logits, with ``max(0, 1 - z (2 truth - 1))``.
+        Probabilities, whose errors are ``|truth - p|``; or logits, whose errors are
+        ``max(0, 1 - z (2 truth - 1))``.
     channel, first : int
         Which channel, and the first of the images.
     truth : (images, N) array of bool
@@ -193,15 +194,16 @@ def lovasz(
     """
     weight, margin = _NO_WEIGHT if weight is None else weight, F(hinge)
     least, most, size = _survey(values, channel, first, truth, weight, margin)
+    size = float(size)
     if most >= INFINITE:
-        return float("nan"), float(size)
+        return float("nan"), size
     if size == 0:
         return _largest(values, channel, first, truth, weight, margin, most, out), 0.0
     words = np.empty(truth.size + 1, W)
     words = words[: _pack(values, channel, first, truth, weight, margin, least, words)]
     out[first : first + len(truth), channel] = 0
     words.sort()
-    return _walk(words, size, weight, first, values.shape[1], out.reshape(-1)), float(size)
+    return _walk(words, size, weight, first, values.shape[1], out.reshape(-1)), size
 
 
 def lovasz_numpy(errors: Array, truth: Array, weight: Array) -> tuple[float, Array]:

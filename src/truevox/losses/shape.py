@@ -163,10 +163,11 @@ class SoftClDice(Loss):
 
     def _skeleton(self, x: Tensor) -> Tensor:
         result = torch.zeros_like(x)
-        for step in range(self.iterations + 1):
-            x = _eroded(x) if step else x
-            thin = (x - _dilated(_eroded(x))).relu()
+        for _ in range(self.iterations + 1):
+            smaller = _eroded(x)
+            thin = (x - _dilated(smaller)).relu()
             result = result + (thin - result * thin).relu()
+            x = smaller
         return result
 
 
@@ -180,14 +181,15 @@ def _eroded(x: Tensor) -> Tensor:
 
 def _dilated(x: Tensor) -> Tensor:
     """Largest value of a voxel and all its neighbours."""
-    for axis in range(x.dim() - 2):
-        x = _along(x, axis)
-    return x
+    return _largest(x, [3] * (x.dim() - 2))
 
 
 def _along(x: Tensor, axis: int) -> Tensor:
     """Largest of three in a row along one axis."""
-    size = [3 if axis == k else 1 for k in range(x.dim() - 2)]
+    return _largest(x, [3 if axis == k else 1 for k in range(x.dim() - 2)])
+
+
+def _largest(x: Tensor, size: list[int]) -> Tensor:
     pool = functional.max_pool2d if len(size) == 2 else functional.max_pool3d
     return pool(x, size, 1, [n // 2 for n in size])
 
