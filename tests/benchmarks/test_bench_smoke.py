@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch):
     """Imports a benchmark by name, and forgets it afterwards."""
-    names = ("common", "contenders", "same_work", "sampling", "inference")
+    names = ("common", "contenders", "same_work", "sampling", "inference", "losses")
     monkeypatch.syspath_prepend(str(FOLDER))
 
     def load(name: str) -> ModuleType:
@@ -95,3 +95,21 @@ def test_whole_volumes_equal_a_plain_sum_of_windows(bench, monkeypatch: pytest.M
     plain = inference.CONTENDERS["forward_2"](module)(scan, True).numpy()
     assert inference.equal(ours, plain)
     assert not inference.equal(ours, plain + 1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_losses_are_those_of_the_formulas(bench, classes: int) -> None:
+    losses = bench("losses")
+    for name, work in losses.WORKS.items():
+        if work.peer == "monai":
+            pytest.importorskip("monai")
+        found = losses.turns(work, classes, 12, 1)
+        assert found["agree"] < 1e-5, name
+        if name != "lovasz":  # a sort gives the gradients of equal errors in any order
+            assert found["gradient"] < 1e-4, name
+
+
+def test_the_comparison_of_losses_sees_another_loss(bench) -> None:
+    losses = bench("losses")
+    work = losses.Work("", losses.WORKS["jaccard_metric"].ours, lambda: losses.nnunet_formula)
+    assert losses.turns(work, 2, 12, 1)["agree"] > 0.1

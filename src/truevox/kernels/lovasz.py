@@ -97,15 +97,18 @@ def _walk(words, size, weight, first, channels, out):  # type: ignore[no-untyped
     while at > 0:
         word = words[at - 1]
         if at == 1 or (words[at - 2] ^ word) >> W(32):  # no other voxel has this error
-            place, positive = np.int64(word & PLACE), word & POSITIVE
+            place = np.int64(word & PLACE)
             w = _weight_at(place, weight, first, channels)
-            after = union if positive else union + w
-            before, inverse = inverse, 1 / after
-            slope = w * (before if positive else missed * before * inverse)
-            out[place] = F(-slope if positive else slope)
+            # Truth is as good as random here: products, as a branch would be guessed wrongly half the time.
+            positive = float((word >> W(31)) & W(1))
+            negative = 1 - positive
+            union += negative * w
+            before, inverse = inverse, 1 / union
+            slope = w * before * (positive + negative * missed * inverse)
+            out[place] = F(slope * (negative - positive))
             loss += float(U(word >> W(32)).view(F)) * slope
-            missed -= w if positive else 0.0
-            union, at = after, at - 1
+            missed -= positive * w
+            at -= 1
             continue
         bits, stop = words[at - 1] >> W(32), at - 1
         while stop > 0 and words[stop - 1] >> W(32) == bits:

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from truevox.errors import GraphError
 from truevox.kernels.lovasz import MOST_VALUES, lovasz
 from truevox.losses.base import Loss
-from truevox.losses.targets import Scene, check_activation, check_finite, exact
+from truevox.losses.targets import Link, Scene, check_activation, check_finite, exact
 
 __all__ = ["Lovasz"]
 
@@ -94,9 +94,12 @@ class Lovasz(Loss):
                 got="a softmax" if link.exclusive else "probabilities",
                 remedy="activation='sigmoid'" if link.exclusive else "call the loss on logits",
             )
+        if link.exclusive and link.logits and not self.background and scene.of_two:
+            # The softmax of two is the sigmoid of their difference: half the work.
+            scene = scene.with_values(_Difference.apply(exact(scene.values)), Link(False))
         values = exact(scene.merged())
-        values = values if self.hinge else link.probabilities(values)
-        first = int(link.exclusive and not self.background)
+        values = values if self.hinge else scene.link.probabilities(values)
+        first = int(scene.link.exclusive and not self.background)
         sets = _Sets(scene, first, self.over == "BI", self.hinge)
         if _compiles(values):
             losses, sizes = _Compiled.apply(values, sets)
@@ -107,6 +110,18 @@ class Lovasz(Loss):
         counts = sets.annotated() & (everything | (sizes > 0))
         losses = losses.masked_fill(~counts, 0)
         return (losses.sum(1) / counts.sum(1).clamp(min=1)).mean().to(values.dtype)
+
+
+class _Difference(torch.autograd.Function):
+    """Second channel less the first, (B, 2, N) to (B, 1, N)."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values[:, 1:] - values[:, :1]
+
+    @staticmethod
+    def backward(ctx: Any, by_difference: Tensor) -> Tensor:
+        return torch.cat([-by_difference, by_difference], 1)
 
 
 class _Sets:
@@ -154,8 +169,7 @@ class _Sets:
 
     def _weight(self) -> Tensor | None:
         scene = self.scene
-        ignored = scene.ignore is not None and not scene.truth.is_floating_point()
-        if scene.weight is None and not (ignored and bool((scene.truth == scene.ignore).any())):
+        if scene.weight is None and not scene.some_ignored:
             weight = None
         else:
             found = scene.weights()

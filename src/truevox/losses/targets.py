@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -117,9 +118,41 @@ class Scene:
         GraphError
             Naming the labels that were found.
         """
-        if not self.truth.is_floating_point():
-            classes = max(self.values.shape[1], 2) if self.hard else 2
-            _labels_exist(self.truth, classes, self.ignore)
+        if self.truth.is_floating_point() or not self.truth.numel():
+            return
+        classes = max(self.values.shape[1], 2) if self.hard else 2
+        low, high = self.extremes
+        if low >= 0 and high < classes:
+            return
+        strange = (self.truth < 0) | (self.truth >= classes)
+        if self.ignore is not None:
+            strange &= self.truth != self.ignore
+        if bool(strange.any()):
+            raise GraphError(
+                "The target holds a class that the logits do not have.",
+                got=sorted(int(value) for value in self.truth.unique())[:20],
+                expected=f"0 to {classes - 1}"
+                + ("" if self.ignore is None else f", or {self.ignore} to ignore"),
+            )
+
+    @cached_property
+    def extremes(self) -> tuple[int, int]:
+        """Smallest and largest value of an integer truth that is not empty."""
+        low, high = (int(value) for value in torch.aminmax(self.truth))
+        return low, high
+
+    @property
+    def some_ignored(self) -> bool:
+        """Whether there are voxels that do not count."""
+        if self.ignore is None or self.truth.is_floating_point() or not self.truth.numel():
+            return False
+        low, high = self.extremes
+        return low <= self.ignore <= high and bool((self.truth == self.ignore).any())
+
+    @property
+    def of_two(self) -> bool:
+        """Whether the truth is one of two classes in each voxel, and annotated everywhere."""
+        return self.hard and self.present is None and self.values.shape[1] == 2
 
     def part(self, start: int, stop: int) -> Scene:
         """The same with voxels ``start`` to ``stop`` of each image, predictions in float32 or better."""
@@ -127,9 +160,12 @@ class Scene:
         weight = None if self.weight is None else self.weight[..., cut]
         return replace(self, values=exact(self.values[..., cut]), truth=self.truth[..., cut], weight=weight)
 
-    def with_values(self, values: Tensor) -> Scene:
-        """The same with other predictions."""
-        return replace(self, values=values)
+    def with_values(self, values: Tensor, link: Link | None = None) -> Scene:
+        """The same with other predictions, which may become probabilities in another way."""
+        made = replace(self, values=values, link=link or self.link)
+        if "extremes" in vars(self):
+            vars(made)["extremes"] = self.extremes
+        return made
 
     def merged(self) -> Tensor:
         """Values (B, C, N) in which classes that were not annotated count as background."""
@@ -248,23 +284,6 @@ def _truth(target: Tensor, values: Tensor, link: Link) -> Tensor:
         raise _misfit(target, values)
     index = index.to(torch.uint8) if index.dtype == torch.bool else index
     return index.flatten(1)
-
-
-def _labels_exist(index: Tensor, classes: int, ignore: int | None) -> None:
-    if not index.numel():
-        return
-    low, high = (int(v) for v in torch.aminmax(index))
-    if low >= 0 and (high < classes or high == ignore):
-        # Between the last class and the value to ignore, others may hide.
-        if high < classes or not bool(((index >= classes) & (index != ignore)).any()):
-            return
-    elif ignore is not None and not bool((((index < 0) | (index >= classes)) & (index != ignore)).any()):
-        return
-    raise GraphError(
-        "The target holds a class that the logits do not have.",
-        got=sorted(int(value) for value in index.unique())[:20],
-        expected=f"0 to {classes - 1}" + ("" if ignore is None else f", or {ignore} to ignore"),
-    )
 
 
 def _in_unit(x: Tensor, name: str) -> None:
