@@ -41,6 +41,7 @@ SUMS: dict[str, Loss] = {
 }
 """Losses that are functions of sums over voxels, which have compiled loops."""
 OTHERS: dict[str, Loss] = {
+    "leaf dice, inferred": tvl.LeafDice(infer_missing=True),
     "dice per voxel": tvl.SoftDice(over="C", background=True, smooth_dr=0.1),
     "lovasz": tvl.Lovasz(),
     "boundary": tvl.Boundary(),
