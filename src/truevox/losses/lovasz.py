@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from truevox.errors import GraphError
 from truevox.kernels.lovasz import MOST_VALUES, lovasz
 from truevox.losses.base import Loss
-from truevox.losses.targets import Scene, check_activation, check_finite, exact
+from truevox.losses.targets import Scene, check_activation, check_finite
 
 __all__ = ["Lovasz"]
 
@@ -94,7 +94,8 @@ class Lovasz(Loss):
                 got="a softmax" if link.exclusive else "probabilities",
                 remedy="activation='sigmoid'" if link.exclusive else "call the loss on logits",
             )
-        values = exact(scene.merged())
+        scene = scene.in_float32()
+        values = scene.merged()
         values = values if self.hinge else link.probabilities(values)
         first = int(link.exclusive and not self.background)
         sets = _Sets(scene, first, self.over == "BI", self.hinge)
@@ -158,8 +159,7 @@ class _Sets:
         if scene.weight is None and not (ignored and bool((scene.truth == scene.ignore).any())):
             weight = None
         else:
-            found = scene.weights()
-            weight = None if found is None else exact(found)
+            weight = scene.weights()
         if scene.present is None:
             return weight
         present = scene.present.unsqueeze(-1).float()

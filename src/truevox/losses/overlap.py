@@ -13,7 +13,7 @@ from truevox.errors import GraphError
 from truevox.losses.base import SumLoss
 from truevox.losses.reductions import Smoothing, axes_of, in_sets, mean_of_sets, scaled, smoothing, smoothings
 from truevox.losses.sums import Quantity, elementwise
-from truevox.losses.targets import Scene, check_activation, check_finite, exact
+from truevox.losses.targets import Scene, check_activation, check_finite
 
 __all__ = ["DicePlusPlus", "FocalTversky", "SoftDice", "SoftJaccard", "SquaredDice", "Tversky"]
 
@@ -128,7 +128,7 @@ class Overlap(SumLoss):
         if self.shares_sums:
             return super().of(scene)
         scene.check_labels()
-        scene = scene.with_values(exact(scene.values))
+        scene = scene.in_float32()
         found = elementwise(scene, self.quantities(scene))
         check_finite(found.values(), scene)
         return self.typed(scene, found)

@@ -130,6 +130,10 @@ class Scene:
         weight = None if self.weight is None else self.weight[..., cut]
         return replace(self, values=exact(self.values[..., cut]), truth=self.truth[..., cut], weight=weight)
 
+    def in_float32(self) -> Scene:
+        """The same with predictions, and with them weights and shares, in float32 or better."""
+        return self.with_values(exact(self.values))
+
     def with_values(self, values: Tensor) -> Scene:
         """The same with other predictions."""
         return replace(self, values=values)
