@@ -102,7 +102,7 @@ def load(hard, soft, weight, ignore, start, count, y, w):  # type: ignore[no-unt
             y[c, k] = F(1) if hard[start + k] == c + first else F(0)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def exponentials(z, start, count, e, top, total):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Exponentials of a block's logits less the largest (C, count), their sum; NaN if a logit is none."""
     classes = z.shape[0]
@@ -125,7 +125,7 @@ def exponentials(z, start, count, e, top, total):  # type: ignore[no-untyped-def
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _softmax_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
@@ -162,7 +162,7 @@ def _softmax_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ig
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def sigmoids(z, c, start, count, x, e, inverse):  # type: ignore[no-untyped-def]  # pragma: no cover
     """A channel's logits, exp(-|x|), and 1 / (1 + exp(-|x|)); NaN if a logit is no number."""
     check = F(0)
@@ -178,7 +178,7 @@ def sigmoids(z, c, start, count, x, e, inverse):  # type: ignore[no-untyped-def]
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _sigmoid_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     y, w, x = np.empty((classes, BLOCK), F), np.empty(BLOCK, F), np.empty(BLOCK, F)
@@ -218,7 +218,7 @@ def _sigmoid_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ig
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _softmax_gradient(z, hard, soft, weight, ignore, start, stop, slope, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
@@ -244,7 +244,7 @@ def _softmax_gradient(z, hard, soft, weight, ignore, start, stop, slope, out):  
                 out[c, begin + k] = w[k] * (p * (of_both * t + of_p + of_p2 * p - top[k]) - of_ce * t)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _sigmoid_gradient(z, hard, soft, weight, ignore, start, stop, slope, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     y, w, x = np.empty((classes, BLOCK), F), np.empty(BLOCK, F), np.empty(BLOCK, F)
