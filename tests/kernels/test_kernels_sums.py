@@ -88,7 +88,7 @@ def test_focal_sums_are_those_of_the_twin(seed: int, channels: int, size: int, s
 
 
 def slope_of(twin: Callable[[NDArray, int], Array], z: NDArray, slope: Array) -> Array:
-    """Gradient of (slope * twin).sum() by the logits: voxels one at a time, by differences of fourth order."""
+    """Gradient of (slope * twin).sum() by the logits: voxel by voxel, by differences of fourth order."""
     step, made = 1e-3, np.zeros(z.shape)
     for k in range(z.shape[1]):
         for c in range(len(z)):

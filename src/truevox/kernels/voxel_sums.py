@@ -38,6 +38,7 @@ NOTHING = F(-72)
 LOG2E, LN2 = F(1 / np.log(2)), F(np.log(2))
 ROOT_HALF = I(0x3F3504F3)
 """Bits of the float sqrt(1/2): a mantissa from there on lies in [sqrt(1/2), sqrt(2))."""
+# With NumPy's error model a division by zero, of infinite logits, is found as no number at the end.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 

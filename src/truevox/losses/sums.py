@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from truevox.kernels.focal_sums import focal_sums, focal_sums_gradient
 from truevox.kernels.voxel_sums import SUMS, voxel_sums, voxel_sums_gradient
@@ -129,6 +130,7 @@ class _PartialSums(torch.autograd.Function):
         return sums
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
         (values,) = ctx.saved_tensors
         gradient = torch.empty_like(values)
@@ -173,6 +175,7 @@ class _CompiledSums(torch.autograd.Function):
         return torch.from_numpy(np.ascontiguousarray(np.moveaxis(sums[..., columns], -1, 0)))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
         (values,) = ctx.saved_tensors
         scene, loops = ctx.scene.with_values(values.detach()), _loops(ctx.quantities)
