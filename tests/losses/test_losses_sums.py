@@ -43,11 +43,17 @@ def test_a_sum_of_every_loss_is_the_sum_of_its_terms(kind: torch.dtype, channels
     total = LossSum(tuple((f, EVERY[name]) for f, name in zip(factors, names, strict=True)))
     value, slope = one.of(total, kind)
     each = [one.of(EVERY[name], kind) for name in names]
-    tight = {"rtol": 1e-5, "atol": 1e-6} if kind == torch.float32 else {"rtol": 1e-11, "atol": 1e-12}
-    torch.testing.assert_close(value, sum(f * v for f, (v, _) in zip(factors, each, strict=True)), **tight)
-    torch.testing.assert_close(slope, sum(f * s for f, (_, s) in zip(factors, each, strict=True)), **tight)
+    within = 1e-6 if kind == torch.float32 else 1e-11
+    torch.testing.assert_close(
+        value, sum(f * v for f, (v, _) in zip(factors, each, strict=True)), rtol=within, atol=within
+    )
+    torch.testing.assert_close(
+        slope, sum(f * s for f, (_, s) in zip(factors, each, strict=True)), rtol=within, atol=within
+    )
     parts = total.parts(one.logits.to(kind), one.truth, weight=one.weight)
-    torch.testing.assert_close(torch.stack(parts).double(), torch.stack([v for v, _ in each]), **tight)
+    torch.testing.assert_close(
+        torch.stack(parts).double(), torch.stack([v for v, _ in each]), rtol=within, atol=within
+    )
 
 
 def test_a_sum_of_probabilities_and_missing_labels():
@@ -161,7 +167,7 @@ def test_what_does_not_fit_is_refused(make, says: str):
 
 def test_only_losses_and_numbers_combine():
     with pytest.raises(TypeError):
-        CrossEntropy() + 1  # pyright: ignore[reportOperatorIssue]
+        _ = CrossEntropy() + 1  # pyright: ignore[reportOperatorIssue]
     with pytest.raises(TypeError):
-        CrossEntropy() * "2"  # pyright: ignore[reportOperatorIssue]
+        _ = CrossEntropy() * "2"  # pyright: ignore[reportOperatorIssue]
     assert float((SoftDice() * 2).on_probabilities(T, Y)) == pytest.approx(2 * 1.95 / 5.55, abs=1e-5)

@@ -212,6 +212,8 @@ def _grouped(scene: Scene, quantities: Iterable[Quantity]) -> Iterator[tuple[Any
     """Quantities that are summed in one pass, and by what."""
     rest = sorted(set(quantities), key=lambda q: (q.name, q.exponent))
     if _compiles(scene):
+        if not scene.hard:
+            scene.check_labels()  # the loops find them where there is one per voxel
         groups = [[q for q in rest if q.name in SUMS]]
         exponents = sorted({q.exponent for q in rest if q.name in FOCAL})
         groups += [[q for q in rest if q.name in FOCAL and q.exponent == e] for e in exponents]
