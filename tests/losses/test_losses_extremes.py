@@ -130,6 +130,9 @@ MERGED: list[Loss] = [
     tvl.SquaredDice(),
     tvl.LeafDice(),
     tvl.MarginalDice(),
+    tvl.GeneralisedDice(),
+    tvl.UnifiedFocal(),
+    tvl.JaccardMetric(),
     tvl.SoftClDice(iterations=1),
     tvl.Boundary(),
 ]

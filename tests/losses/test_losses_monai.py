@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false
 """Values and gradients of MONAI's losses, where definitions agree."""
 
 from __future__ import annotations

@@ -84,13 +84,12 @@ def test_order_of_classes_is_nothing(seed: int, order: list[int]):
     names = torch.empty(4, dtype=torch.long)
     names[torch.tensor(order)] = torch.arange(4)
     weights = (0.5, 1.0, 2.0, 4.0)
-    losses: list[tuple[Loss, Loss]] = [
-        (loss, loss) for loss in (tvl.CrossEntropy(), tvl.Brier(), tvl.Focal(), tvl.MarginalDice())
-    ]
-    losses += [(loss, loss) for loss in (tvl.GeneralisedDice(), tvl.UnifiedFocal(symmetric=True, delta=0.5))]
-    losses += [(make(background=True),) * 2 for make in (*MAKES.values(), tvl.Lovasz, tvl.Boundary)]
-    losses += [(tvl.CrossEntropy(weight=weights), tvl.CrossEntropy(weight=tuple(weights[k] for k in order)))]
-    for before, after in losses:
+    losses: list[Loss] = [tvl.CrossEntropy(), tvl.Brier(), tvl.Focal(), tvl.MarginalDice()]
+    losses += [tvl.GeneralisedDice(), tvl.UnifiedFocal(symmetric=True, delta=0.5)]
+    losses += [make(background=True) for make in (*MAKES.values(), tvl.Lovasz, tvl.Boundary)]
+    pairs = [(loss, loss) for loss in losses]
+    pairs += [(tvl.CrossEntropy(weight=weights), tvl.CrossEntropy(weight=tuple(weights[k] for k in order)))]
+    for before, after in pairs:
         torch.testing.assert_close(
             before(one.logits, one.truth), after(one.logits[:, order], names[one.truth]), rtol=1e-9, atol=1e-9
         )
