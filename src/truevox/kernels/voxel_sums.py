@@ -44,7 +44,7 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 @njit(inline="always")
 def exp(x: F) -> F:  # pragma: no cover - compiled
-    """Exponential of a number that is not positive, to about two units in the last place; 0 below e^-50.
+    """Exponential of x, not positive, to about 2 + |x| / 2 units in the last place; 0 below e^-50.
 
     So small a probability says nothing, but its gradient would: numbers below 1e-38, of which a surely right
     network has many, make convolutions ten times slower on usual processors.
