@@ -62,7 +62,7 @@ class Problem:
 
     def of(self, loss: Loss, kind: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """Value and gradient by the logits, both in float64, of logits in some type."""
-        z = self.logits.to(kind).requires_grad_()
+        z = self.logits.to(kind, copy=True).requires_grad_()
         value = loss(z, self.truth, weight=self.weight)
         (slope,) = torch.autograd.grad(value, z)
         return value.detach().double(), slope.double()
