@@ -18,7 +18,7 @@ LEAST_REST = F(1e-7)
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _softmax_focal(z, hard, soft, weight, ignore, start, stop, gamma, sums):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
@@ -44,7 +44,7 @@ def _softmax_focal(z, hard, soft, weight, ignore, start, stop, gamma, sums):  # 
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _softmax_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, slope, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
@@ -78,7 +78,7 @@ def _softmax_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, s
                 out[c, begin + k] = w[k] * (y[c, k] - e[c, k] * dot[k])
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _sigmoid_focal(z, hard, soft, weight, ignore, start, stop, gamma, sums):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     y, w, x = np.empty((classes, BLOCK), F), np.empty(BLOCK, F), np.empty(BLOCK, F)
@@ -104,7 +104,7 @@ def _sigmoid_focal(z, hard, soft, weight, ignore, start, stop, gamma, sums):  # 
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _sigmoid_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, slope, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     y, w, x = np.empty((classes, BLOCK), F), np.empty(BLOCK, F), np.empty(BLOCK, F)

@@ -38,12 +38,13 @@ NOTHING = F(-72)
 LOG2E, LN2 = F(1 / np.log(2)), F(np.log(2))
 ROOT_HALF = I(0x3F3504F3)
 """Bits of the float sqrt(1/2): a mantissa from there on lies in [sqrt(1/2), sqrt(2))."""
+# With NumPy's error model a division by zero, of infinite logits, is found as no number at the end.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 @njit(inline="always")
 def exp(x: F) -> F:  # pragma: no cover - compiled
-    """Exponential of a number that is not positive, to about two units in the last place; 0 below e^-50.
+    """Exponential of x, not positive, to about 2 + |x| / 2 units in the last place; 0 below e^-50.
 
     So small a probability says nothing, but its gradient would: numbers below 1e-38, of which a surely right
     network has many, make convolutions ten times slower on usual processors.
@@ -102,7 +103,7 @@ def load(hard, soft, weight, ignore, start, count, y, w):  # type: ignore[no-unt
             y[c, k] = F(1) if hard[start + k] == c + first else F(0)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def exponentials(z, start, count, e, top, total):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Exponentials of a block's logits less the largest (C, count), their sum; NaN if a logit is none."""
     classes = z.shape[0]
@@ -125,7 +126,7 @@ def exponentials(z, start, count, e, top, total):  # type: ignore[no-untyped-def
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _softmax_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
@@ -162,7 +163,7 @@ def _softmax_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ig
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def sigmoids(z, c, start, count, x, e, inverse):  # type: ignore[no-untyped-def]  # pragma: no cover
     """A channel's logits, exp(-|x|), and 1 / (1 + exp(-|x|)); NaN if a logit is no number."""
     check = F(0)
@@ -178,7 +179,7 @@ def sigmoids(z, c, start, count, x, e, inverse):  # type: ignore[no-untyped-def]
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _sigmoid_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     y, w, x = np.empty((classes, BLOCK), F), np.empty(BLOCK, F), np.empty(BLOCK, F)
@@ -218,7 +219,7 @@ def _sigmoid_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ig
     return check
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _softmax_gradient(z, hard, soft, weight, ignore, start, stop, slope, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
@@ -244,7 +245,7 @@ def _softmax_gradient(z, hard, soft, weight, ignore, start, stop, slope, out):  
                 out[c, begin + k] = w[k] * (p * (of_both * t + of_p + of_p2 * p - top[k]) - of_ce * t)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _sigmoid_gradient(z, hard, soft, weight, ignore, start, stop, slope, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     y, w, x = np.empty((classes, BLOCK), F), np.empty(BLOCK, F), np.empty(BLOCK, F)

@@ -124,7 +124,7 @@ class Loss:
         shared = _shared(terms_of(self), values, target, weight, label_present, logits)
         result = []
         for _, term in terms_of(self):
-            if isinstance(term, SumLoss):
+            if isinstance(term, SumLoss) and term.shares_sums:
                 scene, sums = shared[term.activation, term.ignore_index]
                 result.append(term.typed(scene, sums))
             else:
@@ -169,6 +169,11 @@ class SumLoss(Loss):
 
     labels_are_checked_later = True
 
+    @property
+    def shares_sums(self) -> bool:
+        """Whether its sums are those of all voxels of the scene as it is given, which others may share."""
+        return True
+
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
         """What is summed."""
         raise NotImplementedError
@@ -202,7 +207,7 @@ def _shared(
     """Sums that terms with the same view of the arguments need, made together."""
     views: dict[tuple[str | None, int | None], list[SumLoss]] = {}
     for _, term in terms:
-        if isinstance(term, SumLoss):
+        if isinstance(term, SumLoss) and term.shares_sums:
             views.setdefault((term.activation, term.ignore_index), []).append(term)
     result = {}
     for view, members in views.items():
@@ -342,7 +347,25 @@ class Scheduled(Loss):
         given = {"weight": weight, "label_present": label_present, "logits": logits}
         return [end.total(end.parts(values, target, **given))]
 
-    def of(self, scene: Scene) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        weight: Tensor | None = None,
+        label_present: Tensor | None = None,
+    ) -> Tensor:
         """Value at its end."""
-        end = self.at_step(self.points[-1][0])
-        return end.total([term.of(scene) for _, term in end.terms])
+        return self.parts(logits, target, weight=weight, label_present=label_present)[0]
+
+    def on_probabilities(
+        self,
+        probabilities: Tensor,
+        target: Tensor,
+        *,
+        weight: Tensor | None = None,
+        label_present: Tensor | None = None,
+    ) -> Tensor:
+        """Value at its end, of probabilities."""
+        given = {"weight": weight, "label_present": label_present}
+        return self.parts(probabilities, target, **given, logits=False)[0]

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from truevox.errors import GraphError
 from truevox.kernels.lovasz import MOST_VALUES, lovasz
 from truevox.losses.base import Loss
-from truevox.losses.targets import Link, Scene, check_activation, check_finite, exact
+from truevox.losses.targets import Link, Scene, check_activation, check_finite
 
 __all__ = ["Lovasz"]
 
@@ -94,10 +94,11 @@ class Lovasz(Loss):
                 got="a softmax" if link.exclusive else "probabilities",
                 remedy="activation='sigmoid'" if link.exclusive else "call the loss on logits",
             )
+        scene = scene.in_float32()
         if link.exclusive and link.logits and not self.background and scene.of_two:
             # The softmax of two is the sigmoid of their difference: half the work.
-            scene = scene.with_values(_Difference.apply(exact(scene.values)), Link(False))
-        values = exact(scene.merged())
+            scene = scene.with_values(_Difference.apply(scene.values), Link(False))
+        values = scene.merged()
         values = values if self.hinge else scene.link.probabilities(values)
         first = int(scene.link.exclusive and not self.background)
         sets = _Sets(scene, first, self.over == "BI", self.hinge)
@@ -169,11 +170,7 @@ class _Sets:
 
     def _weight(self) -> Tensor | None:
         scene = self.scene
-        if scene.weight is None and not scene.some_ignored:
-            weight = None
-        else:
-            found = scene.weights()
-            weight = None if found is None else exact(found)
+        weight = None if scene.weight is None and not scene.some_ignored else scene.weights()
         if scene.present is None:
             return weight
         present = scene.present.unsqueeze(-1).float()

@@ -13,7 +13,7 @@ from truevox.errors import GraphError
 from truevox.losses.base import SumLoss
 from truevox.losses.reductions import Smoothing, axes_of, in_sets, mean_of_sets, scaled, smoothing, smoothings
 from truevox.losses.sums import Quantity, elementwise
-from truevox.losses.targets import Scene, check_activation
+from truevox.losses.targets import Scene, check_activation, check_finite
 
 __all__ = ["DicePlusPlus", "FocalTversky", "SoftDice", "SoftJaccard", "SquaredDice", "Tversky"]
 
@@ -115,15 +115,23 @@ class Overlap(SumLoss):
             self, smooth_nr=scaled(self.smooth_nr, voxels), smooth_dr=scaled(self.smooth_dr, voxels)
         )
 
+    @property
+    def shares_sums(self) -> bool:
+        """Whether its sums are over voxels; sets without I are of single ones."""
+        return "I" in self.over
+
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
         return (BOTH, PREDICTED, TRUTH)
 
     def of(self, scene: Scene) -> Tensor:
         """Value for checked arguments."""
-        if "I" in self.over:
+        if self.shares_sums:
             return super().of(scene)
         scene.check_labels()
-        return self.typed(scene, elementwise(scene, self.quantities(scene)))
+        scene = scene.in_float32()
+        found = elementwise(scene, self.quantities(scene))
+        check_finite(found.values(), scene)
+        return self.typed(scene, found)
 
     def value(self, scene: Scene, sums: Sums) -> Tensor:
         """Mean over sets of one minus the score."""

@@ -64,6 +64,11 @@ class LeafDice(SumLoss):
         if not self.smooth_dr > 0:
             raise GraphError("`smooth_dr` does not fit.", got=self.smooth_dr, expected="above 0")
 
+    @property
+    def shares_sums(self) -> bool:
+        """Whether its labels that count are those of the scene as it is given."""
+        return not self.infer_missing
+
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
         return (BOTH, PREDICTED, TRUTH)
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from truevox.errors import GraphError
 from truevox.losses.base import Loss
-from truevox.losses.targets import Scene, check_activation, check_finite, exact
+from truevox.losses.targets import Scene, check_activation, check_finite
 
 __all__ = ["Boundary", "SoftClDice"]
 
@@ -77,6 +77,7 @@ class Boundary(Loss):
                 got=self.spacing,
                 expected=f"{len(scene.shape)} numbers, for images {scene.shape}",
             )
+        scene = scene.in_float32()
         p, y = _channels(scene, self.background)
         distances = torch.stack([self._distances(t, scene.shape) for t in y.flatten(0, 1)])
         found = p * distances.view(y.shape).to(p)
@@ -151,6 +152,7 @@ class SoftClDice(Loss):
         """Value for checked arguments, a scalar tensor."""
         if len(scene.shape) not in (2, 3):
             raise GraphError("Soft clDice is for images of 2 or 3 axes.", got=scene.shape)
+        scene = scene.in_float32()
         p, y = _channels(scene, self.background)
         of_p, of_y = (self._skeleton(x.unflatten(2, scene.shape)).flatten(2) for x in (p, y))
         w = scene.weights()
@@ -196,7 +198,6 @@ def _largest(x: Tensor, size: list[int]) -> Tensor:
 
 def _channels(scene: Scene, background: bool) -> tuple[Tensor, Tensor]:
     """Probabilities and truth of the channels that count, (B, C, N)."""
-    scene = scene.with_values(exact(scene.values))
     first = int(scene.link.exclusive and not background)
     return scene.link.probabilities(scene.merged())[:, first:], scene.shares()[:, first:]
 

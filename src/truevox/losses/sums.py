@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from truevox.kernels.focal_sums import focal_sums, focal_sums_gradient
 from truevox.kernels.voxel_sums import SUMS, voxel_sums, voxel_sums_gradient
@@ -129,6 +130,7 @@ class _PartialSums(torch.autograd.Function):
         return sums
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
         (values,) = ctx.saved_tensors
         gradient = torch.empty_like(values)
@@ -173,6 +175,7 @@ class _CompiledSums(torch.autograd.Function):
         return torch.from_numpy(np.ascontiguousarray(np.moveaxis(sums[..., columns], -1, 0)))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
         (values,) = ctx.saved_tensors
         scene, loops = ctx.scene.with_values(values.detach()), _loops(ctx.quantities)
@@ -209,6 +212,8 @@ def _grouped(scene: Scene, quantities: Iterable[Quantity]) -> Iterator[tuple[Any
     """Quantities that are summed in one pass, and by what."""
     rest = sorted(set(quantities), key=lambda q: (q.name, q.exponent))
     if _compiles(scene):
+        if not scene.hard:
+            scene.check_labels()  # the loops find them where there is one per voxel
         groups = [[q for q in rest if q.name in SUMS]]
         exponents = sorted({q.exponent for q in rest if q.name in FOCAL})
         groups += [[q for q in rest if q.name in FOCAL and q.exponent == e] for e in exponents]

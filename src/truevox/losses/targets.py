@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ TINY = 1e-7
 """Probabilities that are given, not made, keep this far from 0 and 1 in logarithms."""
 MISSING = -1e30
 """Logit of a class that was not annotated, once its probability counts as background's."""
+LEAST = -1e30
+"""Logarithm of a probability of 0: no truth times it is 0, and not NaN."""
 
 
 def check_activation(activation: str | None) -> None:
@@ -51,13 +54,13 @@ class Link:
         return torch.softmax(values, dim=1) if self.exclusive else torch.sigmoid(values)
 
     def logs(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Logarithms log p and log (1 - p), finite wherever the values are."""
+        """Logarithms log p and log (1 - p), finite wherever the values are finite or minus infinity."""
         if not self.logits:
             kept = values.clamp(TINY, 1 - TINY)
             return kept.log(), torch.log1p(-kept)
         if not self.exclusive:
-            return functional.logsigmoid(values), functional.logsigmoid(-values)
-        log = functional.log_softmax(values, dim=1)
+            return functional.logsigmoid(values).clamp(min=LEAST), functional.logsigmoid(-values)
+        log = functional.log_softmax(values, dim=1).clamp(min=LEAST)
         return log, torch.log1p(-log.exp().clamp(max=1 - TINY))
 
     def without(self, values: Tensor, present: Tensor) -> Tensor:
@@ -159,6 +162,10 @@ class Scene:
         cut = slice(start, stop)
         weight = None if self.weight is None else self.weight[..., cut]
         return replace(self, values=exact(self.values[..., cut]), truth=self.truth[..., cut], weight=weight)
+
+    def in_float32(self) -> Scene:
+        """The same with predictions, and with them weights and shares, in float32 or better."""
+        return self.with_values(exact(self.values))
 
     def with_values(self, values: Tensor, link: Link | None = None) -> Scene:
         """The same with other predictions, which may become probabilities in another way."""
@@ -309,9 +316,10 @@ def _weight(weight: Tensor | None, values: Tensor) -> Tensor | None:
             got=tuple(weight.shape),
             expected=f"(B, 1, *spatial): {expected}",
         )
-    if weight.numel() and not float(weight.min()) >= 0:
+    low, high = (float(v) for v in torch.aminmax(weight)) if weight.numel() else (0.0, 0.0)
+    if not (low >= 0 and isfinite(high)):
         raise GraphError(
-            "`weight` of a loss is not negative and no NaN.", got=float(weight.min()), expected="0 or more"
+            "`weight` of a loss is finite and not negative.", got=f"{low:g} to {high:g}", expected="0 or more"
         )
     return weight.expand(expected).flatten(2)
 
