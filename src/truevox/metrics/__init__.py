@@ -1,7 +1,12 @@
 """Metrics: arrays and voxel sizes only, no torch."""
 
-from truevox.metrics.overlap import dice
-from truevox.metrics.score import Score, Status
-from truevox.metrics.volume import absolute_volume_difference_ml, volume_difference_ml
+from truevox.metrics import overlap as _overlap  # registers its metrics
+from truevox.metrics.pair import Pair
+from truevox.metrics.registry import Definition, Family, definition, families, register
+from truevox.metrics.scoring import evaluate
+from truevox.metrics.value import Empty, Status, Value, Values
 
-__all__ = ["Score", "Status", "absolute_volume_difference_ml", "dice", "volume_difference_ml"]
+__all__ = [
+    "Definition", "Empty", "Family", "Pair", "Status", "Value", "Values", "definition", "evaluate", "families",
+    "register",
+]  # fmt: skip

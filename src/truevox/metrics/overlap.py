@@ -1,57 +1,33 @@
-"""Overlap of two masks."""
+"""Overlap of two masks: metrics of the four counts."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+from truevox.metrics.pair import Pair
+from truevox.metrics.registry import Definition, Family, register
 
-from truevox.metrics.score import Score, masks
-
-__all__ = ["dice"]
+__all__: list[str] = []
 
 
-def dice(prediction: ArrayLike, reference: ArrayLike) -> Score:
-    """Dice coefficient: ``2 |P and R| / (|P| + |R|)``, in voxels.
+def _zero(_: Pair) -> float:
+    return 0.0
 
-    Parameters
-    ----------
-    prediction, reference : arrays of one shape (any number of axes)
-        Booleans, or integers where all that is not 0 is foreground.
 
-    Returns
-    -------
-    Score
-        In [0, 1], unit ``"1"``, id ``"dice/voxel"``.
+def _dice(pair: Pair) -> float:
+    tp, fp, fn, _ = pair.counts
+    return 2 * tp / (2 * tp + fp + fn)
 
-    Raises
-    ------
-    GeometryError
-        If the shapes differ.
-    LabelError
-        If an array is neither boolean nor integer.
 
-    Notes
-    -----
-    Both empty: NaN, ``undefined``. Only the prediction empty: 0, ``missed``. Only the reference empty:
-    0, ``spurious``.
+def _jaccard(pair: Pair) -> float:
+    tp, fp, fn, _ = pair.counts
+    return tp / (tp + fp + fn)
 
-    References
-    ----------
-    Dice (1945), Measures of the amount of ecologic association between species.
-    Sorensen (1948), A method of establishing groups of equal amplitude in plant sociology.
 
-    Examples
-    --------
-    >>> dice([[1, 1, 0, 0]], [[0, 1, 1, 0]])
-    Score(value=0.5, status='ok', unit='1', id='dice/voxel')
-    >>> dice([0, 0], [0, 0])
-    Score(value=nan, status='undefined', unit='1', id='dice/voxel')
-    """
-    p, r = masks(prediction, reference)
-    sizes = int(np.count_nonzero(p)), int(np.count_nonzero(r))
-    if sizes == (0, 0):
-        return Score(float("nan"), "undefined", "1", "dice/voxel")
-    if 0 in sizes:
-        return Score(0.0, "missed" if sizes[0] == 0 else "spurious", "1", "dice/voxel")
-    both = int(np.count_nonzero(p & r))
-    return Score(2.0 * both / (sizes[0] + sizes[1]), "ok", "1", "dice/voxel")
+def _plain(name: str, title: str, compute, summary: str) -> None:  # type: ignore[no-untyped-def]
+    made = Definition(
+        f"{name}/voxel", name, "1", 0, 1, "higher", compute, 1.0, _zero, _zero, summary=summary
+    )
+    register(Family(name, lambda parameter, variants: made, name, title))
+
+
+_plain("dice", "Dice coefficient", _dice, "2 TP / (2 TP + FP + FN)")
+_plain("jaccard", "Jaccard index", _jaccard, "TP / (TP + FP + FN)")
