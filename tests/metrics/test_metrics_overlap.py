@@ -220,6 +220,6 @@ def test_every_definition_is_found_by_its_id_and_its_name() -> None:
     examples = {"fbeta": "fbeta@2", "nsd": "nsd@1mm", "boundary_iou": "boundary_iou@2mm"}
     for family in families():
         made = definition(examples.get(family.name, family.name))
-        assert definition(made.id) == made == definition(made.name)
+        assert definition(made.id).id == made.id == definition(made.name).id
         assert made.low <= made.best <= made.high
         assert made.summary

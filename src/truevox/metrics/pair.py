@@ -180,6 +180,12 @@ class Pair:
             for (low, high), n in zip(own, self.prediction.shape, strict=True)
         )
 
+    @cached_property
+    def cut(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Both masks inside the box; one voxel without foreground if they are empty."""
+        box = self.box or (slice(0, 1),) * self.prediction.ndim
+        return self.prediction[box], self.reference[box]
+
     @property
     def voxel_ml(self) -> float:
         """Volume of a voxel in ml (in 2D as if 1 mm thick)."""
