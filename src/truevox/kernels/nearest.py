@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from truevox.kernels.transform import squares
+from truevox.kernels.transform import squares, transform
 
 __all__ = ["nearest", "nearest_numpy"]
 
@@ -27,6 +27,8 @@ LARGEST = 2**21 - 1
 """Coordinate in a Morton code."""
 VOXELS_PER_LEAF = 16
 """Voxels of a distance transform that take as long as a visit of a leaf."""
+DENSE = 1 / 8
+"""Share of points among voxels from which on a distance transform of the whole is faster."""
 FAST = {"reassoc", "contract", "nsz", "nnan"}
 
 
@@ -164,6 +166,15 @@ def _sorted(places: Array, shape: tuple[int, int, int], stretch: Array) -> tuple
     return order, _points(places, order, shape[1], shape[2])
 
 
+def _by_transform(queries: Array, targets: Array, shape: tuple[int, int, int], weights: Array) -> Array:
+    """Squares of the distances, by way of those of all voxels."""
+    field = np.full(shape, np.inf, F)
+    flat = field.reshape(-1)
+    flat[targets] = 0
+    transform(field, weights)
+    return flat[queries]
+
+
 def nearest(
     queries: Array,
     targets: Array,
@@ -193,6 +204,8 @@ def nearest(
     unit = min(spacing)
     ratio = np.array(spacing) / unit
     weights = (ratio**2).astype(F)
+    if queries.size + targets.size > DENSE * np.prod(shape):
+        return np.sqrt(_by_transform(queries, targets, shape, weights).astype(np.float64)) * unit
     stretch = ratio * min(1.0, LARGEST / float((ratio * shape).max()))
     order, asked = _sorted(queries, shape, stretch)
     _, points = _sorted(targets, shape, stretch)

@@ -7,6 +7,7 @@ from truevox.metrics import skeletons as skeletons
 from truevox.metrics import surface as surface
 from truevox.metrics import topology as topology
 from truevox.metrics import volume as volume
+from truevox.metrics.multilabel import evaluate_labels
 from truevox.metrics.pair import Counts, Pair
 from truevox.metrics.registry import Definition, Family, definition, families, register
 from truevox.metrics.scoring import evaluate
@@ -25,6 +26,7 @@ __all__ = [
     "advice",
     "definition",
     "evaluate",
+    "evaluate_labels",
     "families",
     "register",
 ]

@@ -63,7 +63,9 @@ class Pair:
         Where voxels count at all; elsewhere both masks are empty.
     whole : sequence of int, optional
         Shape of the image that the arrays were cut from, if all foreground is in them; default: their own.
-        True negatives and the diagonal are those of the whole.
+        The diagonal is that of the whole.
+    voxels : int, optional
+        How many voxels of the whole count; default: all, or those of the field.
 
     Attributes
     ----------
@@ -98,6 +100,7 @@ class Pair:
         field: ArrayLike | None = None,
         *,
         whole: tuple[int, ...] | None = None,
+        voxels: int | None = None,
     ) -> None:
         p, r = np.asarray(prediction), np.asarray(reference)
         if p.shape != r.shape:
@@ -118,6 +121,7 @@ class Pair:
             self.field = as_mask(_same_shape(np.asarray(field), p.shape, "field"), "field")
             self.prediction, self.reference = self.prediction & self.field, self.reference & self.field
         self.whole: tuple[int, ...] = p.shape if whole is None else tuple(whole)
+        self._voxels = voxels
         self.cache: dict[Any, Any] = {}
 
     @cached_property
@@ -152,8 +156,14 @@ class Pair:
     def counts(self) -> Counts:
         """True and false positives and negatives."""
         both, p, r, _ = self._survey
-        total = int(np.prod(self.whole)) if self.field is None else int(np.count_nonzero(self.field))
-        return Counts(both, p - both, r - both, total - p - r + both)
+        return Counts(both, p - both, r - both, self.voxels - p - r + both)
+
+    @cached_property
+    def voxels(self) -> int:
+        """How many voxels count."""
+        if self._voxels is not None:
+            return self._voxels
+        return int(np.prod(self.whole) if self.field is None else np.count_nonzero(self.field))
 
     @cached_property
     def bounds(self) -> NDArray[np.int64] | None:
