@@ -12,6 +12,7 @@ __all__ = [
 ]  # fmt: skip
 
 # Lesions
+from truevox.metrics import lesion_scores as _lesion_scores
 from truevox.metrics.lesions import LesionMatch, LesionPair, match_lesions
 
 __all__ += ["LesionMatch", "LesionPair", "match_lesions"]
