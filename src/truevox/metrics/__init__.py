@@ -13,6 +13,7 @@ __all__ = [
 
 # Lesions
 from truevox.metrics import lesion_scores as _lesion_scores
+from truevox.metrics import probability_scores as _probability_scores
 from truevox.metrics.lesions import LesionMatch, LesionPair, match_lesions
 
 __all__ += ["LesionMatch", "LesionPair", "match_lesions"]
