@@ -1,4 +1,4 @@
-"""Detection over many images: by size of lesions, over all thresholds of a score (FROC, average precision)."""
+"""Detection over many images: by size of lesions, and over all thresholds of a score."""
 
 from __future__ import annotations
 

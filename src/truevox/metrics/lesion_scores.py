@@ -86,8 +86,8 @@ def _make(
 
     # The formulas know empty masks: a sensitivity to nothing is NaN, a missed lesion counts 0.
     return Definition(
-        "/".join([name, str(rule), *extra]), "/".join([short, *own]), "1", 0, 1, "higher", compute, 1.0, compute,
-        compute, summary=summary,
+        "/".join([name, str(rule), *extra]), "/".join([short, *own]), "1", 0, 1, "higher", compute, 1.0,
+        compute, compute, summary=summary,
     )  # fmt: skip
 
 

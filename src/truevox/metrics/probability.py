@@ -14,8 +14,8 @@ from truevox.metrics.components import lies_reversed
 from truevox.metrics.pair import as_mask
 
 __all__ = [
-    "Calibration", "auroc", "average_precision", "band", "brier", "calibration", "classwise_ece", "nll", "pool",
-    "soft_dice",
+    "Calibration", "auroc", "average_precision", "band", "brier", "calibration", "classwise_ece", "nll",
+    "pool", "soft_dice",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -164,7 +164,9 @@ def pool(images: Iterable[Calibration]) -> Calibration:
 def classwise_ece(
     probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15, field: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """ECE (C,) of each class of a distribution (C, ...), against a map of class numbers; its mean is the usual figure.
+    """ECE (C,) of each class of a distribution (C, ...), against a map of class numbers.
+
+    Its mean is the figure that is usually reported.
 
     Raises
     ------

@@ -83,8 +83,8 @@ def _definition(
     own = [region, *suffix] if within_mm is not None else suffix
     best = 1.0 if better == "higher" else 0.0
     return Definition(
-        "/".join([name, region, *suffix]), "/".join([short, *own]), "1", 0, high, better, compute, best, compute,
-        compute, empties=False, summary=summary,
+        "/".join([name, region, *suffix]), "/".join([short, *own]), "1", 0, high, better, compute, best,
+        compute, compute, empties=False, summary=summary,
     )  # fmt: skip
 
 
@@ -105,8 +105,14 @@ def _calibrated(name: str, summary: str, parameter: str | None, variants: tuple[
 
 
 def _plain(
-    name: str, measure: Measure, better: Better, high: float, summary: str, parameter: str | None, variants: tuple[str, ...]
-) -> Definition:  # fmt: skip
+    name: str,
+    measure: Measure,
+    better: Better,
+    high: float,
+    summary: str,
+    parameter: str | None,
+    variants: tuple[str, ...],
+) -> Definition:
     if parameter is not None:
         raise SettingsError(f"'{name}' takes no @{parameter}.", expected=f"{name}[/band@<distance>mm]")
     within_mm = _where(name, variants)
