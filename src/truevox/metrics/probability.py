@@ -223,7 +223,7 @@ def soft_dice(probability: ArrayLike, reference: ArrayLike, *, field: ArrayLike 
     0.5
     """
     p, y = _checked(probability, reference, field)
-    both, whole = float(p[y].sum(dtype=np.float64)), float(p.sum(dtype=np.float64)) + np.count_nonzero(y)
+    both, whole = float(p[y].sum(dtype=np.float64)), float(p.sum(dtype=np.float64)) + int(np.count_nonzero(y))
     return 2 * both / whole if whole else np.nan
 
 
