@@ -15,7 +15,8 @@ Array = NDArray[Any]
 MOST_PRODUCTS = 250_000
 """Up to so many products of border voxels, all distances are faster than a tree."""
 DENSE = 8
-"""Where a box holds fewer voxels than this per border voxel, a distance map is faster than a tree."""
+"""Where a box holds fewer voxels than this per border voxel of one side alone (and per four of the others, which
+only make the tree larger), a distance map is faster than a tree."""
 
 
 def surface_distances(
@@ -62,11 +63,11 @@ def _large(a: Array, b: Array, size: Array) -> tuple[float, float]:
     low = np.minimum(a.min(0), b.min(0))
     a, b = a - low, b - low
     box = np.maximum(a.max(0), b.max(0)) + 1
-    if np.prod(box, dtype=np.float64) < DENSE * (len(a) + len(b)):
-        return _by_map(a, b, box, size), _by_map(b, a, box, size)
     place_a, place_b = np.ravel_multi_index(a.T, tuple(box)), np.ravel_multi_index(b.T, tuple(box))
     only_a = a[~np.isin(place_a, place_b, assume_unique=True)]  # those of both are 0 apart
     only_b = b[~np.isin(place_b, place_a, assume_unique=True)]
+    if np.prod(box, dtype=np.float64) < DENSE * (len(only_a) + len(only_b) + (len(a) + len(b)) / 4):
+        return _by_map(only_a, b, box, size), _by_map(only_b, a, box, size)
     return _by_tree(only_a * size, b * size), _by_tree(only_b * size, a * size)
 
 
