@@ -14,9 +14,12 @@ __all__ = ["surface_distances"]
 Array = NDArray[Any]
 MOST_PRODUCTS = 250_000
 """Up to so many products of border voxels, all distances are faster than a tree."""
-DENSE = 8
-"""Where a box holds fewer voxels than this per border voxel of one side alone (and per four of the others, which
-only make the tree larger), a distance map is faster than a tree."""
+DENSE = 3
+"""Where a box holds fewer voxels than this per border voxel, a distance map is faster than a tree."""
+NEAR = 8
+"""Up to so many voxels a tree is fast whatever the shapes; far from a surface it may be very slow."""
+FAR = 3000
+"""Voxels of a distance map in the time of one far point in a tree, at worst."""
 
 
 def surface_distances(
@@ -66,17 +69,26 @@ def _large(a: Array, b: Array, size: Array) -> tuple[float, float]:
     place_a, place_b = np.ravel_multi_index(a.T, tuple(box)), np.ravel_multi_index(b.T, tuple(box))
     only_a = a[~np.isin(place_a, place_b, assume_unique=True)]  # those of both are 0 apart
     only_b = b[~np.isin(place_b, place_a, assume_unique=True)]
-    if np.prod(box, dtype=np.float64) < DENSE * (len(only_a) + len(only_b) + (len(a) + len(b)) / 4):
-        return _by_map(only_a, b, box, size), _by_map(only_b, a, box, size)
-    return _by_tree(only_a * size, b * size), _by_tree(only_b * size, a * size)
+    return _sum_of_nearest(only_a, b, box, size), _sum_of_nearest(only_b, a, box, size)
 
 
-def _by_tree(points: Array, others: Array) -> float:
+def _sum_of_nearest(points: Array, others: Array, box: Array, size: Array) -> float:
     from scipy.spatial import KDTree
 
     if not len(points):
         return 0.0
-    return float(KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0].sum())
+    room = float(np.prod(box, dtype=np.float64))
+    if room < DENSE * (len(points) + len(others) / 4):
+        return _by_map(points, others, box, size)
+    tree = KDTree(others * size, balanced_tree=False, compact_nodes=False)
+    apart, _ = tree.query(points * size, distance_upper_bound=NEAR * size.max())
+    far = np.isinf(apart)
+    total = float(apart[~far].sum())
+    if not far.any():
+        return total
+    if FAR * far.sum() > room:
+        return total + _by_map(points[far], others, box, size)
+    return total + float(tree.query(points[far] * size)[0].sum())
 
 
 def _by_map(points: Array, others: Array, box: Array, size: Array) -> float:
