@@ -14,7 +14,7 @@ from truevox.cli.running import SOME_FAILED, say
 
 if TYPE_CHECKING:
     from truevox.cohort import Cohort
-    from truevox.evaluation import Summary
+    from truevox.evaluation import Failure, Summary
     from truevox.evaluation.folders import Matched
     from truevox.evaluation.settings import EvaluationSettings
 
@@ -52,7 +52,7 @@ def evaluate(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Largest displacement between grids, in mm; 1 % of a voxel if left out."),
+        typer.Option(help="Largest displacement between grids, in mm; a tenth of a voxel if left out."),
     ] = None,
     match: Annotated[
         str | None, typer.Option(help="Regular expression whose first group is the case, in both folders.")
@@ -122,7 +122,7 @@ def evaluate(
         say(f"Note: {text}")
     typer.echo(table(totals))
     if found.failures:
-        say(f"{count(found.failures)}, see {folder / 'failures.csv'}")
+        say(f"{len(found.failures)} failed, see {folder / 'failures.csv'}:\n  {reasons(found.failures)}")
         raise typer.Exit(SOME_FAILED)
 
 
@@ -288,17 +288,20 @@ def table(totals: Sequence[Summary]) -> str:
     return "\n".join("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def count(failures: Sequence[Any]) -> str:
-    """How many cases failed, by what was wrong."""
-    reasons: dict[str, int] = {}
+def reasons(failures: Sequence[Failure]) -> str:
+    """What was wrong, and how often."""
+    found: dict[str, list[str]] = {}
     for one in failures:
-        text = one.message.splitlines()[0].partition(" (")[0].replace(f"'{one.case}'", "a case")
-        text = text.replace(f" of case {one.case}", "")
-        reasons[text] = reasons.get(text, 0) + 1
-    lines = [f"{n} x {text}" for text, n in sorted(reasons.items(), key=lambda pair: -pair[1])[:5]]
-    return "\n  ".join([f"{len(failures)} failed:", *lines]) + (
-        "" if len(lines) == len(reasons) else "\n  ..."
-    )
+        text = one.message.splitlines()[0].partition(" (")[0].replace(f" of case {one.case}", "")
+        found.setdefault(text, []).append(one.case)
+    most = sorted(found.items(), key=lambda pair: -len(pair[1]))
+    lines = [f"{len(cases)} x {text} {some(cases)}" for text, cases in most[:5]]
+    return "\n  ".join([*lines, *(["..."] if len(most) > 5 else [])])
+
+
+def some(cases: Sequence[str]) -> str:
+    """The first of them."""
+    return f"({', '.join(cases[:3])}{', ...' if len(cases) > 3 else ''})"
 
 
 def number(value: float) -> str:

@@ -62,7 +62,7 @@ def evaluate(
     outputs : mapping of output to Output, optional
         Label table and reference column of every output; from the folder's ``labels.json`` by default.
     tol_mm : float, optional
-        Largest displacement of a corner between prediction and reference, in mm; None: 1 % of the smallest
+        Largest displacement of a corner between prediction and reference, in mm; None: a tenth of the smallest
         voxel side.
     n_jobs : int
         Processes (joblib).

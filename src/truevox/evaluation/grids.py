@@ -13,8 +13,10 @@ from truevox.space import Grid
 
 __all__ = ["on_reference", "tolerance"]
 
-VOXEL_SHARE = 0.01
+VOXEL_SHARE = 0.1
 """Grids may differ by this share of the smallest voxel side, unless a tolerance in mm is given."""
+NOTED_SHARE = 0.01
+"""A difference beyond this share is noted: headers that were rounded on the way from tool to tool."""
 
 
 def tolerance(grid: Grid, tol_mm: float | None) -> float:
@@ -23,7 +25,7 @@ def tolerance(grid: Grid, tol_mm: float | None) -> float:
     Examples
     --------
     >>> tolerance(Grid((4, 4, 4), np.diag([0.5, 0.5, 3, 1])), None)
-    0.005
+    0.05
     """
     return VOXEL_SHARE * float(grid.spacing.min()) if tol_mm is None else tol_mm
 
@@ -68,7 +70,9 @@ def on_reference(
     """
     limit = tolerance(reference.grid, tol_mm)
     if mine.grid == reference.grid or mine.grid.same_as(reference.grid, limit):
-        return array, ""
+        moved = mine.grid.displacement(reference.grid)
+        odd = moved > NOTED_SHARE * reference.grid.spacing.min()
+        return array, f"grids differ by less than {limit:.2g} mm, and count as one" if odd else ""
     turned = mine.grid.reorient(reference.grid.orientation)
     if turned.same_as(reference.grid, limit):
         found = sampling.coincidence(mine.grid, turned)

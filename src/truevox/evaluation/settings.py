@@ -66,7 +66,7 @@ class EvaluationSettings(_Section):
     missing : {"failed", "worst"}
         A reference without prediction has no score, or that of an empty prediction at its worst.
     tolerance_mm : float, optional
-        Largest displacement between grids; a hundredth of the smallest voxel side by default.
+        Largest displacement between grids; a tenth of the smallest voxel side by default.
     resample : bool
         Read predictions on the grid of their reference if they are on another one.
 

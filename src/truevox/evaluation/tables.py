@@ -14,6 +14,7 @@ from truevox.evaluation.jobs import (
 )
 from truevox.evaluation.summary import Summary, summary
 from truevox.files import software, write_csv, write_json
+from truevox.metrics import definition
 
 __all__ = ["remarks", "write_evaluation"]
 
@@ -72,16 +73,17 @@ def remarks(found: Evaluation) -> list[str]:
 
     Examples
     --------
-    >>> row = {"case": "p1", "metric": "dice", "label": "255", "status": "spurious", "output": "x"}
+    >>> row = {"case": "p1", "definition": "dice/voxel", "label": "255", "status": "spurious"}
     >>> remarks(Evaluation([row, row | {"label": "1", "status": "missed"}], []))[0]
     'Label 255 is in predictions only, label 1 in references only. If they mean the same: --labels nonzero.'
     """
     said = []
     seen: dict[str, set[str]] = {}
     for row in found.rows:
-        seen.setdefault(row["label"], set()).add(row["status"])
+        # Differences of volumes are 'ok' where a mask is empty, and say nothing of it.
+        if definition(row["definition"]).empties:
+            seen.setdefault(row["label"], set()).add(row["status"])
     kinds = {label: some & {"ok", "missed", "spurious"} for label, some in seen.items()}
-    # Differences of volumes are 'ok' where a mask is empty: a label that is never both can't be told by them.
     mine = [label for label, some in kinds.items() if some == {"spurious"}]
     theirs = [label for label, some in kinds.items() if some == {"missed"}]
     if mine:
@@ -92,7 +94,7 @@ def remarks(found: Evaluation) -> list[str]:
     notes: dict[str, list[str]] = {}
     for row in found.cases:
         for note in filter(None, row["notes"].split("; ")):
-            notes.setdefault(note.partition(" from ")[0], []).append(row["case"])
+            notes.setdefault(note.partition(" from ")[0].partition(" less than ")[0], []).append(row["case"])
     for note, cases in notes.items():
         shown = ", ".join(cases[:_SHOWN]) + (", ..." if len(cases) > _SHOWN else "")
         said.append(f"{len(cases)} case{'s' * (len(cases) > 1)}: {note} ({shown}).")
