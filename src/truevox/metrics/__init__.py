@@ -10,3 +10,8 @@ __all__ = [
     "Definition", "Empty", "Family", "Pair", "Status", "Value", "Values", "definition", "evaluate", "families",
     "register",
 ]  # fmt: skip
+
+# Lesions
+from truevox.metrics.lesions import LesionMatch, LesionPair, match_lesions
+
+__all__ += ["LesionMatch", "LesionPair", "match_lesions"]

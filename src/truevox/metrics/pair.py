@@ -76,6 +76,7 @@ class Pair:
         self.reference = as_mask(r, "reference")
         self.spacing = size
         self.score = None if score is None else np.asarray(score)
+        self.cache: dict[object, object] = {}
         if field is not None:
             inside = as_mask(np.asarray(field), "field")
             self.prediction, self.reference = self.prediction & inside, self.reference & inside
