@@ -62,8 +62,8 @@ def evaluate(
     outputs : mapping of output to Output, optional
         Label table and reference column of every output; from the folder's ``labels.json`` by default.
     tol_mm : float, optional
-        Largest displacement of a corner between prediction and reference, in mm; None: a tenth of the smallest
-        voxel side.
+        Largest displacement of a corner between prediction and reference, in mm; None: a tenth of
+        the smallest voxel side.
     n_jobs : int
         Processes (joblib).
     settings : EvaluationSettings, optional

@@ -72,12 +72,12 @@ def on_reference(
     if mine.grid == reference.grid or mine.grid.same_as(reference.grid, limit):
         moved = mine.grid.displacement(reference.grid)
         odd = moved > NOTED_SHARE * reference.grid.spacing.min()
-        return array, f"grids differ by less than {limit:.2g} mm, and count as one" if odd else ""
+        return array, f"grids not quite the same: corners {moved:.2g} mm apart" if odd else ""
     turned = mine.grid.reorient(reference.grid.orientation)
     if turned.same_as(reference.grid, limit):
         found = sampling.coincidence(mine.grid, turned)
         if found is not None:
-            said = f"axes {mine.grid.orientation} read as {reference.grid.orientation}"
+            said = f"another order of axes: {mine.grid.orientation} read as {reference.grid.orientation}"
             return sampling.take(array, found, turned.shape, np.zeros(len(array))), said
     if not resample:
         raise GeometryError(
@@ -86,4 +86,4 @@ def on_reference(
             remedy="predict again on the grid of the reference, or let --resample read the prediction there",
         )
     out = sampling.resample(array, mine.grid, reference.grid, np.zeros(len(array)), mode="nearest")
-    return out, f"resampled from {mine.grid.describe()} to {reference.grid.describe()}"
+    return out, f"resampled: from {mine.grid.describe()} to {reference.grid.describe()}"

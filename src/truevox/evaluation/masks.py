@@ -129,7 +129,8 @@ def check_table(array: NDArray, file: Path, labels: Labels, strict: bool, what: 
     unknown = sorted(set(found) - {0, labels.ignore, *labels.values})
     if not unknown:
         return ""
-    return f"the {what} holds {', '.join(map(str, unknown[:10]))}, which the label table does not declare"
+    shown = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
+    return f"values that the label table lacks, in the {what}: {shown}"
 
 
 def _name(value: int, table: Labels | None) -> str:

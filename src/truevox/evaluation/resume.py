@@ -73,7 +73,7 @@ class Kept:
     def __init__(self, path: Path, fresh: bool = False) -> None:
         self.path = path
         self._known: dict[str, dict[str, Any]] = {}
-        self._whole = True
+        self._whole, self._damaged = True, False
         if fresh:
             path.unlink(missing_ok=True)
         elif path.is_file():
@@ -87,7 +87,7 @@ class Kept:
                 entry = json.loads(line)
                 self._known[entry["key"]] = entry["result"]
             except (ValueError, KeyError, TypeError):
-                continue
+                self._damaged = True
 
     def get(self, key: str) -> Result | None:
         """The result of a finished case; None if it is not there."""
@@ -117,9 +117,9 @@ class Kept:
     def tidy(self, keys: Iterable[str]) -> None:
         """Drop what no case of this run needs, such as results of former settings."""
         wanted = [key for key in keys if key in self._known]
-        if len(wanted) == len(self._known) or not self.path.is_file():
+        if (len(wanted) == len(self._known) and not self._damaged) or not self.path.is_file():
             return
         with atomic_path(self.path) as temporary:
             lines = (json.dumps({"key": key, "result": self._known[key]}) + "\n" for key in wanted)
             temporary.write_text("".join(lines), encoding="utf-8")
-        self._known = {key: self._known[key] for key in wanted}
+        self._known, self._damaged = {key: self._known[key] for key in wanted}, False

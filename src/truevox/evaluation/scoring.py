@@ -23,6 +23,7 @@ from truevox.space import Grid
 
 __all__ = ["score"]
 
+_VOLUMES = ("reference_ml", "prediction_ml", "overlap_ml")
 _DICOM = (".dcm", ".dicom", "")
 
 
@@ -155,11 +156,19 @@ class _Scorer:
         from truevox.metrics import match_lesions
 
         known = True if masks.known is None else masks.known
+        rest = [k for k in range(3) if k not in self.axes]
+        # In a plane volumes are those of 1 mm; this is how thick it is.
+        thick = float(np.prod(self.volume_spacing[rest])) if rest else 1.0
         found = match_lesions(
-            masks.prediction & known, masks.reference & known, self.volume_spacing, rule=rule.rule,
-            connectivity=rule.connectivity, min_ml=rule.min_ml, affine=self.grid.affine,
+            self._flat(masks.prediction & known), self._flat(masks.reference & known),
+            self.grid.spacing[self.axes] if rest else self.volume_spacing, rule=rule.rule,
+            connectivity=rule.connectivity, min_ml=rule.min_ml / thick,
+            affine=self.grid.affine[:, [*self.axes, *rest, 3]],
         )  # fmt: skip
-        return [{"case": job.case, "output": job.output, "label": label, **row} for row in found.table()]
+        rows = [{"case": job.case, "output": job.output, "label": label, **row} for row in found.table()]
+        return [
+            {k: v * thick if k in _VOLUMES and v is not None else v for k, v in row.items()} for row in rows
+        ]
 
     def _row(self, metric: Definition, pair: Pair) -> list[Any]:
         if self.missing and metric.empties:

@@ -91,11 +91,13 @@ def remarks(found: Evaluation) -> list[str]:
         if theirs:
             text += f", label {', '.join(theirs[:_SHOWN])} in references only"
         said.append(f"{text}. If they mean the same: --labels nonzero.")
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, dict[str, str]] = {}
     for row in found.cases:
         for note in filter(None, row["notes"].split("; ")):
-            notes.setdefault(note.partition(" from ")[0].partition(" less than ")[0], []).append(row["case"])
-    for note, cases in notes.items():
-        shown = ", ".join(cases[:_SHOWN]) + (", ..." if len(cases) > _SHOWN else "")
-        said.append(f"{len(cases)} case{'s' * (len(cases) > 1)}: {note} ({shown}).")
+            kind, _, details = note.partition(": ")
+            notes.setdefault(kind, {})[row["case"]] = details
+    for kind, cases in notes.items():
+        first, *others = cases.items()
+        more = f"; and {len(others)} more, see cases.csv" if others else ""
+        said.append(f"{kind[:1].upper()}{kind[1:]}: {first[1]} (case {first[0]}){more}.")
     return said
