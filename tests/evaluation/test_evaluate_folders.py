@@ -16,6 +16,7 @@ from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation import Evaluation, EvaluationSettings, evaluate_folders
 from truevox.evaluation.folders import match_folders
 from truevox.evaluation.naming import match_names
+from truevox.evaluation.settings import LesionSettings
 from truevox.evaluation.tables import remarks
 from truevox.image import Image
 from truevox.space import Grid
@@ -282,7 +283,9 @@ def test_pictures_are_flat(tmp_path: Path) -> None:
     grid = Grid((8, 9, 1), np.diag([-1, -1, 1, 1]))
     io.save(Image(torch.from_numpy(data), grid, "label"), tmp_path / "theirs" / "a.png")
     io.save(Image(torch.from_numpy(np.roll(data, 1, 1)), grid, "label"), tmp_path / "mine" / "a.png")
-    settings = EvaluationSettings(metrics=("dice", "volume_difference_ml"), lesions={"rule": "any"})
+    settings = EvaluationSettings(
+        metrics=("dice", "volume_difference_ml"), lesions=LesionSettings(rule="any")
+    )
     found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
     assert values_of(found)["a", "foreground"] == (pytest.approx(2 * 12 / 32), "ok")
     [lesion] = found.lesions
@@ -324,7 +327,7 @@ def test_lesions_are_listed_by_case_and_label(tmp_path: Path) -> None:
     grid = Grid((9, 9, 9), np.diag([2.0, 1.0, 1.0, 1]))
     io.save(Image(torch.from_numpy(theirs), grid, "label"), tmp_path / "theirs" / "a.nii.gz")
     io.save(Image(torch.from_numpy(mine), grid, "label"), tmp_path / "mine" / "a.nii.gz")
-    settings = EvaluationSettings(metrics=("dice",), lesions={"rule": "iou@0.5/optimal"}, labels="lesion=1")
+    settings = EvaluationSettings(metrics=("dice",), lesions=LesionSettings(), labels="lesion=1")
     found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
     assert [(row["label"], row["kind"]) for row in found.lesions] == [
         ("lesion", "matched"),

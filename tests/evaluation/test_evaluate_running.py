@@ -13,7 +13,7 @@ import torch
 
 from truevox import io
 from truevox.errors import CaseError, FileError, LabelError, SettingsError
-from truevox.evaluation import EvaluationSettings, running
+from truevox.evaluation import EvaluationSettings, running, scoring
 from truevox.evaluation.cluster import workers
 from truevox.evaluation.folders import match_folders
 from truevox.evaluation.jobs import Job, Result
@@ -149,7 +149,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_files(
     jobs = make(tmp_path, 5)
     write_evaluation(tmp_path / "whole", score_all(jobs, DICE))
     scored: list[str] = []
-    real = running.score
+    real = scoring.score
 
     def dies(job: Job, settings: EvaluationSettings) -> Result:
         if job.case == "c3" and not scored.count("c3"):

@@ -55,7 +55,9 @@ def _dask(cluster: str, n_jobs: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if cluster == "local":
             made = LocalCluster(
-                n_workers=None if n_jobs < 1 else n_jobs, threads_per_worker=1, dashboard_address=None
+                n_workers=None if n_jobs < 1 else n_jobs,
+                threads_per_worker=1,
+                dashboard_address=None,  # type: ignore[arg-type]
             )
             client = stack.enter_context(Client(stack.enter_context(made)))
         else:

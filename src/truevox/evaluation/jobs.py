@@ -152,8 +152,9 @@ class Result:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Result:
         """Inverse of :meth:`to_dict`."""
-        failure = data["failure"]
-        return cls(**data | {"failure": None if failure is None else Failure(**failure)})
+        failure: Failure | None = None if data["failure"] is None else Failure(**data["failure"])
+        rest: dict[str, Any] = {name: value for name, value in data.items() if name != "failure"}
+        return cls(**rest, failure=failure)
 
 
 @dataclass(frozen=True)

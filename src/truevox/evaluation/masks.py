@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from truevox.errors import LabelError
 from truevox.io.access import label_counts
@@ -20,11 +21,17 @@ Mask = NDArray[np.bool_]
 
 
 class MaskPair(NamedTuple):
-    """Masks (I, J, K) of one label, and where voxels count at all (None: everywhere)."""
+    """Masks (i, j, k) of one label: the part of the image that holds all of it.
+
+    ``known`` says where voxels count at all (None: everywhere); ``start`` is the index of the part's first
+    voxel, ``whole`` the shape of the image.
+    """
 
     prediction: Mask
     reference: Mask
-    known: Mask | None = None
+    known: Mask | None
+    start: tuple[int, ...]
+    whole: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Masks:
     ----------
     prediction, reference : (C, I, J, K) integers
         One volume of values, or one mask per label.
-    values : dict of label to (values in the prediction, values in the reference)
+    values : mapping of label to (values in the prediction, values in the reference)
         Also names the channels, where there are several.
     known : (I, J, K) bool, optional
         False where nobody annotated.
@@ -43,19 +50,52 @@ class Masks:
 
     prediction: NDArray
     reference: NDArray
-    values: dict[str, tuple[Sequence[int], Sequence[int]]]
+    values: Mapping[str, tuple[Sequence[int], Sequence[int]]]
     known: Mask | None = None
 
     def __iter__(self) -> Iterator[tuple[str, MaskPair]]:
+        whole = self.reference.shape[1:]
+        cut = len(self.values) > 1 and self.known is None and len(self.prediction) == len(self.reference) == 1
+        # Many labels: each is looked at where it is, not in the whole image.
+        boxes = (_boxes(self.prediction[0]), _boxes(self.reference[0])) if cut else None
         for k, (name, (mine, theirs)) in enumerate(self.values.items()):
-            pair = _mask(self.prediction, k, mine), _mask(self.reference, k, theirs)
-            yield name, MaskPair(*pair, self.known)
+            box = (
+                tuple(slice(0, n) for n in whole) if boxes is None else _around(boxes, (mine, theirs), whole)
+            )
+            pair = _mask(self.prediction, k, mine, box), _mask(self.reference, k, theirs, box)
+            yield name, MaskPair(*pair, self.known, tuple(one.start for one in box), whole)
 
 
-def _mask(array: NDArray, channel: int, values: Sequence[int]) -> Mask:
+Box = tuple[slice, ...]
+
+
+def _mask(array: NDArray, channel: int, values: Sequence[int], box: Box) -> Mask:
     if len(array) > 1:
-        return array[channel] != 0
-    return array[0] == values[0] if len(values) == 1 else np.isin(array[0], values)
+        return array[channel][box] != 0
+    return array[0][box] == values[0] if len(values) == 1 else np.isin(array[0][box], values)
+
+
+def _boxes(array: NDArray) -> Mapping[int, Box]:
+    """Where each positive value lies."""
+    found = find_objects(array.T) if array.flags.f_contiguous else find_objects(array)
+    turn = -1 if array.flags.f_contiguous else 1
+    return {value: box[::turn] for value, box in enumerate(found, start=1) if box is not None}
+
+
+def _around(
+    boxes: tuple[Mapping[int, Box], ...], values: tuple[Sequence[int], ...], whole: tuple[int, ...]
+) -> Box:
+    """A box around values of both sides, with a voxel more; one voxel if there are none."""
+    some = zip(boxes, values, strict=True)
+    held = [side[value] for side, wanted in some for value in wanted if value in side]
+    if not held:
+        return (slice(0, 1),) * 3
+    return tuple(
+        slice(
+            max(min(box[a].start for box in held) - 1, 0), min(max(box[a].stop for box in held) + 1, whole[a])
+        )
+        for a in range(3)
+    )
 
 
 def declared(prediction: NDArray, reference: NDArray, labels: Labels) -> Masks:
@@ -86,7 +126,7 @@ def found_in(
     Examples
     --------
     >>> one, two = np.array([[[[0, 1, 3]]]]), np.array([[[[0, 1, 1]]]])
-    >>> [(name, int(p.sum()), int(r.sum())) for name, (p, r, _) in found_in(one, two)]
+    >>> [(name, int(m.prediction.sum()), int(m.reference.sum())) for name, m in found_in(one, two)]
     [('1', 1, 2), ('3', 1, 0)]
     """
     for array in (prediction, reference):

@@ -115,7 +115,7 @@ def _chunks(work: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
 
 def _streams() -> bool:
     """Whether the backend in use hands back results as they come."""
-    backend, _ = joblib.parallel.get_active_backend()
+    backend: Any = joblib.parallel.get_active_backend()[0]
     return bool(backend.supports_return_generator)
 
 

@@ -110,11 +110,14 @@ def _is_contours(path: Path) -> bool:
     """Whether a file is an RTSTRUCT, whose contours become voxels only on an image."""
     if bare(path).suffix.lower() not in _DICOM or not bare(path).is_file():
         return False
-    import pydicom
-
     try:
-        found = pydicom.dcmread(bare(path), stop_before_pixels=True, specific_tags=["Modality"])
-    except (OSError, ValueError, pydicom.errors.InvalidDicomError):  # its reader says what is wrong with it
+        from pydicom import dcmread
+        from pydicom.errors import InvalidDicomError
+    except ModuleNotFoundError:  # its reader says so
+        return False
+    try:
+        found = dcmread(bare(path), stop_before_pixels=True, specific_tags=["Modality"])
+    except (OSError, ValueError, InvalidDicomError):  # its reader says what is wrong with it
         return False
     return str(found.get("Modality", "")) == "RTSTRUCT"
 
@@ -133,20 +136,22 @@ class _Scorer:
     def rows(self, label: str, masks: MaskPair) -> list[list[Any]]:
         """Metric, value, unit, status and definition of each metric of a label."""
         wanted = self.settings.definitions(label)
+        whole = tuple(masks.whole[k] for k in self.axes)
+        known = None if masks.known is None else self._flat(masks.known)
+        spacing = self.grid.spacing[self.axes]
         flat = Pair(
-            self._flat(masks.prediction), self._flat(masks.reference), self.grid.spacing[self.axes],
-            field=None if masks.known is None else self._flat(masks.known),
+            self._flat(masks.prediction), self._flat(masks.reference), spacing, field=known, whole=whole
         )  # fmt: skip
         solid = flat
         if len(self.axes) < 3 or not np.allclose(self.volume_spacing, self.grid.spacing, rtol=1e-12):
-            solid = Pair(masks.prediction, masks.reference, self.volume_spacing, field=masks.known)
+            solid = Pair(*masks[:2], self.volume_spacing, field=masks.known, whole=masks.whole)
         return [self._row(one, solid if one.unit == "ml" else flat) for one in wanted]
 
     def absent(self) -> dict[str, list[list[Any]]]:
         """The same for labels that are in neither mask."""
-        nothing = np.zeros(self.grid.shape, bool)
-        names = ("", *self.settings.named_labels)
-        return {name: self.rows(name, MaskPair(nothing, nothing)) for name in names}
+        nothing = np.zeros((1, 1, 1), bool)
+        masks = MaskPair(nothing, nothing, None, (0, 0, 0), self.grid.shape)
+        return {name: self.rows(name, masks) for name in ("", *self.settings.named_labels)}
 
     def lesions(self, job: Job, label: str, masks: MaskPair) -> list[dict[str, Any]]:
         """Rows of ``lesions.csv``."""
@@ -163,7 +168,7 @@ class _Scorer:
             self._flat(masks.prediction & known), self._flat(masks.reference & known),
             self.grid.spacing[self.axes] if rest else self.volume_spacing, rule=rule.rule,
             connectivity=rule.connectivity, min_ml=rule.min_ml / thick,
-            affine=self.grid.affine[:, [*self.axes, *rest, 3]],
+            affine=self.grid.crop(masks.start, masks.prediction.shape).affine[:, [*self.axes, *rest, 3]],
         )  # fmt: skip
         rows = [{"case": job.case, "output": job.output, "label": label, **row} for row in found.table()]
         return [

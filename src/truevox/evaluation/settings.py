@@ -31,7 +31,7 @@ class LesionSettings(_Section):
 
     rule: str = DEFAULT_RULE
     connectivity: int | None = None
-    min_ml: float = Field(0.0, ge=0)
+    min_ml: Annotated[float, Field(ge=0)] = 0.0
     labels: Names = ()
 
 
@@ -88,7 +88,7 @@ class EvaluationSettings(_Section):
     lesions: LesionSettings | None = None
     empty: EmptyPolicy = EmptyPolicy()
     missing: Literal["failed", "worst"] = "failed"
-    tolerance_mm: float | None = Field(None, gt=0)
+    tolerance_mm: Annotated[float, Field(gt=0)] | None = None
     resample: bool = False
 
     @field_validator("metrics", mode="after")
