@@ -23,7 +23,45 @@ __all__ = [
     "register",
 ]
 
-# Lesions
+# Lesions, probabilities, raters
+from truevox.metrics import lesion_scores as lesion_scores  # registers its metrics
+from truevox.metrics import probability_scores as probability_scores
+from truevox.metrics.components import Components
+from truevox.metrics.consensus import Staple, majority, staple
+from truevox.metrics.detection import (
+    Detections,
+    Froc,
+    SizeBin,
+    by_size,
+    detections,
+    froc,
+    lesion_average_precision,
+)
 from truevox.metrics.lesions import LesionMatch, LesionPair, match_lesions
+from truevox.metrics.probability import (
+    Calibration,
+    auroc,
+    average_precision,
+    band,
+    brier,
+    calibration,
+    classwise_ece,
+    nll,
+    pool,
+    soft_dice,
+)
+from truevox.metrics.raters import (
+    RaterRow,
+    cohen_kappa,
+    energy_distance,
+    fleiss_kappa,
+    pairwise,
+    rater_table,
+)
 
-__all__ += ["LesionMatch", "LesionPair", "match_lesions"]
+__all__ += [
+    "Calibration", "Components", "Detections", "Froc", "LesionMatch", "LesionPair", "RaterRow", "SizeBin",
+    "Staple", "auroc", "average_precision", "band", "brier", "by_size", "calibration", "classwise_ece",
+    "cohen_kappa", "detections", "energy_distance", "fleiss_kappa", "froc", "lesion_average_precision",
+    "majority", "match_lesions", "nll", "pairwise", "pool", "rater_table", "soft_dice", "staple",
+]  # fmt: skip

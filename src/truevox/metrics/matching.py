@@ -15,7 +15,8 @@ __all__ = ["Matching", "Overlap", "Rule", "match", "parse_rule"]
 
 Array = NDArray[Any]
 Way = Literal["optimal", "greedy", "score", "each", "any", "adjusted"]
-LARGEST_BLOCK = 4_000_000
+MOST_ROUNDS = 20
+LARGEST_BLOCK = 1_000_000
 """Cells of a table of IoUs that is solved as a whole; larger blocks are solved sparsely."""
 USAGE = (
     "any, iou@<threshold>[/optimal|/greedy|/score|/each][/strict], iou_adj@<threshold>[/strict], "
@@ -255,14 +256,46 @@ def _greedy(overlap: Overlap, edges: Array, keys: tuple[Array, ...]) -> Array:
 
 
 def _optimal(overlap: Overlap, edges: Array, iou: Array) -> Array:
-    if not len(edges):
-        return edges
-    alone = _alone(overlap, edges)
-    kept, rest = [edges[alone]], edges[~alone]
+    kept, rest = _evident(overlap, edges, iou)
     if len(rest):
-        for block in _blocks(overlap, rest):
-            kept.append(_assign(overlap, block, iou))
-    return np.sort(np.concatenate(kept))
+        kept += [_assign(overlap, block, iou) for block in _blocks(overlap, rest)]
+    return np.sort(np.concatenate([edges[:0], *kept]))
+
+
+def _evident(overlap: Overlap, edges: Array, iou: Array) -> tuple[list[Array], Array]:
+    """Pairs that every best assignment has: worth more than all that their two lesions could do otherwise.
+
+    Returns them, and the pairs that are left to choose from.
+    """
+    kept: list[Array] = []
+    for _ in range(MOST_ROUNDS):
+        value = iou[edges]
+        otherwise = _second(overlap.reference[edges], value) + _second(overlap.prediction[edges], value)
+        sure = edges[value > otherwise]
+        if not len(sure):
+            break
+        kept.append(sure)
+        used_r = np.zeros(len(overlap.reference_voxels), bool)
+        used_p = np.zeros(len(overlap.prediction_voxels), bool)
+        used_r[overlap.reference[sure]] = used_p[overlap.prediction[sure]] = True
+        edges = edges[~(used_r[overlap.reference[edges]] | used_p[overlap.prediction[edges]])]
+    return kept, edges
+
+
+def _second(lesion: Array, value: Array) -> Array:
+    """For each pair, the largest value among the other pairs of its lesion; 0 if it has none."""
+    if not len(lesion):
+        return value
+    order = np.lexsort((-value, lesion))
+    own, best = lesion[order], value[order]
+    begin = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
+    size = np.diff(np.append(begin, len(own)))
+    second = np.where(size > 1, best[np.minimum(begin + 1, len(best) - 1)], 0.0)
+    others = np.repeat(best[begin], size)
+    others[begin] = second
+    out = np.empty_like(value)
+    out[order] = others
+    return out
 
 
 def _blocks(overlap: Overlap, edges: Array) -> list[Array]:
