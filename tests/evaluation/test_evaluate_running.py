@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -221,9 +222,16 @@ def test_processes_give_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_a_local_dask_cluster_gives_the_same_rows(tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="needs the extra 'cluster': dask[distributed]")
+    distributed = pytest.importorskip("distributed", reason="needs the extra 'dask'")
     jobs = make(tmp_path, 3)
-    assert score_all(jobs, DICE, n_jobs=1, cluster="local").rows == score_all(jobs, DICE).rows
+    alone = score_all(jobs, DICE).rows
+    assert score_all(jobs, DICE, n_jobs=1, cluster="local").rows == alone
+    # One that runs already, by its address.
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, protocol="tcp"
+    ) as made:
+        assert score_all(jobs, DICE, cluster=made.scheduler_address).rows == alone
+        assert made.workers  # it goes on after us
 
 
 def test_a_backend_that_gives_nothing_back_before_all_is_done(
@@ -239,12 +247,15 @@ def test_a_backend_that_gives_nothing_back_before_all_is_done(
 def test_clusters_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
+    if find_spec("distributed") is not None:
+        with pytest.raises(SettingsError, match="does not answer"), workers("nonsense://", 1):
+            pass
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.setitem(sys.modules, "ray", None)
     for name, extra in (("tcp://nowhere:8786", "Dask"), ("ray", "Ray")):
         with pytest.raises(SettingsError, match=f"{extra} is not installed") as error, workers(name, 1):
             pass
-        assert "truevox[cluster]" in str(error.value)
+        assert f"truevox[{extra.lower()}]" in str(error.value)
 
 
 def test_a_process_that_was_killed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,13 +289,16 @@ def table(totals: Sequence[Summary]) -> str:
 
 
 def reasons(failures: Sequence[Failure]) -> str:
-    """What was wrong, and how often."""
-    found: dict[str, list[str]] = {}
+    """What was wrong, how often, and what to do."""
+    found: dict[tuple[str, str], list[str]] = {}
     for one in failures:
         text = one.message.splitlines()[0].partition(" (")[0].replace(f" of case {one.case}", "")
-        found.setdefault(text, []).append(one.case)
+        found.setdefault((text, one.remedy), []).append(one.case)
     most = sorted(found.items(), key=lambda pair: -len(pair[1]))
-    lines = [f"{len(cases)} x {text} {some(cases)}" for text, cases in most[:5]]
+    lines = [
+        f"{len(cases)} x {text} {some(cases)}" + (f"\n      Remedy: {remedy}" if remedy else "")
+        for (text, remedy), cases in most[:5]
+    ]
     return "\n  ".join([*lines, *(["..."] if len(most) > 5 else [])])
 
 

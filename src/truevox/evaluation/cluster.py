@@ -51,7 +51,7 @@ def _dask(cluster: str, n_jobs: int) -> Iterator[None]:
     try:
         from distributed import Client, LocalCluster
     except ModuleNotFoundError as error:
-        raise _not_installed("Dask", "dask[distributed]", cluster) from error
+        raise _not_installed("Dask", "dask", cluster) from error
     with contextlib.ExitStack() as stack:
         if cluster == "local":
             made = LocalCluster(
@@ -96,9 +96,7 @@ def _ray(cluster: str, n_jobs: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _not_installed(name: str, package: str, got: str) -> SettingsError:
+def _not_installed(name: str, extra: str, got: str) -> SettingsError:
     return SettingsError(
-        f"{name} is not installed.",
-        got=f"--cluster {got}",
-        remedy=f"pip install 'truevox[cluster]', or {package}",
+        f"{name} is not installed.", got=f"--cluster {got}", remedy=f"pip install 'truevox[{extra}]'"
     )

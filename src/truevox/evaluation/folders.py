@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = ["Matched", "match_folders", "read_pairs"]
 
 _ARRAYS = (".npz", ".npy")
 """Probabilities and features that tools write beside their masks: read only where there is nothing else."""
+_SLICES = (".dcm", ".dicom", ".ima")
 _MANY = 5
 
 
@@ -193,12 +195,19 @@ def _images(
     images: Path, match: Match, right: Sequence[Path], references: Path, pattern: str | None
 ) -> dict[str, Path]:
     """Image of each case, where one and only one matches."""
-    files = _files(images, "*")
+    files = _with_series(_files(images, "*"))
     way = None if pattern is None else pattern_way(pattern)
     found = match_names(_stems(files, images), _stems(right, references), way)
     case_of = {ks[0]: case for case, ks in match.references.items() if len(ks) == 1}
     pairs = {found.references[key][0]: files[found.predictions[key][0]] for key in found.matched}
     return {case_of[k]: file for k, file in pairs.items() if k in case_of}
+
+
+def _with_series(files: Sequence[Path]) -> list[Path]:
+    """Folders of several DICOM files instead of the files: they are one image."""
+    slices = Counter(file.parent for file in files if file.suffix.lower() in _SLICES)
+    series = {folder for folder, count in slices.items() if count > 1}
+    return [*(file for file in files if file.parent not in series), *sorted(series)]
 
 
 # ---- what is said ------------------------------------------------------------------------
