@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from truevox import io
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation import Evaluation, EvaluationSettings, evaluate_folders
 from truevox.evaluation.folders import match_folders
+from truevox.evaluation.label_tables import choose_labels
 from truevox.evaluation.naming import match_names
+from truevox.evaluation.running import score_all
 from truevox.evaluation.settings import LesionSettings
 from truevox.evaluation.tables import remarks
 from truevox.image import Image
@@ -336,3 +339,58 @@ def test_lesions_are_listed_by_case_and_label(tmp_path: Path) -> None:
     ]
     assert [row["x_mm"] for row in found.lesions] == pytest.approx([3.0, 13.0, 13.0])
     assert found.lesions[0]["reference_ml"] == pytest.approx(8 * 2 / 1000)
+
+
+# ---- probabilities -----------------------------------------------------------------------------
+
+
+def test_probabilities_are_read_where_a_metric_needs_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    p = rng.random((1, *GRID.shape)).astype(np.float32)
+    for name in ("a", "b"):
+        write(tmp_path / "theirs" / f"{name}.nii.gz", 1, 1)
+        write(tmp_path / "mine" / f"{name}.nii.gz", 1)
+    io.save(Image(torch.from_numpy(p), GRID, "probability"), tmp_path / "p" / "a_probabilities.nii.gz")
+    settings = EvaluationSettings(metrics=("dice", "brier"), labels="x=1")
+    with pytest.raises(SettingsError, match="No case has probabilities, which brier need"):
+        evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
+    jobs = match_folders(tmp_path / "mine", tmp_path / "theirs", scores=tmp_path / "p").jobs
+    found = score_all([replace(job, labels=choose_labels("x=1").labels) for job in jobs], settings)
+    truth = np.zeros(math.prod(GRID.shape))
+    truth[:2] = 1
+    assert values_of(found, "brier")["a", "x"] == (
+        pytest.approx(float(np.mean((p.ravel() - truth) ** 2)), rel=1e-6),
+        "ok",
+    )
+    # What can be said without them is said.
+    assert values_of(found)["b", "x"] == (pytest.approx(2 / 3), "ok")
+    assert values_of(found, "brier")["b", "x"][1] == "failed"
+    assert [one.message for one in found.failures] == ["The case has no probabilities, which brier need."]
+
+
+def test_channels_of_probabilities_follow_the_labels(tmp_path: Path) -> None:
+    write(tmp_path / "theirs" / "a.nii.gz", 1, 2, 2)
+    write(tmp_path / "mine" / "a.nii.gz", 1, 2)
+    truth = np.zeros((3, math.prod(GRID.shape)), np.float32)
+    truth[0, 3:] = truth[1, 0] = truth[2, 1:3] = 1
+    settings = EvaluationSettings(metrics=("brier",))
+    [job] = match_folders(tmp_path / "mine", tmp_path / "theirs").jobs
+    job = replace(job, labels=choose_labels("x=1,y=2").labels, score=tmp_path / "p.nii.gz")
+    for channels in (truth, truth[1:]):  # with the background, and without
+        data = torch.from_numpy(channels.reshape(-1, *GRID.shape))
+        io.save(Image(data, GRID, "probability"), tmp_path / "p.nii.gz")
+        found = values_of(score_all([job], settings), "brier")
+        assert found == {("a", "x"): (0.0, "ok"), ("a", "y"): (0.0, "ok")}
+    io.save(Image(torch.zeros(4, *GRID.shape), GRID, "probability"), tmp_path / "p.nii.gz")
+    assert "differ in number" in score_all([job], settings).failures[0].message
+
+
+def test_metrics_of_lesions_follow_the_rule_of_the_table() -> None:
+    def ids(**lesions: float | str) -> list[str]:
+        settings = EvaluationSettings.make({"metrics": ["dice", "lesion_f1"], "lesions": lesions})
+        return [one.id for one in settings.definitions("x")[:2]]
+
+    assert ids() == ["dice/voxel", "lesion_f1/iou@0.5/optimal"]
+    assert ids(rule="any") == ["dice/voxel", "lesion_f1/any"]
+    assert ids(min_ml=0.1) == ["dice/voxel", "lesion_f1/iou@0.5/optimal/min@0.1ml"]
+    assert ids(connectivity=6)[1].startswith("lesion_f1/iou@0.5/optimal/6")

@@ -62,6 +62,9 @@ def evaluate(
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images, for the report and for RTSTRUCT.")
     ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Folder of probabilities, for metrics that need them.")
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(help="Of a cohort, only this split; the cases that were predicted if left out."),
@@ -89,7 +92,7 @@ def evaluate(
     }  # fmt: skip
     chosen = settings_of(settings, options, lesions)
     chosen.check()
-    filters = Filters(match, prediction_files, reference_files, images)
+    filters = Filters(match, prediction_files, reference_files, images, scores)
     work = work_of(predictions, reference, data, split, chosen, filters)
     if work.matched.said:
         say(work.matched.said)
@@ -98,6 +101,7 @@ def evaluate(
     written = {
         "predictions": str(predictions), "references": str(work.source), "split": split, "match": match,
         "prediction_files": prediction_files, "reference_files": reference_files, "images": images,
+        "scores": scores,
         "evaluation": chosen.model_dump(mode="json"),
     }  # fmt: skip
     inputs = work.inputs | ({} if settings is None else {"settings": settings})
@@ -149,6 +153,7 @@ class Filters:
     predictions: str
     references: str
     images: Path | None
+    scores: Path | None
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,7 @@ def work_of(
     if split is not None:
         raise SettingsError("A folder of references has no splits.", got=f"--split {split}")
     matched = match_folders(
-        predictions, source, images=filters.images, pattern=filters.match,
+        predictions, source, images=filters.images, scores=filters.scores, pattern=filters.match,
         prediction_files=filters.predictions, reference_files=filters.references,
     )  # fmt: skip
     choice = choose_labels(settings.labels) if settings.labels is not None else beside(predictions, source)

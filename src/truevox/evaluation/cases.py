@@ -201,5 +201,5 @@ def _job(folder: Path, case: Case, name: str, output: Output) -> Job:
         problem = failure_of(case.key, name, error)
     return Job(
         case.key, path, reference, labels=output.labels, output=name, strict=True, problem=problem,
-        called=(f"prediction {name}", column),
+        score=find_output(place, f"{name}_probabilities"), called=(f"prediction {name}", column),
     )  # fmt: skip

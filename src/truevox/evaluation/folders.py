@@ -6,7 +6,7 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from truevox.cohort.found import without_suffix
@@ -51,6 +51,7 @@ def match_folders(
     references: Path,
     *,
     images: Path | None = None,
+    scores: Path | None = None,
     pattern: str | None = None,
     prediction_files: str = "*",
     reference_files: str = "*",
@@ -64,6 +65,8 @@ def match_folders(
         ``labelsTr`` and ``labelsTs``.
     images : path, optional
         Folder of the images, matched in the same way.
+    scores : path, optional
+        Folder of probabilities, matched in the same way.
     pattern : str, optional
         Regular expression whose first group is the case, in the path inside of each folder.
     prediction_files, reference_files : str
@@ -86,8 +89,15 @@ def match_folders(
             f"{len(right)} references: {_some(right, references)}",
             remedy="tell the case by --match 'REGEX', or give a table: case,prediction,reference",
         )
-    shown = {} if images is None else _images(images, match, right, references, pattern)
+    shown = (
+        {}
+        if images is None
+        else _others(_with_series(_files(images, "*")), images, match, right, references, pattern)
+    )
     jobs = [_job(case, match, left, right, shown.get(case)) for case in match.references]
+    if scores is not None:
+        known = _others(_probabilities(scores), scores, match, right, references, pattern)
+        jobs = [replace(job, score=known.get(job.case)) for job in jobs]
     jobs += [
         Job(_stems([right[k]], references)[0], None, right[k]) for k in _nameless(match.references, right)
     ]
@@ -100,8 +110,8 @@ def match_folders(
 def read_pairs(table: Path) -> Matched:
     """Jobs of a table; paths are relative to it.
 
-    Its columns are ``case``, ``prediction``, ``reference`` and, if it has them, ``image``, ``patient``,
-    ``output``.
+    Its columns are ``case``, ``prediction``, ``reference`` and, if it has them, ``image``, ``score``
+    (probabilities), ``patient``, ``output``.
 
     Raises
     ------
@@ -116,7 +126,7 @@ def read_pairs(table: Path) -> Matched:
             f"The table has no column {', '.join(map(repr, missing))}.",
             file=table,
             got=", ".join(columns) or "an empty table",
-            expected="case,prediction,reference and, if wanted, image,patient,output",
+            expected="case,prediction,reference and, if wanted, image,score,patient,output",
         )
     count = len(columns["case"])
     if not count:
@@ -130,6 +140,7 @@ def read_pairs(table: Path) -> Matched:
             _cell(table, row.get("image", "")),
             output=row.get("output") or OUTPUT,
             patient=row.get("patient", ""),
+            score=_cell(table, row.get("score", "")),
         )
         for k, row in enumerate(cells, start=1)
     ]
@@ -191,13 +202,25 @@ def _stems(files: Sequence[Path], folder: Path) -> list[str]:
     return [part.with_name(without_suffix(part.name) or part.name).as_posix() for part in parts]
 
 
-def _images(
-    images: Path, match: Match, right: Sequence[Path], references: Path, pattern: str | None
+def _probabilities(folder: Path) -> list[Path]:
+    """Files of probabilities: those that say so, if some do."""
+    if not folder.is_dir():
+        raise FileError("There is no such folder.", file=folder, remedy="check the path")
+    files = list(_walk(folder))
+    return [file for file in files if "prob" in file.name or "softmax" in file.name] or files
+
+
+def _others(
+    files: Sequence[Path],
+    folder: Path,
+    match: Match,
+    right: Sequence[Path],
+    references: Path,
+    pattern: str | None,
 ) -> dict[str, Path]:
-    """Image of each case, where one and only one matches."""
-    files = _with_series(_files(images, "*"))
+    """The file of each case, where one and only one matches."""
     way = None if pattern is None else pattern_way(pattern)
-    found = match_names(_stems(files, images), _stems(right, references), way)
+    found = match_names(_stems(files, folder), _stems(right, references), way)
     case_of = {ks[0]: case for case, ks in match.references.items() if len(ks) == 1}
     pairs = {found.references[key][0]: files[found.predictions[key][0]] for key in found.matched}
     return {case_of[k]: file for k, file in pairs.items() if k in case_of}

@@ -94,6 +94,8 @@ class Job:
         noted.
     problem : Failure, optional
         Why it can't be scored, known before any file was read.
+    score : path, optional
+        Probabilities of the labels: a channel for each, or one more for the background before them.
     called : (str, str)
         What messages call prediction and reference.
     """
@@ -108,6 +110,7 @@ class Job:
     binary: bool = False
     strict: bool = False
     problem: Failure | None = None
+    score: Path | None = None
     called: tuple[str, str] = ("prediction", "reference")
 
     def as_row(self, notes: list[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class MaskPair(NamedTuple):
     """Masks (i, j, k) of one label: the part of the image that holds all of it.
 
     ``known`` says where voxels count at all (None: everywhere); ``start`` is the index of the part's first
-    voxel, ``whole`` the shape of the image.
+    voxel, ``whole`` the shape of the image. ``score`` holds the label's probabilities.
     """
 
     prediction: Mask
@@ -32,6 +32,7 @@ class MaskPair(NamedTuple):
     known: Mask | None
     start: tuple[int, ...]
     whole: tuple[int, ...]
+    score: NDArray | None = None
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,20 @@ class Masks:
         Also names the channels, where there are several.
     known : (I, J, K) bool, optional
         False where nobody annotated.
+    scores : (C, I, J, K), optional
+        Probabilities: a channel for each label, or the background and then each label.
     """
 
     prediction: NDArray
     reference: NDArray
     values: Mapping[str, tuple[Sequence[int], Sequence[int]]]
     known: Mask | None = None
+    scores: NDArray | None = None
 
     def __iter__(self) -> Iterator[tuple[str, MaskPair]]:
         whole = self.reference.shape[1:]
-        cut = len(self.values) > 1 and self.known is None and len(self.prediction) == len(self.reference) == 1
+        single = len(self.prediction) == len(self.reference) == 1
+        cut = single and len(self.values) > 1 and self.known is None and self.scores is None
         # Many labels: each is looked at where it is, not in the whole image.
         boxes = (_boxes(self.prediction[0]), _boxes(self.reference[0])) if cut else None
         for k, (name, (mine, theirs)) in enumerate(self.values.items()):
@@ -63,7 +68,20 @@ class Masks:
                 tuple(slice(0, n) for n in whole) if boxes is None else _around(boxes, (mine, theirs), whole)
             )
             pair = _mask(self.prediction, k, mine, box), _mask(self.reference, k, theirs, box)
-            yield name, MaskPair(*pair, self.known, tuple(one.start for one in box), whole)
+            yield name, MaskPair(*pair, self.known, tuple(one.start for one in box), whole, self._score(k))
+
+    def _score(self, label: int) -> NDArray | None:
+        if self.scores is None:
+            return None
+        more = len(self.scores) - len(self.values)
+        if more not in (0, 1):
+            raise LabelError(
+                "Probabilities and labels differ in number.",
+                got=f"{len(self.scores)} channels",
+                expected=f"{len(self.values)}, or {len(self.values) + 1} with the background first",
+                remedy="--labels names one label for each channel",
+            )
+        return self.scores[label + more]
 
 
 Box = tuple[slice, ...]

@@ -13,7 +13,7 @@ __all__ = ["Match", "match_names", "pattern_way"]
 
 _ENDINGS = (
     "seg", "segmentation", "dseg", "label", "labels", "mask", "pred", "prediction", "gt", "truth",
-    "reference", "0000",
+    "reference", "probabilities", "probability", "softmax", "0000",
 )  # fmt: skip
 _ENDING = re.compile(rf"[_\-. ](?:{'|'.join(_ENDINGS)})$", re.IGNORECASE)
 _SEPARATORS = "_-. "

@@ -23,13 +23,13 @@ def fingerprint(job: Job, settings: EvaluationSettings) -> str:
 
     Files count by path, size and time of their last change; those of a folder each.
     """
-    paths = [path for path in (job.prediction, job.reference, job.image) if path is not None]
+    paths = [path for path in (job.prediction, job.reference, job.image, job.score) if path is not None]
     facts = [
         software(),
         job.case,
         job.output,
         [_state(path) for path in paths],
-        [job.prediction is None, job.reference is None],
+        [path is None for path in (job.prediction, job.reference, job.image, job.score)],
         None if job.labels is None else job.labels.to_dict(),
         [job.binary, job.strict],
         settings.model_dump(mode="json"),

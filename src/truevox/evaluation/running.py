@@ -10,7 +10,7 @@ import joblib
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from truevox.errors import CaseError
+from truevox.errors import CaseError, SettingsError
 from truevox.evaluation.cluster import workers
 from truevox.evaluation.jobs import Evaluation, Job, Result
 from truevox.evaluation.label_tables import FOREGROUND
@@ -64,6 +64,11 @@ def score_all(
         If a process was killed; what finished is kept.
     """
     settings.check()
+    if (odd := settings.of_probabilities) and not any(job.score for job in jobs):
+        raise SettingsError(
+            f"No case has probabilities, which {', '.join(odd)} need.",
+            remedy="--scores FOLDER, or the column score of a table; or leave these metrics out",
+        )
     keys = [fingerprint(job, settings) for job in jobs]
     found: dict[int, Result] = {}
     if kept is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,7 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
     else:
         predicted, mine, note = np.zeros_like(truth), header, "no prediction: scored as an empty one"
     masks, notes = _masks(job, (predicted, mine), (truth, header))
+    masks = replace(masks, scores=None if missing is not None else _scores(job, header, settings))
     scorer = _Scorer(header.grid, settings, missing is not None)
     values: dict[str, list[list[Any]]] = {}
     lesions: list[dict[str, Any]] = []
@@ -72,6 +75,8 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
         values[name] = scorer.rows(name, pair)
         lesions += scorer.lesions(job, name, pair)
     absent = scorer.absent() if job.labels is None else {}
+    if missing is None and job.score is None and settings.of_probabilities:
+        missing = _without_probabilities(job, settings)
     failure = None if missing is None else failure_of(job.case, job.output, missing)
     return Result(values, absent, lesions, [text for text in (note, *notes) if text], failure)
 
@@ -81,6 +86,14 @@ def _missing(job: Job) -> CaseError:
         "The prediction is missing.",
         file=job.prediction or job.reference,
         remedy="predict this case, or evaluate only what was predicted; --missing worst scores it as empty",
+    )
+
+
+def _without_probabilities(job: Job, settings: EvaluationSettings) -> CaseError:
+    return CaseError(
+        f"The case has no probabilities, which {', '.join(settings.of_probabilities)} need.",
+        file=job.prediction,
+        remedy="--scores FOLDER, or the column score of a table",
     )
 
 
@@ -106,6 +119,17 @@ def _read(path: Path, job: Job) -> tuple[NDArray, Header]:
     return (array != 0).view(np.uint8) if job.binary else array, header
 
 
+def _scores(job: Job, reference: Header, settings: EvaluationSettings) -> NDArray | None:
+    """Probabilities on the grid of the reference, where a metric needs them."""
+    if job.score is None or not settings.of_probabilities:
+        return None
+    array, header = io.read(job.score)
+    called = ("probabilities", job.called[1])
+    return on_reference(array, header, reference, case=job.case, called=called, tol_mm=settings.tolerance_mm)[
+        0
+    ]
+
+
 def _is_contours(path: Path) -> bool:
     """Whether a file is an RTSTRUCT, whose contours become voxels only on an image."""
     if bare(path).suffix.lower() not in _DICOM or not bare(path).is_file():
@@ -128,6 +152,7 @@ class _Scorer:
     def __init__(self, grid: Grid, settings: EvaluationSettings, missing: bool) -> None:
         self.grid, self.settings, self.missing = grid, settings, missing
         self.empty = settings.empty.policy()
+        self.unscored = set(settings.of_probabilities)
         # Axes of one voxel are none: a picture has no surface above and below it.
         self.axes = [k for k, n in enumerate(grid.shape) if n > 1] or [0]
         # Sheared voxels hold less than their sides say.
@@ -140,7 +165,8 @@ class _Scorer:
         known = None if masks.known is None else self._flat(masks.known)
         spacing = self.grid.spacing[self.axes]
         flat = Pair(
-            self._flat(masks.prediction), self._flat(masks.reference), spacing, field=known, whole=whole
+            self._flat(masks.prediction), self._flat(masks.reference), spacing,
+            None if masks.score is None else self._flat(masks.score), known, whole=whole,
         )  # fmt: skip
         solid = flat
         if len(self.axes) < 3 or not np.allclose(self.volume_spacing, self.grid.spacing, rtol=1e-12):
@@ -168,6 +194,7 @@ class _Scorer:
             self._flat(masks.prediction & known), self._flat(masks.reference & known),
             self.grid.spacing[self.axes] if rest else self.volume_spacing, rule=rule.rule,
             connectivity=rule.connectivity, min_ml=rule.min_ml / thick,
+            score=None if masks.score is None else self._flat(masks.score),
             affine=self.grid.crop(masks.start, masks.prediction.shape).affine[:, [*self.axes, *rest, 3]],
         )  # fmt: skip
         rows = [{"case": job.case, "output": job.output, "label": label, **row} for row in found.table()]
@@ -179,6 +206,8 @@ class _Scorer:
         if self.missing and metric.empties:
             # Nothing was predicted at all: the worst, even where there was nothing to find.
             return [metric.name, float(metric.missed(pair)), metric.unit, "missed", metric.id]
+        if pair.score is None and metric.name in self.unscored:
+            return [metric.name, math.nan, metric.unit, "failed", metric.id]
         value = value_of(metric, pair, self.empty)
         return [metric.name, float(value.value), value.unit, value.status, metric.id]
 

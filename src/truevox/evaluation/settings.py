@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from truevox.errors import FileError, SettingsError
-from truevox.metrics import Definition, Empty, definition
+from truevox.metrics import Definition, Empty, Pair, definition
 
 __all__ = ["DEFAULT_METRICS", "EmptyPolicy", "EvaluationSettings", "LesionSettings"]
 
@@ -129,6 +130,12 @@ class EvaluationSettings(_Section):
             self.definitions(label)
 
     @property
+    def of_probabilities(self) -> tuple[str, ...]:
+        """Metrics that need probabilities, by their short names."""
+        asked = [one for label in ("", *self.named_labels) for one in self.definitions(label)]
+        return tuple(dict.fromkeys(one.name for one in asked if needs_score(one)))
+
+    @property
     def lesion_rule(self) -> LesionSettings | None:
         """How lesions are matched for ``lesions.csv``; None if none is to be written."""
         if self.lesions is not None:
@@ -138,9 +145,12 @@ class EvaluationSettings(_Section):
 
     def _ruled(self, name: str) -> str:
         """A metric of lesions without a rule of its own follows that of ``lesions.csv``."""
-        if self.lesions is None or self.lesions.rule == DEFAULT_RULE or "/" in name or not _of_lesions(name):
+        if self.lesions is None or "/" in name or not _of_lesions(name):
             return name
-        return f"{name}/{self.lesions.rule}"
+        own = self.lesions
+        words = [own.rule if own.rule != DEFAULT_RULE or own.connectivity is not None else ""]
+        words += [str(own.connectivity or ""), f"min@{own.min_ml:g}ml" if own.min_ml else ""]
+        return "/".join([name, *filter(None, words)])
 
     @classmethod
     def from_file(cls, path: str | Path, **changes: Any) -> EvaluationSettings:
@@ -190,6 +200,16 @@ class EvaluationSettings(_Section):
                 file=file,
                 expected=", ".join(cls.model_fields),
             ) from error
+
+
+@lru_cache(maxsize=256)
+def needs_score(metric: Definition) -> bool:
+    """Whether a metric can't do without probabilities."""
+    try:
+        metric.compute(Pair([[1, 0], [1, 1]], [[1, 1], [0, 1]], (1, 1)))
+    except SettingsError:
+        return True
+    return False
 
 
 def _said(problem: Any) -> str:
