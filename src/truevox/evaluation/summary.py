@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 __all__ = ["SUMMARY_COLUMNS", "Summary", "bootstrap_interval", "summary"]
 
+_DRAWN = 2**20
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -151,9 +153,11 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     sums, counts = np.bincount(group, values), np.bincount(group)
     rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for k in range(resamples):
-        drawn = rng.integers(0, len(names), len(names))
-        means[k] = sums[drawn].sum() / counts[drawn].sum()
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    # Many at once, as far as memory goes: a table has hundreds of rows.
+    most = max(_DRAWN // len(names), 1)
+    parts = []
+    for first in range(0, resamples, most):
+        drawn = rng.integers(0, len(names), (min(most, resamples - first), len(names)))
+        parts.append(sums[drawn].sum(1) / counts[drawn].sum(1))
+    low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
