@@ -23,7 +23,7 @@ class Entry:
     key : str
         Its key in the lists of :data:`LEGAL`.
     elsewhere : str
-        How to get it, if ``truevox evaluate`` has no such metric per case.
+        How to get it, where ``truevox evaluate`` may have no such metric per case.
     """
 
     stem: str
@@ -40,8 +40,9 @@ _OURS = {"avd"}
 
 LEGAL: dict[str, frozenset[str]] = {
     "classification": frozenset(
-        "auroc ap x@y fbeta accuracy ba ec nb mcc wck lr+ bs rbs ls nll ece cwece ece_kde kce".split()
-    ),
+        {"auroc", "ap", "x@y", "fbeta", "accuracy", "ba", "ec", "mcc", "wck", "lr+", "nb"}
+    )
+    | {"bs", "rbs", "ls", "nll", "ece", "cwece", "ece_kde", "kce"},
     "detection": frozenset(_OBJECTS | {"sensitivity"}),
     # Volumes, and calibration by voxels, are additions of ours.
     "semantic": frozenset(_OVERLAP | _SURFACE | _OURS | {"ece", "bs"}),
@@ -62,7 +63,10 @@ _ENTRIES = (
     Entry("brier", "Brier score", "bs"),
     Entry("lesion_f1", "F1 of objects", "fbeta"),
     Entry(
-        "lesion_fbeta", "F-beta of objects", "fbeta", "from matched, missed and spurious objects in lesions.csv"
+        "lesion_fbeta",
+        "F-beta of objects",
+        "fbeta",
+        "from matched, missed and spurious objects in lesions.csv",
     ),
     Entry(
         "lesion_average_precision",
@@ -134,6 +138,8 @@ def legal(name: str, category: str) -> bool:
 
 def computed(name: str) -> bool:
     """Whether ``truevox evaluate`` has this metric."""
+    if not entry(name).elsewhere:
+        return True
     try:
         definition(name)
     except SettingsError:

@@ -32,6 +32,7 @@ _CATEGORIES = {
     "ins": "instance",
     "instance segmentation": "instance",
 }
+_TARGET = r"^((sensitivity|precision|specificity)@0?\.\d+|fppi@\d*\.?\d+)$"
 _WORDS = {"yes": True, "no": False, "true": True, "false": False, "unknown": None, "": None}
 
 
@@ -81,7 +82,7 @@ Millimetres = Annotated[Length | None, BeforeValidator(_number)]
 class Fingerprint(BaseModel):
     """Answers about a problem, that decide which metrics say something about it.
 
-    Yes-or-no answers are True, False, or None if it is not known; ``"yes"``, ``"no"`` and ``"unknown"`` do too.
+    Yes-or-no answers are True, False, or None if it is not known; ``"yes"``, ``"no"``, ``"unknown"`` do too.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ class Fingerprint(BaseModel):
     far_errors : yes or no
         A single error far from the structure is dangerous, however small.
     ref_noise : {"none", "imprecision", "outliers", "unknown"}
-        What is wrong with the reference: nothing, its outlines are imprecise, single voxels of it are far off.
+        What is wrong with the reference: nothing, outlines are imprecise, single voxels are far off.
     tolerance_mm : float, optional
         Distance between the outlines of two raters in mm.
     empty_ref, empty_pred : yes or no
@@ -162,10 +163,7 @@ class Fingerprint(BaseModel):
     empty_pred: YesNo = None
     scores: YesNo = None
     calibration: YesNo = None
-    target: Annotated[
-        Annotated[str, Field(pattern=r"^((sensitivity|precision|specificity)@0?\.\d+|fppi@\d*\.?\d+)$")] | None,
-        BeforeValidator(_number),
-    ] = None
+    target: Annotated[Annotated[str, Field(pattern=_TARGET)] | None, BeforeValidator(_number)] = None
     prevalence_ok: YesNo = None
     class_imbalance: YesNo = None
     class_weighting: Annotated[Weighting, BeforeValidator(_word)] = "unknown"

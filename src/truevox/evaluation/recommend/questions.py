@@ -56,8 +56,8 @@ class Question:
 QUESTIONS: tuple[Question, ...] = (
     Question(
         "category",
-        "What comes out: a class per image (classification), places of objects (detection), a class per voxel "
-        "(semantic), or objects with their voxels (instance)?",
+        "What comes out: a class per image (classification), places of objects (detection), a class per "
+        "voxel (semantic), or objects with their voxels (instance)?",
         ("classification", "detection", "semantic", "instance"),
     ),
     Question(
@@ -92,9 +92,7 @@ QUESTIONS: tuple[Question, ...] = (
         when="multi_instance | category=instance",
     ),
     Question("touching", "Do structures touch or overlap?", categories="di"),
-    Question(
-        "tubular", "Are structures tubes or threads (vessels, nerves, instruments)?", categories="si"
-    ),
+    Question("tubular", "Are structures tubes or threads (vessels, nerves, instruments)?", categories="si"),
     Question("centre", "Is only the centre of an object of interest?", categories="d"),
     Question("boundary", "Does the exact outline matter?", categories="dsi"),
     Question("volume", "Does the volume matter?", categories="si"),
@@ -139,7 +137,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question("class_imbalance", "Are some classes rare?", categories="c"),
     Question(
         "class_weighting",
-        "Do classes count alike (equal), by how frequent they are (frequency), or have they an order (ordinal)?",
+        "Do classes count alike (equal), by how frequent they are (frequency), or have they an order "
+        "(ordinal)?",
         ("equal", "frequency", "ordinal", "unknown"),
         categories="c",
     ),

@@ -14,7 +14,7 @@ __all__ = ["read_answers", "with_answer"]
 
 
 def read_answers(path: str | Path) -> dict[str, Any]:
-    """The answers that a YAML file holds, not yet looked at.
+    r"""The answers that a YAML file holds, not yet looked at.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def read_answers(path: str | Path) -> dict[str, Any]:
     --------
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "answers.yaml"
-    >>> _ = file.write_text("category: semantic\\nboundary: yes\\n")
+    >>> _ = file.write_text("category: semantic\nboundary: yes\n")
     >>> read_answers(file)
     {'category': 'semantic', 'boundary': True}
     """
@@ -35,7 +35,9 @@ def read_answers(path: str | Path) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise FileError(f"The answers can't be read: {reason}.", file=path, remedy="check the path") from error
+        raise FileError(
+            f"The answers can't be read: {reason}.", file=path, remedy="check the path"
+        ) from error
     try:
         node, data = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:

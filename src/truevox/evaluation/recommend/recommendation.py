@@ -9,25 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from truevox.evaluation.recommend.catalogue import computed, entry
+from truevox.evaluation.recommend.catalogue import computed, entry, stem
 from truevox.evaluation.recommend.conditions import holds
 from truevox.evaluation.recommend.fingerprint import Fingerprint
-from truevox.evaluation.recommend.rules import (
-    AGGREGATION,
-    ASSIGNMENT,
-    INSTEAD,
-    LOCALISATION,
-    METRICS,
-    PITFALLS,
-    WARNINGS,
-    Choice,
-    Note,
-    Slot,
-)
+from truevox.evaluation.recommend.notes import AGGREGATION, PITFALLS, WARNINGS, Note
+from truevox.evaluation.recommend.rules import ASSIGNMENT, INSTEAD, LOCALISATION, METRICS, Choice, Slot
 from truevox.files import software
 
 __all__ = ["Recommendation", "Recommended", "recommend"]
 
+STAND_INS = ("lesion_f1", "lesion_sensitivity", "lesion_precision")
 DEFAULT_RULE = "iou@0.5/optimal"
 CATEGORIES = {
     "classification": "image classification",
@@ -92,14 +83,14 @@ class Recommendation:
     def settings(self) -> dict[str, Any]:
         """Settings of ``truevox evaluate``: metrics that it has, of this category and of the better one.
 
-        Objects are matched, and listed in lesions.csv, even if all their metrics come from elsewhere. No metric at
-        all is left of an image classification.
+        Objects are matched, and listed in lesions.csv, even if all their metrics come from elsewhere; F1,
+        sensitivity and precision then stand in. No metric at all is left of an image classification.
         """
         both = [self] if self.instead is None else [self, self.instead]
         names = [name for one in both for name in one.names]
         rule = next((one.rule for one in both if one.rule), "")
-        if rule and not any(entry(n).stem == "lesion_f1" for n in names):
-            names.append("lesion_f1" + _variant(rule))
+        if rule and not any(stem(name).startswith("lesion_") and computed(name) for name in names):
+            names += [f"{name}{_variant(rule)}" for name in STAND_INS]
         out: dict[str, Any] = {"metrics": [n for n in dict.fromkeys(names) if computed(n)]}
         if rule:
             out["lesions"] = {"rule": rule}
@@ -152,16 +143,16 @@ class Recommendation:
         """
         outside = self.elsewhere()
         metrics = [
-            f"{name} ({entry(name).title}): {why}"
-            + (f". Not computed here: {outside[name]}" if name in outside else "")
+            f"{name} ({entry(name).title}): {why}."
+            + (f" Not of truevox evaluate: {outside[name]}." if name in outside else "")
             for name, why in self.metrics
         ]
         objects = [
-            f"{what}: {text}"
+            f"{what}: {text}."
             for what, text in (
-                ("found if", self.localisation),
-                ("partner", self.assignment),
-                ("double detections", self.double_detections),
+                ("Found if", self.localisation),
+                ("Partner", self.assignment),
+                ("Double detections", self.double_detections),
             )
             if text
         ]
@@ -244,7 +235,9 @@ def _said(
     notes: tuple[Note, ...], initial: str, facts: dict[str, str], words: dict[str, str]
 ) -> tuple[str, ...]:
     return tuple(
-        note.text.format_map(words) for note in notes if initial in note.categories and holds(note.when, facts)
+        note.text.format_map(words)
+        for note in notes
+        if initial in note.categories and holds(note.when, facts)
     )
 
 
@@ -268,14 +261,19 @@ def _decimal(number: float) -> str:
 
 
 def _item(text: str, width: int) -> str:
-    return _wrapped(_sentence(text), width, "  * ", "    ")
+    return _wrapped(text, width, "  * ", "    ")
 
 
 def _wrapped(text: str, width: int, first: str = "", rest: str = "") -> str:
     return textwrap.fill(
-        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
 def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
