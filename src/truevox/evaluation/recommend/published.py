@@ -18,6 +18,6 @@ PUBLISHED: dict[str, Fingerprint] = {
 }
 """Embryos in microscopy, livers in CT, neurons of the fruit fly in 3D, surgical instruments in video.
 
-Maier-Hein et al. (2024), Metrics reloaded, figure 5. Neurons and instruments differ in the criterion of being found:
-the outline of an instrument is what matters.
+Maier-Hein et al. (2024), Metrics reloaded, figure 5. Neurons and instruments differ in the
+criterion of being found: the outline of an instrument is what matters.
 """

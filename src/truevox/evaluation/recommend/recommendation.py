@@ -87,11 +87,11 @@ class Recommendation:
         sensitivity and precision then stand in. No metric at all is left of an image classification.
         """
         both = [self] if self.instead is None else [self, self.instead]
-        names = [name for one in both for name in one.names]
+        names = [name for one in both for name in one.names if computed(name)]
         rule = next((one.rule for one in both if one.rule), "")
-        if rule and not any(stem(name).startswith("lesion_") and computed(name) for name in names):
+        if rule and not any(stem(name).startswith("lesion_") for name in names):
             names += [f"{name}{_variant(rule)}" for name in STAND_INS]
-        out: dict[str, Any] = {"metrics": [n for n in dict.fromkeys(names) if computed(n)]}
+        out: dict[str, Any] = {"metrics": list(dict.fromkeys(names))}
         if rule:
             out["lesions"] = {"rule": rule}
         out["empty"] = {"both": "undefined", "missed": "worst", "spurious": "worst"}
@@ -242,8 +242,10 @@ def _said(
 
 
 def _rule(found: str, partner: str) -> str:
-    # Any overlap needs no partner: an object may be touched by several.
-    return found if found in ("", "any") else f"{found}/{partner}"
+    if found in ("", "any"):
+        return found  # an object may be touched by several: there is no partner
+    # Above half of the union no second object competes, and the rule need not ask for scores.
+    return f"{found}/{'optimal' if found == 'iou@0.5' else partner}"
 
 
 def _variant(rule: str) -> str:
