@@ -22,8 +22,8 @@ def dice(p, r):
 
 def distances(p, r):
     """From each border voxel of one to the border of the other, both ways."""
-    points = [np.argwhere(m & ~ndimage.binary_erosion(m)) for m in (p, r)]
-    all_pairs = cdist(*points)
+    first, second = (np.argwhere(m & np.logical_not(ndimage.binary_erosion(m))) for m in (p, r))
+    all_pairs = cdist(first, second)
     return all_pairs.min(1), all_pairs.min(0)
 
 
@@ -68,11 +68,10 @@ def test_size(n):
 
 
 def test_voxels_are_not_objects():
-    reference = box((40, 40), (2, 22), (2, 22)) | box((40, 40), (30, 33), (30, 33))
-    prediction = box((40, 40), (2, 22), (2, 22))
+    objects = [box((40, 40), (2, 22), (2, 22)), box((40, 40), (30, 33), (30, 33))]
+    reference, prediction = objects[0] | objects[1], objects[0]
     sensitivity = (prediction & reference).sum() / reference.sum()
-    objects, count = ndimage.label(reference)
-    found = len(np.unique(objects[prediction])) / count
+    found = sum(bool((prediction & one).any()) for one in objects) / 2
     assert said(f"{sensitivity:.3f}", f"Dice {dice(prediction, reference):.3f}", f"objects {found}")
 
 

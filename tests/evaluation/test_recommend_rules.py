@@ -139,7 +139,7 @@ def test_semantic(answers, names):
         ({"boundary": True, "scores": False}, ("lesion_f1",), "iou@0.5/optimal"),
         (
             {"small": True, "scores": True},
-            ("lesion_f1/iou@0.1/score", "lesion_average_precision/iou@0.1/greedy"),
+            ("lesion_f1/iou@0.1/score", "lesion_average_precision/iou@0.1/score"),
             "iou@0.1/score",
         ),
         ({"centre": True, "scores": False}, ("lesion_f1/any",), "any"),

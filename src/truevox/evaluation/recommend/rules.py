@@ -288,7 +288,7 @@ LOCALISATION = Slot(
 ASSIGNMENT = Slot(
     "di",
     (
-        Choice("scores", "greedy", "greedy by score: the most certain object chooses first"),
+        Choice("scores", "score", "greedy by score: the most certain object chooses first"),
         Choice(
             "scores!=no & !touching",
             "optimal",
