@@ -102,6 +102,14 @@ def test_lesions_whose_outline_or_volume_matters_are_sent_to_instances(also):
     assert not keys(found.instead) & {"nsd", "masd", "hd"}
 
 
+def test_the_page_of_the_better_category_repeats_nothing():
+    found = ask("semantic", small=True, multi_instance=True)
+    lines = [line for line in found.explain(1000).splitlines() if line.startswith("  * ")]
+    assert "Better: object detection" in found.explain(1000)
+    assert any("lesion_f1" in line for line in lines)
+    assert len(lines) == len(set(lines))
+
+
 @pytest.mark.parametrize("answer", ["small", "multi_instance", "size_variability"])
 def test_what_one_overlap_hides_is_warned_of(answer):
     assert any("consider" in text for text in ask("semantic", **{answer: True}).warnings)

@@ -101,7 +101,8 @@ def put(question: Question, answers: Mapping[str, Any]) -> Any:
     needed = question.key == "category"
     while True:
         text = f"{escape(question.text)} [dim]({escape(hint)})[/dim]"
-        word = (Prompt.ask(text, console=console, default="" if needed else "unknown") or "").strip()
+        default = "" if needed else "unknown"
+        word = str(Prompt.ask(text, console=console, default=default, show_default=not needed)).strip()
         value = None if word == "unknown" else with_answer({}, f"{question.key}={word}")[question.key]
         try:
             Fingerprint.from_dict({**answers, question.key: value})

@@ -38,6 +38,10 @@ WARNINGS: tuple[Note, ...] = (
         "Several structures in an image: consider instance segmentation or detection. One large structure "
         "can hide that all small ones are missed.",
     ),
+    Note("s", "small & boundary", "No outline can be judged on so few voxels: no metric of it is listed."),
+    Note(
+        "s", "calibration & scores!=no", "Calibration needs probabilities: give them to truevox evaluate too."
+    ),
     Note("s", "size_variability", "Sizes differ much: consider instance segmentation, or report by size."),
     Note("s", "touching", "Structures touch: only instance segmentation can tell whose outline is whose."),
     Note(
@@ -104,7 +108,7 @@ WARNINGS: tuple[Note, ...] = (
     Note(
         "s",
         "calibration",
-        "Calibration by voxel is lowered by background that is easy: restrict it to a region.",
+        "Errors of calibration are diluted by background that is easy: restrict them to a region.",
     ),
     Note(
         "di",

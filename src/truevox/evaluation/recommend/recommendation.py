@@ -103,7 +103,7 @@ class Recommendation:
         answers = ", ".join(f"{key} {value}" for key, value in self.fingerprint.answers().items())
         lines = [f"Settings of truevox evaluate, recommended by {software()} for: {answers}"]
         both = [self] if self.instead is None else [self, self.instead]
-        lines += [f"{name}: {why}" for one in both for name, why in one.metrics]
+        lines += dict.fromkeys(f"{name}: {why}" for one in both for name, why in one.metrics)
         head = "\n".join(f"# {line}" for line in lines)
         return f"{head}\n{yaml.safe_dump(self.settings(), sort_keys=False, allow_unicode=True)}"
 
@@ -141,6 +141,10 @@ class Recommendation:
         width : int
             Longest line, in characters.
         """
+        return self._page(width, set())
+
+    def _page(self, width: int, said: set[str]) -> str:
+        """The page without what another one said above it."""
         outside = self.elsewhere()
         metrics = [
             f"{name} ({entry(name).title}): {why}."
@@ -165,12 +169,12 @@ class Recommendation:
         }
         page = [f"Metrics for {CATEGORIES[self.fingerprint.category]}"]
         for title, entries in sections.items():
-            if entries:
-                page += ["", title, *(_item(text, width) for text in entries)]
+            if new := [text for text in entries if text not in said]:
+                page += ["", title, *(_item(text, width) for text in new)]
         if self.instead is not None:
             better = CATEGORIES[self.instead.fingerprint.category]
             page += ["", _wrapped(f"Better: {better}. {_sentence(self.instead_why)}", width), ""]
-            page.append(self.instead.explain(width))
+            page.append(self.instead._page(width, {*self.warnings, *self.pitfalls, *self.aggregation}))
         return "\n".join(page)
 
 

@@ -88,12 +88,12 @@ METRICS: tuple[Slot, ...] = (
             Choice(
                 "target=fppi",
                 "lesion_froc{target}{rule}",
-                "scores are there, and false positives per image are what use limits",
+                "all thresholds of the score, by the false positives per image that use limits",
             ),
             Choice(
                 "",
                 "lesion_average_precision{rule}",
-                "scores are there: all thresholds, not the one that was tuned",
+                "all thresholds of the score, not the one that was tuned",
             ),
         ),
     ),
@@ -239,7 +239,7 @@ METRICS: tuple[Slot, ...] = (
         "c",
         (
             Choice("scores=no", ""),
-            Choice("", "image_auroc", "scores are there: all thresholds, whatever the prevalence"),
+            Choice("", "image_auroc", "all thresholds of the score, whatever the prevalence"),
         ),
     ),
     Slot(
