@@ -11,6 +11,7 @@ from truevox.cli.demo import demo
 from truevox.cli.describe import describe
 from truevox.cli.evaluate import evaluate
 from truevox.cli.predict import predict
+from truevox.cli.recommend import recommend
 from truevox.cli.running import DEBUG, guarded
 from truevox.cli.split import split
 from truevox.cli.theory import theory
@@ -57,6 +58,7 @@ app.command()(guarded(train))
 app.command()(guarded(predict))
 app.command()(guarded(volumes))
 app.command()(guarded(evaluate))
+app.command()(guarded(recommend))
 app.command()(guarded(theory))
 app.command()(guarded(describe))
 app.command()(guarded(demo))
