@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         evaluate,
         evaluate_folders,
     )
-    from truevox.evaluation.rater_volumes import (
+    from truevox.evaluation.raters import (
         RATER_VOLUME_COLUMNS,
         RaterBias,
         RaterVolumes,
@@ -54,15 +54,15 @@ _NAMES = {
     "FAILURE_COLUMNS": "cases",
     "LESION_COLUMNS": "cases",
     "METRIC_COLUMNS": "cases",
-    "RATER_VOLUME_COLUMNS": "rater_volumes",
+    "RATER_VOLUME_COLUMNS": "raters",
     "Evaluation": "cases",
     "EvaluationSettings": "settings",
     "Failure": "cases",
-    "RaterBias": "rater_volumes",
-    "RaterVolumes": "rater_volumes",
+    "RaterBias": "raters",
+    "RaterVolumes": "raters",
     "evaluate": "cases",
     "evaluate_folders": "cases",
-    "rater_volumes": "rater_volumes",
+    "rater_volumes": "raters",
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from truevox.evaluation.rater_volumes import RaterBias, RaterVolumes
+from truevox.evaluation.raters import RaterBias, RaterVolumes
 from truevox.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, tidy, write_figure
 
 __all__ = ["law_name", "loss_name", "plot_rater_volumes"]
