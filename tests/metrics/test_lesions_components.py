@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from truevox.errors import GeometryError, LabelError, SettingsError
 from truevox.kernels.components import find_runs, label_runs_numpy, unite
-from truevox.kernels.nearest import nearest_sums, nearest_sums_numpy
+from truevox.kernels.nearest_sums import nearest_sums, nearest_sums_numpy
 from truevox.metrics.components import components, contingency
 
 RANK = {2: 1, 4: 1, 8: 2, 6: 1, 18: 2, 26: 3}

@@ -46,7 +46,7 @@ def surface_distances(
     """
     if not len(pairs):
         return np.zeros(0)
-    from truevox.kernels.nearest import nearest_sums
+    from truevox.kernels.nearest_sums import nearest_sums
 
     size = np.asarray(spacing, np.float64)
     size = np.concatenate([np.ones(3 - len(size)), size[::-1] if reference.reverse else size])
