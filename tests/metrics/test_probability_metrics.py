@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from truevox.errors import GeometryError, LabelError, SettingsError
 from truevox.kernels.calibration import bin_sums, bin_sums_numpy
 from truevox.metrics import (
+    Pair,
     auroc,
     average_precision,
     band,
@@ -234,6 +235,10 @@ def test_what_is_no_probability_is_said():
         pool([])
     with pytest.raises(SettingsError, match="needs probabilities"):
         evaluate([[1]], [[1]], (1, 1), ["brier"])
+    part = Pair([[1]], [[1]], (1, 1), [[0.5]])
+    part.whole = (5, 5)  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="whole image"):
+        definition("brier").compute(part)
     for name in ("ece@x", "ece@0", "brier@3", "ece/band", "nll/near@5mm", "auroc/voxel/top"):
         with pytest.raises(SettingsError):
             definition(name)

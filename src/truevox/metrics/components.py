@@ -205,10 +205,8 @@ def _instances(stored: Array, shape: tuple[int, ...], reverse: bool) -> Componen
         )
     from truevox.kernels.components import value_runs
 
-    if stored.dtype.itemsize > 4 or stored.dtype.kind != "i":
-        stored = stored.astype(np.int64)
-    elif stored.dtype != np.int32:
-        stored = stored.astype(np.int32)
+    small = stored.dtype.itemsize <= 2 or stored.dtype == np.int32
+    stored = stored.astype(np.int32 if small else np.int64, copy=False)
     runs, values = value_runs(stored)
     ids, place = np.unique(values, return_inverse=True)
     return _measured(runs, (place + 1).astype(np.int32), ids, stored.shape, shape, reverse, renumber=False)

@@ -143,12 +143,14 @@ def staple(
     code = np.zeros(stack.shape[1:], np.int32)
     for n, one in enumerate(stack):
         code |= one.astype(np.int32) << n
-    patterns, place, voxels = np.unique(code[inside], return_inverse=True, return_counts=True)
+    counts = np.bincount(code[inside], minlength=1 << len(stack))
+    patterns = np.flatnonzero(counts)
+    voxels = counts[patterns]
     drawn = (patterns[:, None] >> np.arange(len(stack))) & 1
     truth, sensitivity, specificity, steps = _maximise(drawn, voxels, prior, most_steps, tolerance)
-    probability = np.zeros(stack.shape[1:])
-    probability[inside] = truth[place.reshape(-1)]
-    return Staple(probability, sensitivity, specificity, steps)
+    of_pattern = np.zeros(len(counts))
+    of_pattern[patterns] = truth
+    return Staple(np.where(inside, of_pattern[code], 0.0), sensitivity, specificity, steps)
 
 
 def _maximise(

@@ -34,6 +34,9 @@ Measure = Callable[..., float]
 def _score(pair: Pair, name: str) -> NDArray[Any]:
     if pair.score is None:
         raise SettingsError(f"'{name}' needs probabilities.", remedy="give score=")
+    if getattr(pair, "whole", pair.score.shape) != pair.score.shape:
+        # A part that was cut out around the masks lacks the background that these metrics count.
+        raise SettingsError(f"'{name}' needs the probabilities of the whole image.", got=pair.score.shape)
     return pair.score
 
 
