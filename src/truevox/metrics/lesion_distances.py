@@ -13,13 +13,7 @@ __all__ = ["surface_distances"]
 
 Array = NDArray[Any]
 MOST_PRODUCTS = 250_000
-"""Up to so many products of border voxels, all distances are faster than a tree."""
-DENSE = 3
-"""Where a box holds fewer voxels than this per border voxel, a distance map is faster than a tree."""
-NEAR = 8
-"""Up to so many voxels a tree is fast whatever the shapes; far from a surface it may be very slow."""
-FAR = 3000
-"""Voxels of a distance map in the time of one far point in a tree, at worst."""
+"""Up to so many products of border voxels, all distances are faster than a search."""
 
 
 def surface_distances(
@@ -63,37 +57,14 @@ def surface_distances(
 
 def _large(a: Array, b: Array, size: Array) -> tuple[float, float]:
     """Sums of distances of points to the nearest of the other side."""
+    from truevox.kernels.nearest import nearest
+
     low = np.minimum(a.min(0), b.min(0))
-    a, b = a - low, b - low
-    box = np.maximum(a.max(0), b.max(0)) + 1
-    place_a, place_b = np.ravel_multi_index(a.T, tuple(box)), np.ravel_multi_index(b.T, tuple(box))
-    only_a = a[~np.isin(place_a, place_b, assume_unique=True)]  # those of both are 0 apart
-    only_b = b[~np.isin(place_b, place_a, assume_unique=True)]
-    return _sum_of_nearest(only_a, b, box, size), _sum_of_nearest(only_b, a, box, size)
-
-
-def _sum_of_nearest(points: Array, others: Array, box: Array, size: Array) -> float:
-    from scipy.spatial import KDTree
-
-    if not len(points):
-        return 0.0
-    room = float(np.prod(box, dtype=np.float64))
-    if room < DENSE * (len(points) + len(others) / 4):
-        return _by_map(points, others, box, size)
-    tree = KDTree(others * size, balanced_tree=False, compact_nodes=False)
-    apart, _ = tree.query(points * size, distance_upper_bound=NEAR * size.max())
-    far = np.isinf(apart)
-    total = float(apart[~far].sum())
-    if not far.any():
-        return total
-    if FAR * far.sum() > room:
-        return total + _by_map(points[far], others, box, size)
-    return total + float(tree.query(points[far] * size)[0].sum())
-
-
-def _by_map(points: Array, others: Array, box: Array, size: Array) -> float:
-    from scipy.ndimage import distance_transform_edt
-
-    away = np.ones(box, bool)
-    away[tuple(others.T)] = False
-    return float(distance_transform_edt(away, size)[tuple(points.T)].sum())  # type: ignore[index]
+    shape = np.maximum(a.max(0), b.max(0)) + 1 - low
+    box, spacing = tuple(shape.tolist()), tuple(size.tolist())
+    one, two = (np.ravel_multi_index((side - low).T, box) for side in (a, b))
+    only_one = np.setdiff1d(one, two, assume_unique=True)  # those of both are 0 apart
+    only_two = np.setdiff1d(two, one, assume_unique=True)
+    return float(nearest(only_one, two, box, spacing).sum()), float(
+        nearest(only_two, one, box, spacing).sum()
+    )
