@@ -160,13 +160,13 @@ def _search(queries, points, boxes, weights, budget, found):  # type: ignore[no-
     return queries.shape[0]
 
 
-def _sorted(places: Array, shape: tuple[int, int, int], stretch: Array) -> tuple[Array, Array]:
+def _sorted(places: Array, shape: tuple[int, ...], stretch: Array) -> tuple[Array, Array]:
     """Order of places along the curve, and their coordinates in that order."""
     order = np.argsort(_codes(places, shape[1], shape[2], stretch))
     return order, _points(places, order, shape[1], shape[2])
 
 
-def _by_transform(queries: Array, targets: Array, shape: tuple[int, int, int], weights: Array) -> Array:
+def _by_transform(queries: Array, targets: Array, shape: tuple[int, ...], weights: Array) -> Array:
     """Squares of the distances, by way of those of all voxels."""
     field = np.full(shape, np.inf, F)
     flat = field.reshape(-1)
@@ -178,8 +178,8 @@ def _by_transform(queries: Array, targets: Array, shape: tuple[int, int, int], w
 def nearest(
     queries: Array,
     targets: Array,
-    shape: tuple[int, int, int],
-    spacing: tuple[float, float, float],
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
     *,
     budget: int | None = None,
 ) -> Array:
@@ -226,7 +226,7 @@ def nearest(
 
 
 def nearest_numpy(
-    queries: Array, targets: Array, shape: tuple[int, int, int], spacing: tuple[float, float, float]
+    queries: Array, targets: Array, shape: tuple[int, ...], spacing: tuple[float, ...]
 ) -> Array:
     """Plain twin of :func:`nearest`: every query against every target."""
     a, b = (np.stack(np.unravel_index(one, shape), 1) * np.array(spacing) for one in (queries, targets))
