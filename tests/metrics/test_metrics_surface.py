@@ -160,8 +160,8 @@ def test_laws(pair: tuple[np.ndarray, np.ndarray], border: str, data: st.DataObj
     assert 0 <= found[5] <= found[6] <= found[7] <= 1
     # axes, padding, memory, scale
     order = data.draw(st.permutations(range(p.ndim)))
-    moved = [np.pad(one.transpose(order), [(2, 3)] * p.ndim) for one in pair]
-    assert values(*moved, spacing[list(order)], distances + nsd) == pytest.approx(found, rel=1e-6, abs=1e-9)
+    a, b = (np.pad(one.transpose(order), [(2, 3)] * p.ndim) for one in pair)
+    assert values(a, b, spacing[list(order)], distances + nsd) == pytest.approx(found, rel=1e-6, abs=1e-9)
     larger = values(p, r, spacing * 2, distances + [f"nsd@{t}mm/{border}" for t in (1, 2, 5)])
     assert larger == pytest.approx([2 * v for v in found[:5]] + found[5:], rel=1e-6, abs=1e-9)
 
@@ -215,7 +215,8 @@ def test_the_transform_takes_over_where_boxes_tell_nothing(monkeypatch: pytest.M
     found = nearest(a, b, shell.shape, (1.0, 1.0, 1.0))
     from scipy.ndimage import distance_transform_edt
 
-    np.testing.assert_allclose(found, distance_transform_edt(~shell)[core], rtol=1e-6)
+    expected = np.asarray(distance_transform_edt(~shell))
+    np.testing.assert_allclose(found, expected[core], rtol=1e-6)
     assert taken
 
 

@@ -173,7 +173,7 @@ def _borders(p, r, shape, spans, ndim):  # type: ignore[no-untyped-def]  # pragm
 
 
 def borders(
-    p: Array, r: Array, shape: tuple[int, int, int], spans: Array, ndim: int
+    p: Array, r: Array, shape: tuple[int, ...], spans: Array, ndim: int
 ) -> tuple[Array, Array, Array]:
     """Foreground voxels with a face on the background or on the edge of the image.
 
@@ -196,7 +196,7 @@ def borders(
 
 
 def borders_numpy(
-    p: Array, r: Array, shape: tuple[int, int, int], spans: Array, ndim: int
+    p: Array, r: Array, shape: tuple[int, ...], spans: Array, ndim: int
 ) -> tuple[Array, Array, Array]:
     """Plain twin of :func:`borders`."""
     found = []

@@ -76,7 +76,7 @@ def _surfels(p, r, shape, spans, ndim):  # type: ignore[no-untyped-def]  # pragm
     return places[:count], codes[:count]
 
 
-def surfels(p: Array, r: Array, shape: tuple[int, int, int], spans: Array, ndim: int) -> tuple[Array, Array]:
+def surfels(p: Array, r: Array, shape: tuple[int, ...], spans: Array, ndim: int) -> tuple[Array, Array]:
     """Corners on the surface of either mask.
 
     Parameters
@@ -100,9 +100,7 @@ def surfels(p: Array, r: Array, shape: tuple[int, int, int], spans: Array, ndim:
     return _surfels(p, r, shape, spans, ndim)
 
 
-def surfels_numpy(
-    p: Array, r: Array, shape: tuple[int, int, int], spans: Array, ndim: int
-) -> tuple[Array, Array]:
+def surfels_numpy(p: Array, r: Array, shape: tuple[int, ...], spans: Array, ndim: int) -> tuple[Array, Array]:
     """Plain twin of :func:`surfels`."""
     codes = []
     for mask in (p, r):

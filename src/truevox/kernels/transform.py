@@ -117,5 +117,5 @@ def squares(points: Array, shape: tuple[int, int, int], weights: Array) -> Array
 
 def squares_numpy(points: Array, shape: tuple[int, int, int], weights: Array) -> Array:
     """Plain twin of :func:`squares`: every voxel against every point, in float64."""
-    grid = np.stack(np.indices(shape), -1).reshape(-1, 1, 3)
+    grid = np.moveaxis(np.indices(shape), 0, -1).reshape(-1, 1, 3)
     return ((grid - points[None]) ** 2 * weights.astype(float)).sum(2).min(1).reshape(shape)

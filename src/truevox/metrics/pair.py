@@ -42,8 +42,8 @@ class Layout:
 
     prediction: NDArray[np.uint8]
     reference: NDArray[np.uint8]
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
     ndim: int
     turned: bool
 

@@ -121,7 +121,7 @@ def _by_surfels(pair: Pair) -> tuple[Directed, Directed]:
     found = []
     for here, there in ((of_r, of_p), (of_p, of_r)):
         away = (here > 0) & (there == 0)
-        distances = nearest(places[away], places[there > 0], shape, own.spacing)  # type: ignore[arg-type]
+        distances = nearest(places[away], places[there > 0], shape, own.spacing)
         order = np.argsort(distances)
         weights = here[away][order]
         found.append(Directed(distances[order], weights, float(here.sum() - weights.sum())))

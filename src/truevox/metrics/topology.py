@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,8 @@ def components(mask: Mask, all_neighbours: bool = True) -> int:
     from scipy import ndimage
 
     rank = mask.ndim if all_neighbours else 1
-    return int(ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, rank))[1])
+    found: Any = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, rank))
+    return int(found[1])
 
 
 def holes(mask: Mask, all_neighbours: bool = True) -> int:
