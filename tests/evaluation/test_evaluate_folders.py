@@ -203,9 +203,9 @@ def test_one_value_is_the_foreground_and_two_ways_of_writing_it_are_said(tmp_pat
         "If they mean the same: --labels nonzero."
     ]
     settings = EvaluationSettings(metrics=("dice",), labels="nonzero")
-    assert values_of(evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)) == {
-        ("a", "foreground"): (1.0, "ok")
-    }
+    found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
+    assert values_of(found) == {("a", "foreground"): (1.0, "ok")}
+    assert found.labels == {"segmentation": {"foreground": []}}  # all but 0
     write(tmp_path / "mine" / "a.nii.gz", 1, 0, 1)
     found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", DICE)
     assert values_of(found) == {("a", "foreground"): (0.5, "ok")}
