@@ -170,7 +170,7 @@ def _values(jobs: Sequence[Job], names: dict[str, dict[str, str]]) -> dict[str, 
             continue
         if job.labels is not None:
             values = {name: list(job.labels.values_of(name)) for name in job.labels.names}
-            out[job.output] = dict.fromkeys(values, []) if job.binary else values
+            out[job.output] = {name: [] for name in values} if job.binary else values
         else:
             found = names[job.output].items()
             out[job.output] = {shown: [int(name)] for shown, name in found if name.isdigit()}
