@@ -117,6 +117,9 @@ def test_what_tools_write_beside_their_masks_is_left_out(tmp_path: Path) -> None
     write(tmp_path / "mine" / "b" / "tumour.nii.gz", 1)
     write(tmp_path / "mine" / "b" / "tumour_probabilities.nii.gz", 1)
     (tmp_path / "mine" / "plans.json").write_text("{}")
+    (tmp_path / "mine" / "evaluation").mkdir()
+    (tmp_path / "mine" / "evaluation" / "metrics.csv").write_text("case\n")
+    write(tmp_path / "mine" / "evaluation" / "figure.nii.gz", 1)
     for raw in ("labelsTr/a.nii.gz", "labelsTs/b.nii.gz", "imagesTr/a_0000.nii.gz"):
         write(tmp_path / "raw" / raw, 1)
     jobs = match_folders(tmp_path / "mine", tmp_path / "raw").jobs
@@ -203,9 +206,9 @@ def test_one_value_is_the_foreground_and_two_ways_of_writing_it_are_said(tmp_pat
         "If they mean the same: --labels nonzero."
     ]
     settings = EvaluationSettings(metrics=("dice",), labels="nonzero")
-    assert values_of(evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)) == {
-        ("a", "foreground"): (1.0, "ok")
-    }
+    found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
+    assert values_of(found) == {("a", "foreground"): (1.0, "ok")}
+    assert found.labels == {"segmentation": {"foreground": []}}  # all but 0
     write(tmp_path / "mine" / "a.nii.gz", 1, 0, 1)
     found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", DICE)
     assert values_of(found) == {("a", "foreground"): (0.5, "ok")}
@@ -394,3 +397,16 @@ def test_metrics_of_lesions_follow_the_rule_of_the_table() -> None:
     assert ids(rule="any") == ["dice/voxel", "lesion_f1/any"]
     assert ids(min_ml=0.1) == ["dice/voxel", "lesion_f1/iou@0.5/optimal/min@0.1ml"]
     assert ids(connectivity=6)[1].startswith("lesion_f1/iou@0.5/optimal/6")
+
+
+def test_values_that_number_lesions_are_said(tmp_path: Path) -> None:
+    data = np.arange(math.prod((6, 5, 5)), dtype=np.uint8)
+    grid = Grid((6, 5, 5))
+    for side in ("mine", "theirs"):
+        io.save(
+            Image(torch.from_numpy(data.reshape(1, 6, 5, 5)), grid, "label"), tmp_path / side / "a.nii.gz"
+        )
+    found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", DICE)
+    assert remarks(found) == [
+        "149 labels. If their values number lesions or instances: --labels nonzero.",
+    ]

@@ -118,6 +118,7 @@ def evaluate(
         record.update(
             cases=list(dict.fromkeys(job.case for job in listed)),
             failed=[one.case for one in found.failures],
+            labels=found.labels,
             labels_from=work.labels_from,
             matching=dict(work.matched.record),
             remarks=odd,

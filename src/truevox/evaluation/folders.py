@@ -185,6 +185,9 @@ def _files(folder: Path, like: str) -> list[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
+        if "metrics.csv" in files and place != os.fspath(folder):
+            folders.clear()  # the results of an evaluation, with their figures
+            continue
         stores = sorted(name for name in folders if name.lower().endswith(".zarr"))
         folders[:] = sorted(n for n in folders if not n.startswith(".") and n not in stores)
         names = sorted([*stores, *(n for n in files if not n.startswith("."))])

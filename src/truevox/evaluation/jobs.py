@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ class Job:
         files = {"prediction": self.prediction, "reference": self.reference, "image": self.image}
         return {
             "case": self.case,
-            **{name: "" if path is None else str(path) for name, path in files.items()},
+            **{name: "" if path is None else os.path.abspath(path) for name, path in files.items()},
             "output": self.output,
             "patient": self.patient or self.case.partition("/")[0],
             "notes": "; ".join(notes),
@@ -175,7 +176,7 @@ class Evaluation:
     cases : list of dict
         With ``CASE_COLUMNS``: which files were compared, and what was noted.
     labels : dict of output to dict of label to values
-        What was scored.
+        What was scored, as far as its values are known; no value: all but 0.
     """
 
     rows: list[dict[str, Any]]

@@ -163,16 +163,17 @@ def _labels(jobs: Sequence[Job], results: Sequence[Result]) -> dict[str, dict[st
 
 
 def _values(jobs: Sequence[Job], names: dict[str, dict[str, str]]) -> dict[str, dict[str, list[int]]]:
-    """Values of the labels, as far as they are known, for who opens the files again."""
+    """Values of the labels, as far as they are known, for who opens the files again; none: all but 0."""
     out: dict[str, dict[str, list[int]]] = {}
     for job in jobs:
         if job.output in out:
             continue
         if job.labels is not None:
-            out[job.output] = {name: list(job.labels.values_of(name)) for name in job.labels.names}
+            values = {name: list(job.labels.values_of(name)) for name in job.labels.names}
+            out[job.output] = {name: [] for name in values} if job.binary else values
         else:
             found = names[job.output].items()
-            out[job.output] = {shown: [int(name)] if name.isdigit() else [] for shown, name in found}
+            out[job.output] = {shown: [int(name)] for shown, name in found if name.isdigit()}
     return out
 
 

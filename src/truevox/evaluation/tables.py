@@ -19,6 +19,7 @@ from truevox.metrics import definition
 __all__ = ["remarks", "write_evaluation"]
 
 _SHOWN = 5
+_MANY_LABELS = 120
 
 
 def write_evaluation(folder: Path, found: Evaluation, lesions: bool = False) -> list[Summary]:
@@ -91,6 +92,8 @@ def remarks(found: Evaluation) -> list[str]:
         if theirs:
             text += f", label {', '.join(theirs[:_SHOWN])} in references only"
         said.append(f"{text}. If they mean the same: --labels nonzero.")
+    if sum(label.isdigit() for label in kinds) > _MANY_LABELS:
+        said.append(f"{len(kinds)} labels. If their values number lesions or instances: --labels nonzero.")
     notes: dict[str, dict[str, str]] = {}
     for row in found.cases:
         for note in filter(None, row["notes"].split("; ")):
