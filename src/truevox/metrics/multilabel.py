@@ -89,11 +89,20 @@ def evaluate_labels(
     scores = score or {}
     found = {}
     for name, (box, one, other) in parts.items():
-        own_score = np.asarray(scores[name])[box] if name in scores else None
-        cut = None if inside is None else inside[box]
-        pair = Pair(one, other, size, own_score, cut, whole=shape, voxels=voxels)
+        if name in scores:  # probabilities count wherever they are
+            pair = Pair(*(_whole(mask, box, shape) for mask in (one, other)), size, scores[name], inside)
+        else:
+            cut = None if inside is None else inside[box]
+            pair = Pair(one, other, size, field=cut, whole=shape, voxels=voxels)
         found[name] = Values({metric.id: value_of(metric, pair, empty) for metric in wanted})
     return found
+
+
+def _whole(mask: NDArray[np.bool_], box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A mask that was cut to a box, in its image."""
+    image = np.zeros(shape, np.bool_)
+    image[box] = mask
+    return image
 
 
 Parts = dict[str, tuple[Box, NDArray[np.bool_], NDArray[np.bool_]]]
