@@ -90,7 +90,8 @@ def evaluate_labels(
     found = {}
     for name, (box, one, other) in parts.items():
         if name in scores:  # probabilities count wherever they are
-            pair = Pair(*(_whole(mask, box, shape) for mask in (one, other)), size, scores[name], inside)
+            one, other = (_whole(mask, box, shape) for mask in (one, other))
+            pair = Pair(one, other, size, scores[name], inside)
         else:
             cut = None if inside is None else inside[box]
             pair = Pair(one, other, size, field=cut, whole=shape, voxels=voxels)
