@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def limits(difference: NDArray[np.float64]) -> tuple[float, float, float, float,
     return bias, bias - 1.96 * spread, bias + 1.96 * spread, bias - half, bias + half
 
 
-def agreements(folders: list[Folder]) -> list[Agreement]:
+def agreements(folders: Sequence[Folder]) -> list[Agreement]:
     """One for each method and structure that has volume differences.
 
     A reference's volume follows from the tables where they hold the relative difference or the volumetric
