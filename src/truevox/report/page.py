@@ -21,7 +21,8 @@ from truevox.report.folder import Folder, read_folder
 from truevox.report.gallery import Exhibit, gallery
 from truevox.report.headline import headline
 from truevox.report.lesions import detections
-from truevox.report.words import number, seconds
+from truevox.report.provenance import provenance
+from truevox.report.words import number
 
 __all__ = ["write_report"]
 
@@ -107,7 +108,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, seconds=seconds)
+    environment.filters["number"] = number
     return environment.get_template("report.html.j2").render(
         title=title,
         software=software(),
@@ -130,7 +131,8 @@ def _render(
         probabilities=_probabilities(folders),
         comparison=None if comparison is None else read_comparison(comparison),
         meanings=meanings(folders),
-        settings=[_settings(folder) for folder in folders],
+        provenance=[provenance(folder) for folder in folders],
+        third_party=_asset("THIRD_PARTY.md"),
     )
 
 
@@ -147,11 +149,6 @@ def _probabilities(folders: Sequence[Folder]) -> list[tuple[str, str]]:
     """Name and definition of the metrics of probabilities in the tables."""
     found = {one.metric: one.definition for folder in folders for one in folder.scores}
     return [(name, key) for name, key in found.items() if name.split("/")[0].split("@")[0] in _PROBABILITY]
-
-
-def _settings(folder: Folder) -> list[tuple[str, str]]:
-    settings = folder.run.get("settings")
-    return [(str(key), str(value)) for key, value in settings.items()] if isinstance(settings, dict) else []
 
 
 def _policy(scripts: Sequence[str], style: str) -> str:

@@ -1,0 +1,101 @@
+// A case in three dimensions. NiiVue is unpacked when it is first needed; the volumes are in the page.
+const viewer = { library: null, nv: null, volumes: null, current: null };
+// Codes of the error map, and which of them each layer shows.
+const LAYERS = {
+  errors: [["tp", [1], [200, 200, 200]], ["fp", [2], [230, 159, 0]], ["fn", [3], [20, 130, 215]]],
+  prediction: [["prediction", [1, 2], [205, 90, 175]]],
+  reference: [["reference", [1, 3], [60, 175, 100]]],
+};
+const HEADER = 352;
+
+async function unpacked(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
+async function library() {
+  if (!viewer.library) {
+    const script = document.createElement("script");
+    script.textContent = new TextDecoder().decode(await unpacked(byId("niivue").textContent.trim()));
+    document.head.append(script);
+    viewer.library = globalThis.niivue;
+  }
+  return viewer.library;
+}
+
+// The bytes of a NIfTI file with some codes kept as 1 and all else 0.
+function layer(codes, kept) {
+  const copy = codes.slice(0), voxels = new Uint8Array(copy, HEADER);
+  for (let at = 0; at < voxels.length; at++) voxels[at] = kept.includes(voxels[at]) ? 1 : 0;
+  return copy;
+}
+
+async function started() {
+  const { Niivue } = await library();
+  if (viewer.nv) return viewer.nv;
+  const nv = new Niivue({
+    backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.45], crosshairWidth: 0.6, isRadiologicalConvention: true, show3Dcrosshair: true,
+    dragAndDropEnabled: false, isColorbar: false, multiplanarShowRender: 1, loadingText: "", logLevel: "error", textHeight: 0.04,
+  });
+  nv.onLocationChange = (place) => { byId("n-place").textContent = `R, A, S: ${[...place.mm].slice(0, 3).map((mm) => mm.toFixed(1).replace("-", "−")).join(", ")} mm`; };
+  for (const layers of Object.values(LAYERS)) {
+    for (const [name, , [r, g, b]] of layers) nv.addColormap(`case-${name}`, { R: [0, r], G: [0, g], B: [0, b], A: [0, 255], I: [0, 255] });
+  }
+  await nv.attachToCanvas(byId("n-canvas"));
+  viewer.nv = nv;
+  return nv;
+}
+
+async function openViewer(exhibit) {
+  const dialog = byId("viewer-dialog"), message = byId("n-message");
+  if (!dialog.open) dialog.showModal();
+  message.textContent = "Loading …";
+  dialog.dataset.state = "loading";
+  try {
+    viewer.volumes ??= JSON.parse(byId("volumes-data").textContent);
+    const found = viewer.volumes.find((one) => one.exhibit === exhibit);
+    byId("n-case").value = exhibit;
+    const nv = await started();
+    const codes = await unpacked(found.codes);
+    const image = found.image ? await unpacked(found.image) : layer(codes, []);
+    const list = [{ url: "image.nii", name: "image.nii", buffer: image, colormap: "gray", opacity: 1, cal_min: 0, cal_max: 255 }];
+    for (const layers of Object.values(LAYERS)) {
+      for (const [name, kept] of layers) {
+        const buffer = layer(codes, kept);
+        list.push({ url: `${name}.nii`, name: `${name}.nii`, buffer, colormap: `case-${name}`, opacity: 0, cal_min: 0.3, cal_max: 1 });
+      }
+    }
+    await nv.loadVolumes(list);
+    byId("n-image-label").hidden = !found.image;
+    layersShown();
+    message.textContent = "";
+    dialog.dataset.state = "ready";
+  } catch (error) {
+    dialog.dataset.state = "failed";
+    message.textContent = `The viewer needs WebGL 2, which this browser does not give: ${error.message}`;
+  }
+}
+
+function layersShown() {
+  const nv = viewer.nv;
+  if (!nv?.volumes.length) return;
+  const opacity = Number(byId("n-opacity").value);
+  nv.setOpacity(0, byId("n-image").checked ? 1 : 0);
+  let at = 1;
+  for (const [group, layers] of Object.entries(LAYERS)) {
+    for (const _ of layers) nv.setOpacity(at++, byId(`n-${group}`).checked ? opacity : 0);
+  }
+  nv.setSliceType(Number(byId("n-view").value));
+}
+
+function viewers() {
+  const dialog = byId("viewer-dialog");
+  if (!dialog) return;
+  openable(dialog);
+  const select = byId("n-case");
+  data.exhibits.forEach(([m, s, c, in3d], position) => {
+    if (in3d) select.append(element("option", { value: position, text: `${data.cases[c]}, ${data.structures[s]}, ${data.methods[m]}` }));
+  });
+  select.addEventListener("change", () => openViewer(Number(select.value)));
+  for (const name of ["image", "errors", "prediction", "reference", "opacity", "view"]) byId(`n-${name}`).addEventListener("input", layersShown);
+}
