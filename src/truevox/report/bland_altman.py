@@ -112,7 +112,7 @@ def agreements(folders: Sequence[Folder]) -> list[Agreement]:
             if points:
                 cases, means, differences = zip(*points, strict=True)
                 values = np.array(differences)
-                structure = metrics[_DIFFERENCE][cases[0]].structure
+                structure = folder.structure(output, label)
                 found.append(
                     Agreement(
                         number, structure, list(cases), np.array(means), values, *limits(values), left_out

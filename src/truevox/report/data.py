@@ -10,7 +10,7 @@ from truevox.report.bland_altman import Agreement
 from truevox.report.folder import Folder
 from truevox.report.gallery import Exhibit
 from truevox.report.lesions import LESION_COLUMNS, lesion_rows
-from truevox.report.words import plain
+from truevox.report.words import metric_title, plain
 from truevox.report.worst import better, flags
 
 __all__ = ["page_data", "safe_json"]
@@ -45,14 +45,20 @@ def page_data(
     """
     scores = [one for folder in folders for one in folder.scores]
     cases = {name: k for k, name in enumerate(dict.fromkeys(one.case for one in scores))}
-    structures = {name: k for k, name in enumerate(dict.fromkeys(one.structure for one in scores))}
+    names = (folder.structure(one.output, one.label) for folder in folders for one in folder.scores)
+    structures = {name: k for k, name in enumerate(dict.fromkeys(names))}
     named = {one.metric: one for one in reversed(scores)}
     metrics = {name: k for k, name in enumerate(dict.fromkeys(one.metric for one in scores))}
     return {
         "methods": [folder.method for folder in folders],
         "structures": list(structures),
         "metrics": [
-            {"name": name, "unit": named[name].unit, "better": better(name, named[name].definition)}
+            {
+                "name": name,
+                "title": metric_title(name),
+                "unit": named[name].unit,
+                "better": better(name, named[name].definition),
+            }
             for name in metrics
         ],
         "cases": list(cases),
@@ -83,7 +89,7 @@ def _series(
     series: dict[tuple[int, int, int], tuple[list[float | None], list[str]]] = {}
     for number, folder in enumerate(folders):
         for one in folder.scores:
-            key = (number, structures[one.structure], metrics[one.metric])
+            key = (number, structures[folder.structure(one.output, one.label)], metrics[one.metric])
             if key not in series:
                 series[key] = ([None] * len(cases), ["-"] * len(cases))
             values, status = series[key]
@@ -96,9 +102,8 @@ def _series(
 
 
 def _flags(folders: Sequence[Folder], cases: dict[str, int], structures: dict[str, int]) -> list[list[Any]]:
-    names = {(one.output, one.label): one.structure for folder in folders for one in folder.scores}
     return [
-        [number, structures[names[output, label]], cases[case], words]
+        [number, structures[folder.structure(output, label)], cases[case], words]
         for number, folder in enumerate(folders)
         for (case, output, label), words in flags(folder).items()
     ]

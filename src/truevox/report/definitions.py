@@ -13,7 +13,12 @@ from truevox.report.words import number
 
 __all__ = ["Meaning", "meanings"]
 
-_DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "zero": "best at 0", "none": "no score"}
+_DIRECTIONS = {
+    "higher": "higher is better",
+    "lower": "lower is better",
+    "zero": "best at 0",
+    "none": "no score",
+}
 
 
 @dataclass(frozen=True)

@@ -162,9 +162,7 @@ def _on(array: NDArray[Any], own: Grid, grid: Grid, mode: str) -> NDArray[Any]:
 
 def _touches_border(codes: NDArray[np.uint8]) -> bool:
     """Whether a mask reaches the first or last slice of an axis (of more than one slice)."""
-    return any(
-        codes.take([0, -1], axis=axis).any() for axis in range(3) if codes.shape[axis] > 1
-    )
+    return any(codes.take([0, -1], axis=axis).any() for axis in range(3) if codes.shape[axis] > 1)
 
 
 def _scan(path: Path | None, box: Grid) -> tuple[NDArray[np.uint8] | None, tuple[str, ...]]:
@@ -189,7 +187,7 @@ def _focus(codes: NDArray[np.uint8], grid: Grid) -> tuple[int, int, int]:
 
 def _missed(codes: NDArray[np.uint8], grid: Grid) -> tuple[int, int, int] | None:
     """The deepest voxel of the largest piece of the reference without any true positive."""
-    pieces, count = ndimage.label((codes == TP) | (codes == FN), np.ones((3, 3, 3)))
+    pieces, count = _pieces((codes == TP) | (codes == FN))
     if not count:
         return None
     touched = np.bincount(pieces[codes == TP], minlength=count + 1) > 0
@@ -198,15 +196,22 @@ def _missed(codes: NDArray[np.uint8], grid: Grid) -> tuple[int, int, int] | None
     return _deepest(free[pieces], grid) if free.any() else None
 
 
+def _pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Connected pieces by all neighbours: their numbers (0 outside), and how many."""
+    pieces = np.empty(mask.shape, np.int32)
+    count = ndimage.label(mask, np.ones((3, 3, 3)), output=pieces)
+    return pieces, int(count)  # pyright: ignore[reportArgumentType] - a number where an output is given
+
+
 def _deepest(mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
     """The voxel farthest from the outside of the largest piece of a mask, in mm."""
-    pieces, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    pieces, _ = _pieces(mask)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     piece = pieces == sizes.argmax()
     # Padded: the border of the box counts as outside.
     axes = [(1, 1) if n > 1 else (0, 0) for n in piece.shape]
-    depth = ndimage.distance_transform_edt(np.pad(piece, axes), sampling=grid.spacing)
+    depth = np.asarray(ndimage.distance_transform_edt(np.pad(piece, axes), sampling=grid.spacing))
     index = np.unravel_index(int(np.argmax(depth)), depth.shape)
     i, j, k = (int(at) - before for at, (before, _) in zip(index, axes, strict=True))
     return i, j, k

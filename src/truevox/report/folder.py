@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
 from truevox.files import read_json
 
-__all__ = ["CaseFiles", "Folder", "Score", "read_folder", "read_table"]
+__all__ = ["CaseFiles", "Folder", "Score", "read_folder", "read_folders", "read_table"]
 
 _METRICS = ("case", "label", "metric", "value", "unit", "status", "definition", "output")
 _LESIONS = ("case", "output", "label", "kind", "reference_ml", "prediction_ml")
@@ -26,10 +26,8 @@ class Score:
 
     Examples
     --------
-    >>> Score("p07", "tumour", "tumour", "dice", 0.8, "1", "ok", "dice/voxel").structure
-    'tumour'
-    >>> Score("p07", "zones", "inner", "dice", 0.8, "1", "ok", "dice/voxel").structure
-    'zones: inner'
+    >>> Score("p07", "tumour", "tumour", "dice", 0.8, "1", "ok", "dice/voxel").metric
+    'dice'
     """
 
     case: str
@@ -40,11 +38,6 @@ class Score:
     unit: str
     status: str
     definition: str
-
-    @property
-    def structure(self) -> str:
-        """What was segmented, in words."""
-        return structure(self.output, self.label)
 
 
 @dataclass(frozen=True)
@@ -75,6 +68,8 @@ class Folder:
         Empty if there is no ``cases.csv``.
     run : dict
         ``run.json``; empty if there is none.
+    one_output : bool
+        Whether all methods of the report have one output, the same: its name tells nothing then.
     """
 
     method: str
@@ -85,6 +80,11 @@ class Folder:
     failures: list[dict[str, str]]
     cases: dict[str, list[CaseFiles]]
     run: dict[str, Any]
+    one_output: bool = False
+
+    def structure(self, output: str, label: str) -> str:
+        """What was segmented, in words: the label, after its output where there are several."""
+        return label if self.one_output or output in ("", label) else f"{output}: {label}"
 
     def files(self, case: str, output: str) -> CaseFiles | None:
         """The files of a case; of one output, where the table tells outputs apart."""
@@ -92,9 +92,17 @@ class Folder:
         return next((one for one in found if one.output in ("", output)), None)
 
 
-def structure(output: str, label: str) -> str:
-    """Output and label in words; once if they are the same."""
-    return label if output in ("", label) else f"{output}: {label}"
+def read_folders(evaluations: Mapping[str, str | Path]) -> list[Folder]:
+    """The folders of all methods.
+
+    Raises
+    ------
+    FileError
+        If a folder, its ``metrics.csv`` or ``summary.json`` is missing, or a table lacks columns.
+    """
+    folders = [read_folder(str(method), path) for method, path in evaluations.items()]
+    one = len({score.output for folder in folders for score in folder.scores}) == 1
+    return [replace(folder, one_output=one) for folder in folders]
 
 
 def read_folder(method: str, path: str | Path) -> Folder:
@@ -125,7 +133,7 @@ def read_folder(method: str, path: str | Path) -> Folder:
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Rows of a CSV file (UTF-8) as text; empty cells are ``""``.
+    r"""Rows of a CSV file (UTF-8) as text; empty cells are ``""``.
 
     Raises
     ------
@@ -136,7 +144,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     --------
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.csv"
-    >>> _ = file.write_text("case,value\\np07,1\\n")
+    >>> _ = file.write_text("case,value\np07,1\n")
     >>> read_table(file, ["case"])
     [{'case': 'p07', 'value': '1'}]
     """
@@ -148,9 +156,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     except OSError as error:
         raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise FileError(
-            f"The file is no CSV table: {error}.", file=path, remedy="evaluate again"
-        ) from error
+        raise FileError(f"The file is no CSV table: {error}.", file=path, remedy="evaluate again") from error
     missing = [name for name in columns if name not in found]
     if missing:
         raise FileError(

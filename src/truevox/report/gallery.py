@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from truevox.errors import CaseError, TrueVoxError
 from truevox.report.comparison import data_uri
 from truevox.report.error_maps import ErrorMap, error_map, label_values
-from truevox.report.folder import Folder, structure
+from truevox.report.folder import Folder
 from truevox.report.pictures import planes, png
 from truevox.report.volumes import viewer_volumes
 from truevox.report.worst import Pick, flags, picks
@@ -85,7 +85,7 @@ def gallery(folders: Sequence[Folder], worst: int, cases_in_viewer: int) -> Gall
     budget, volumes_left = BYTES, cases_in_viewer
     for pick in chosen[:LARGEST]:
         folder = folders[pick.method]
-        name = structure(pick.output, pick.label)
+        name = folder.structure(pick.output, pick.label)
         try:
             opened = _open(folder, pick)
         except TrueVoxError as error:

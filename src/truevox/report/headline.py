@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from truevox.report.folder import Folder, structure
-from truevox.report.words import number, unit_suffix
+from truevox.report.folder import Folder
+from truevox.report.words import metric_title, number, unit_suffix
 from truevox.report.worst import better
 
 __all__ = ["Block", "Cell", "headline"]
@@ -33,7 +33,7 @@ class Block:
     Parameters
     ----------
     structure : str
-    metrics : list of (name, unit suffix, arrow, definition)
+    metrics : list of (title, unit suffix, arrow, definition)
     rows : list of (method index, cells)
         A cell is None where a method has no such metric.
     """
@@ -52,7 +52,7 @@ def headline(folders: Sequence[Folder]) -> list[Block]:
     found: dict[str, dict[str, dict[int, Mapping[str, Any]]]] = {}
     for position, folder in enumerate(folders):
         for row in folder.summary:
-            name = structure(str(row.get("output", "")), str(row.get("label", "")))
+            name = folder.structure(str(row.get("output", "")), str(row.get("label", "")))
             found.setdefault(name, {}).setdefault(str(row.get("metric", "")), {})[position] = row
     return [_block(name, metrics, len(folders)) for name, metrics in found.items()]
 
@@ -64,7 +64,14 @@ def _block(name: str, metrics: Mapping[str, Mapping[int, Mapping[str, Any]]], me
         first = next(iter(rows.values()))
         direction = better(metric, str(first.get("definition", "")))
         arrow = {"higher": "↑", "lower": "↓", "zero": "→ 0"}.get(direction, "")
-        columns.append((metric, unit_suffix(str(first.get("unit", ""))), arrow, str(first.get("definition", ""))))
+        columns.append(
+            (
+                metric_title(metric),
+                unit_suffix(str(first.get("unit", ""))),
+                arrow,
+                str(first.get("definition", "")),
+            )
+        )
         best = _best({position: row.get("mean") for position, row in rows.items()}, direction)
         for position, row_cells in cells.items():
             row = rows.get(position)
@@ -89,6 +96,8 @@ def _best(means: Mapping[int, Any], direction: str) -> set[int]:
 def _cell(row: Mapping[str, Any], best: bool) -> Cell:
     low, high = row.get("ci_low"), row.get("ci_high")
     counts = tuple(f"{row[key]} {word}" for key, word in _COUNTS.items() if row.get(key))
-    detail = f"median {number(row.get('median'))}, standard deviation {number(row.get('sd'))}, n = {row.get('n')}"
+    detail = (
+        f"median {number(row.get('median'))}, standard deviation {number(row.get('sd'))}, n = {row.get('n')}"
+    )
     interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
     return Cell(number(row.get("mean")), interval, counts, detail, best)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from truevox.report.folder import Folder, structure
+from truevox.report.folder import Folder
 
 __all__ = ["LESION_COLUMNS", "Detection", "detections", "lesion_rows"]
 
@@ -69,7 +69,7 @@ def detections(folders: Sequence[Folder]) -> list[Detection]:
     for number, folder in enumerate(folders):
         groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
         for row in folder.lesions:
-            groups[structure(row["output"], row["label"]), row.get("rule", "")].append(row)
+            groups[folder.structure(row["output"], row["label"]), row.get("rule", "")].append(row)
         for (name, rule), rows in groups.items():
             kinds = [row["kind"] for row in rows]
             counts = [kinds.count(kind) for kind in ("matched", "missed", "spurious")]
@@ -87,7 +87,11 @@ def _sizes(rows: Sequence[dict[str, str]]) -> tuple[tuple[str, int, int], ...]:
             found[place] += row["kind"] == "matched"
     lows = (0.0, *_EDGES_ML[:-1])
     names = [
-        f"< {high:g} ml" if low == 0 else f"{low:g} to {high:g} ml" if math.isfinite(high) else f"≥ {low:g} ml"
+        f"< {high:g} ml"
+        if low == 0
+        else f"{low:g} to {high:g} ml"
+        if math.isfinite(high)
+        else f"≥ {low:g} ml"
         for low, high in zip(lows, _EDGES_ML, strict=True)
     ]
     return tuple(one for one in zip(names, found, total, strict=True) if one[2])
@@ -104,7 +108,7 @@ def lesion_rows(folders: Sequence[Folder]) -> tuple[list[list[Any]], int]:
     left_out : int
     """
     rows = [
-        [number, row["case"], structure(row["output"], row["label"]), *_cells(row)]
+        [number, row["case"], folder.structure(row["output"], row["label"]), *_cells(row)]
         for number, folder in enumerate(folders)
         for row in folder.lesions
     ]

@@ -17,12 +17,12 @@ from truevox.report.bland_altman import agreements
 from truevox.report.comparison import read_comparison
 from truevox.report.data import page_data, safe_json
 from truevox.report.definitions import meanings
-from truevox.report.folder import Folder, read_folder
+from truevox.report.folder import Folder, read_folders
 from truevox.report.gallery import Exhibit, gallery
 from truevox.report.headline import headline
 from truevox.report.lesions import detections
 from truevox.report.provenance import provenance
-from truevox.report.words import number
+from truevox.report.words import metric_title, number
 
 __all__ = ["write_report"]
 
@@ -84,7 +84,7 @@ def write_report(
     for name, value in (("cases_in_viewer", cases_in_viewer), ("worst", worst)):
         if value < 0:
             raise SettingsError(f"{name} is a number of cases.", got=value, expected="0 or more")
-    folders = [read_folder(str(method), folder) for method, folder in evaluations.items()]
+    folders = read_folders(evaluations)
     text = _render(folders, comparison, title, cases_in_viewer, worst)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -108,7 +108,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
+    environment.filters.update(number=number, metric=metric_title)
     return environment.get_template("report.html.j2").render(
         title=title,
         software=software(),
@@ -122,7 +122,9 @@ def _render(
         folders=folders,
         methods=[folder.method for folder in folders],
         cases=len({one.case for folder in folders for one in folder.scores}),
-        structures=list(dict.fromkeys(one.structure for folder in folders for one in folder.scores)),
+        structures=list(
+            dict.fromkeys(f.structure(one.output, one.label) for f in folders for one in f.scores)
+        ),
         headline=headline(folders),
         gallery=shown,
         detections=detections(folders),

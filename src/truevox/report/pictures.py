@@ -22,7 +22,7 @@ _CUTS = {
     "coronal": (1, (0, -1), (2, 1), "RLSI"),
     "sagittal": (0, (1, -1), (2, 1), "APSI"),
 }
-_COLOURS = {TP: ("#b4b4b4", 0.30), FP: (ORANGE, 0.85), FN: (BLUE, 0.85)}
+_COLOURS = {TP: ("#c8c8c8", 0.40), FP: (ORANGE, 0.85), FN: (BLUE, 0.85)}
 _PANEL = 224
 _GAP = 4
 _COLOURS_IN_FILE = 96
@@ -84,7 +84,7 @@ def _panel(found: ErrorMap, name: str, place: tuple[int, int, int]) -> Image.Ima
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     smooth = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
     drawn = np.array(smooth.convert("RGB"), np.float64)
-    blocks = np.array(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
+    blocks: NDArray[np.uint8] = np.array(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
     for code, (colour, share) in _COLOURS.items():
         inside = blocks == code
         drawn[inside] += share * (np.array(ImageColor.getrgb(colour)) - drawn[inside])

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
-__all__ = ["number", "plain", "seconds", "unit_suffix"]
+__all__ = ["metric_title", "number", "plain", "seconds", "unit_suffix"]
+
+
+_WRITTEN = {"iou": "IoU", "cldice": "clDice", "f1": "F1", "sq": "SQ", "pq": "PQ"}
+_ACRONYMS = ("hd", "nsd", "assd", "masd", "ece", "nll", "auroc", "mcc")
+
+
+def metric_title(name: str) -> str:
+    """The short name of a metric as a heading; the unit stands beside it anyway.
+
+    Examples
+    --------
+    >>> metric_title("volume_difference_ml"), metric_title("hd95"), metric_title("lesion_f1/any")
+    ('Volume difference', 'HD95', 'Lesion F1/any')
+    """
+    stem, *rest = re.split(r"(?=[/@])", name.removesuffix("_ml"), maxsplit=1)
+    words = []
+    for word in stem.split("_"):
+        plain_word = word.rstrip("0123456789")
+        words.append(_WRITTEN.get(word, word.upper() if plain_word in _ACRONYMS else word))
+    text = " ".join(words)
+    return (text if words[0] in _WRITTEN.values() else text[:1].upper() + text[1:]) + "".join(rest)
 
 
 def number(value: Any) -> str:

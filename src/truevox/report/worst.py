@@ -12,6 +12,7 @@ import numpy as np
 from truevox.errors import SettingsError
 from truevox.metrics.registry import definition
 from truevox.report.folder import Folder, Score
+from truevox.report.words import metric_title
 
 __all__ = ["Pick", "better", "flags", "picks"]
 
@@ -77,8 +78,8 @@ def _badness(score: Score, direction: str) -> float:
 def picks(folders: Sequence[Folder], worst: int) -> list[Pick]:
     """Cases to show, the worst first: the ``worst`` of each method, structure and metric, and a median.
 
-    Of the first metric with a direction the case at 5 % from the worst and the median are shown too, so that the
-    worst can be told from the usual. The order goes by rank, then by the number of metrics that find
+    Of the first metric with a direction the case at 5 % from the worst and the median are shown too, so
+    that the worst can be told from the usual. The order goes by rank, then by the number of metrics that find
     the case bad: when a limit cuts the list, every method and metric keeps its very worst.
 
     Returns
@@ -97,13 +98,18 @@ def picks(folders: Sequence[Folder], worst: int) -> list[Pick]:
             if not order:
                 continue
             for rank, (_, case) in enumerate(order[:worst]):
-                reasons[number, case, output, label].append((rank, f"{_ordinal(rank)}worst {metric}"))
+                text = f"{_ordinal(rank)}worst {metric_title(metric)}"
+                reasons[number, case, output, label].append((rank, text))
             if first.setdefault((output, label), metric) == metric and worst:
                 for share, name in ((0.05, "5 % from the worst"), (0.5, "median")):
                     case = order[round(share * (len(order) - 1))][1]
-                    reasons[number, case, output, label].append((worst, f"{name} {metric}"))
+                    reasons[number, case, output, label].append((worst, f"{name} {metric_title(metric)}"))
     found = sorted(reasons.items(), key=lambda item: (min(item[1])[0], -len(item[1]), item[0][1], item[0]))
-    return [Pick(*key, reasons=tuple(text for _, text in sorted(why))) for key, why in found]
+    return [Pick(*key, reasons=_by_rank(why)) for key, why in found]
+
+
+def _by_rank(reasons: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    return tuple(text for _, text in sorted(reasons, key=lambda one: one[0]))
 
 
 def _ordinal(rank: int) -> str:
@@ -142,7 +148,7 @@ def flags(folder: Folder) -> dict[tuple[str, str, str], list[str]]:
             bad[case, output, label] += 1
     for key, count in bad.items():
         if count >= 2:
-            found[key].append(f"among the worst in {count} metrics")
+            found[key].append(f"poor in {count} metrics")
     return {key: words for key, words in found.items() if words}
 
 

@@ -17,7 +17,7 @@ function gallery() {
   const metric = byId("w-metric"), structure = byId("w-structure"), method = byId("w-method"), more = byId("w-more");
   const ranked = data.metrics.map((one, k) => [one, k]).filter(([one]) => one.better !== "none");
   metric.append(element("option", { value: "", text: "worst in any" }));
-  for (const [one, k] of ranked) metric.append(element("option", { value: k, text: one.name }));
+  for (const [one, k] of ranked) metric.append(element("option", { value: k, text: one.title }));
   fill(structure, data.structures, "all");
   fill(method, data.methods, "all");
   const figures = [...place.querySelectorAll(".exhibit")].map((figure) => {
@@ -26,7 +26,7 @@ function gallery() {
     figure.querySelector(".picture").addEventListener("click", () => openCase(c));
     figure.querySelector(".open3d")?.addEventListener("click", () => openViewer(position));
     const values = data.metrics.slice(0, 4).map((one, k) => [one, valueOf(m, s, c, k)]).filter(([, found]) => found);
-    figure.querySelector(".values").textContent = values.map(([one, found]) => `${one.name} ${valueText(found)}`).join(" · ");
+    figure.querySelector(".values").textContent = values.map(([one, found]) => `${one.title} ${valueText(found)}`).join(" · ");
     return { figure, m, s, c, position };
   });
   let shown = FIRST_EXHIBITS;
@@ -76,7 +76,7 @@ function cases() {
   if (data.structures.length > 1) columns.push({ name: "Structure", sort: (row) => row.s, cell: (row) => data.structures[row.s] });
   const before = columns.length;
   data.metrics.forEach((metric, k) => columns.push({
-    name: metric.name + (unitOf(metric) && ` (${metric.unit})`),
+    name: metric.title + (unitOf(metric) && ` (${metric.unit})`),
     numeric: true,
     first: -1,
     // By badness, the worst on top at the first click; metrics without a direction by their value.
@@ -131,7 +131,7 @@ function caseTable(c) {
   data.structures.forEach((structure, s) => data.metrics.forEach((metric, k) => {
     const found = data.methods.map((_, m) => valueOf(m, s, c, k));
     if (!found.some((one) => one)) return;
-    const line = element("tr", {}, element("td", { text: structure }), element("td", { text: metric.name + (unitOf(metric) && ` (${metric.unit})`) }));
+    const line = element("tr", {}, element("td", { text: structure }), element("td", { text: metric.title + (unitOf(metric) && ` (${metric.unit})`) }));
     for (const one of found) {
       const note = one && one.value !== null && ["missed", "spurious"].includes(one.status) ? ` ${one.status}` : "";
       line.append(element("td", { class: `n ${one?.status ?? ""}`, text: (valueText(one) || "–") + note }));

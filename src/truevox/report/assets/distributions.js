@@ -39,13 +39,13 @@ function drawDistribution(place, k, s, methods) {
   const [low, high] = extent(rows, metric);
   const x = (value) => left + ((value - low) / (high - low)) * (width - left - 14);
   const bottom = 12 + rows.length * ROW;
-  const chart = svg("svg", { viewBox: `0 0 ${width} ${bottom + 42}`, role: "img", "aria-label": `Distribution of ${metric.name}` });
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${bottom + 42}`, role: "img", "aria-label": `Distribution of ${metric.title}` });
   for (const value of ticks(low, high)) {
     chart.append(svg("line", { x1: x(value), x2: x(value), y1: 6, y2: bottom, class: "axis" }));
     chart.append(svg("text", { x: x(value), y: bottom + 16, "text-anchor": "middle", class: "tick" }, tickText(value)));
   }
   if (low < 0) chart.append(svg("line", { x1: x(0), x2: x(0), y1: 6, y2: bottom, class: "zero" }));
-  chart.append(svg("text", { x: (left + width) / 2, y: bottom + 34, "text-anchor": "middle" }, metric.name + (unitOf(metric) && ` (${metric.unit})`)));
+  chart.append(svg("text", { x: (left + width) / 2, y: bottom + 34, "text-anchor": "middle" }, metric.title + (unitOf(metric) && ` (${metric.unit})`)));
   const spots = new Map();
   rows.forEach((row, position) => drawRow(chart, row, 12 + (position + 0.5) * ROW, x, left, s, spots));
   chart.append(svg("polyline", { class: "trace" }));
@@ -98,7 +98,7 @@ function follow(chart, spots, rows, metric) {
     const c = Number(point.dataset.case), row = point.row;
     light(c);
     const status = row.status[c] === "o" ? "" : ` (${STATUS[row.status[c]]})`;
-    hint(event, `${data.cases[c]}\n${data.methods[row.m]}, ${row.structure}\n${metric.name} ${number(row.values[c])}${unitOf(metric)}${status}`);
+    hint(event, `${data.cases[c]}\n${data.methods[row.m]}, ${row.structure}\n${metric.title} ${number(row.values[c])}${unitOf(metric)}${status}`);
   });
   chart.addEventListener("pointerleave", (event) => { light(null); hint(event, ""); });
   chart.addEventListener("click", (event) => {
@@ -109,7 +109,7 @@ function follow(chart, spots, rows, metric) {
 
 function distributions() {
   const metric = byId("d-metric"), structure = byId("d-structure"), checks = byId("d-methods");
-  fill(metric, data.metrics.map((one) => one.name));
+  fill(metric, data.metrics.map((one) => one.title));
   fill(structure, data.structures, "all");
   data.methods.forEach((_, m) => checks.append(element("label", {}, element("input", { type: "checkbox", value: m, checked: "" }), methodName(m))));
   checks.hidden = data.methods.length < 2;

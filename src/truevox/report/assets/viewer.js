@@ -58,14 +58,17 @@ async function openViewer(exhibit) {
     const nv = await started();
     const codes = await unpacked(found.codes);
     const image = found.image ? await unpacked(found.image) : layer(codes, []);
-    const list = [{ url: "image.nii", name: "image.nii", buffer: image, colormap: "gray", opacity: 1, cal_min: 0, cal_max: 255 }];
+    const list = [["image", image, "gray", 1, 0, 255]];
     for (const layers of Object.values(LAYERS)) {
       for (const [name, kept] of layers) {
-        const buffer = layer(codes, kept);
-        list.push({ url: `${name}.nii`, name: `${name}.nii`, buffer, colormap: `case-${name}`, opacity: 0, cal_min: 0.3, cal_max: 1 });
+        list.push([name, layer(codes, kept), `case-${name}`, 0, 0.3, 1]);
       }
     }
-    await nv.loadVolumes(list);
+    const { NVImage } = await library();
+    nv.volumes = [];
+    for (const [name, buffer, colours, opacity, low, high] of list) {
+      nv.addVolume(await NVImage.new(buffer, `${name}.nii`, colours, opacity, null, low, high));
+    }
     byId("n-image-label").hidden = !found.image;
     layersShown();
     message.textContent = "";
