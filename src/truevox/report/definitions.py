@@ -49,7 +49,7 @@ def _meaning(name: str, identifier: str, unit: str) -> Meaning:
     try:
         known = definition(identifier)
     except SettingsError:
-        return Meaning(name, identifier, name, shown, "", "", "")
+        return Meaning(name, identifier, "–", shown, "", "", "")
     stem = known.id.split("/")[0].split("@")[0]
     title = next((family.title for family in families() if family.name == stem), name)
     bounds = f"{_bound(known.low)} to {_bound(known.high)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ from truevox.report.comparison import data_uri
 from truevox.report.error_maps import ErrorMap, error_map, label_values
 from truevox.report.folder import Folder
 from truevox.report.pictures import planes, png
-from truevox.report.volumes import viewer_volumes
+from truevox.report.volumes import Small, viewer_volumes
 from truevox.report.worst import Pick, flags, picks
 
 __all__ = ["Exhibit", "Gallery", "gallery"]
@@ -35,8 +34,8 @@ class Exhibit:
     planes : tuple of str
     picture : str
         PNG as a data URI.
-    volumes : dict of str to str, optional
-        Gzipped NIfTI in base64, for the viewer.
+    volumes : Small, optional
+        For the viewer.
     """
 
     method: int
@@ -47,7 +46,7 @@ class Exhibit:
     notes: tuple[str, ...]
     planes: tuple[str, ...]
     picture: str
-    volumes: dict[str, str] | None
+    volumes: Small | None
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def gallery(folders: Sequence[Folder], worst: int, cases_in_viewer: int) -> Gall
             continue
         volumes = viewer_volumes(opened) if volumes_left > 0 else None
         if volumes is not None:
-            size = sum(map(len, volumes.values()))
+            size = len(volumes.codes) + len(volumes.image)
             volumes_left, budget = volumes_left - 1, budget - size
             volumes = volumes if budget >= 0 else None
         found.exhibits.append(
@@ -106,9 +105,7 @@ def gallery(folders: Sequence[Folder], worst: int, cases_in_viewer: int) -> Gall
                 opened.notes,
                 planes(opened.grid),
                 data_uri(png(opened)),
-                {key: base64.b64encode(one).decode("ascii") for key, one in volumes.items()}
-                if volumes
-                else None,
+                volumes,
             )
         )
     return found

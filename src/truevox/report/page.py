@@ -141,7 +141,7 @@ def _render(
 def _volumes(exhibits: Sequence[Exhibit]) -> list[dict[str, Any]]:
     """What the viewer opens, with the position of the exhibit it belongs to."""
     return [
-        {"exhibit": position, "case": one.case, **one.volumes}
+        {"exhibit": position, **one.volumes.as_data()}
         for position, one in enumerate(exhibits)
         if one.volumes is not None
     ]

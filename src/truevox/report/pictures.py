@@ -84,7 +84,7 @@ def _panel(found: ErrorMap, name: str, place: tuple[int, int, int]) -> Image.Ima
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     smooth = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
     drawn = np.array(smooth.convert("RGB"), np.float64)
-    blocks: NDArray[np.uint8] = np.array(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
+    blocks = np.array(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
     for code, (colour, share) in _COLOURS.items():
         inside = blocks == code
         drawn[inside] += share * (np.array(ImageColor.getrgb(colour)) - drawn[inside])
@@ -103,7 +103,7 @@ def _slice(
     array: NDArray[np.uint8], cut: int, at: int, across: int, right: int, upward: int, up: int
 ) -> NDArray[np.uint8]:
     """Rows from top to bottom, columns from left to right."""
-    plane = array.take(at, axis=cut)
+    plane = np.moveaxis(array, cut, 0)[at]
     if across < upward:
         plane = plane.T
     return np.ascontiguousarray(plane[::-up, ::right])
@@ -117,7 +117,7 @@ def _position(index: int, count: int, direction: int) -> float:
 
 def _marks(panel: Image.Image, at: tuple[float, float], letters: str, scale: float) -> None:
     draw = ImageDraw.Draw(panel)
-    font = ImageFont.load_default(12)
+    font = ImageFont.load_default(17)
     x, y = at
     last = _PANEL - 1
     # Crosshairs stop short of the place itself, so that they hide nothing of it.
@@ -131,4 +131,4 @@ def _marks(panel: Image.Image, at: tuple[float, float], letters: str, scale: flo
     bar = 10 * scale
     if bar < _PANEL / 2:
         draw.line((8, last - 8, 8 + bar, last - 8), fill="white", width=2)
-        draw.text((8, last - 12), "10 mm", "white", font, "lb", stroke_width=1, stroke_fill="black")
+        draw.text((8, last - 13), "10 mm", "white", font, "lb", stroke_width=1, stroke_fill="black")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,29 +12,45 @@ from numpy.typing import NDArray
 from truevox.report.error_maps import ErrorMap
 from truevox.space import Grid
 
-__all__ = ["nifti", "viewer_volumes"]
+__all__ = ["Small", "nifti", "viewer_volumes"]
 
 LARGEST = 3_000_000
 """Most voxels of a volume in the page; larger ones keep every second voxel, or every third."""
 
 
-def viewer_volumes(found: ErrorMap) -> dict[str, bytes]:
-    """The error map, and the scan if there is one, as gzipped NIfTI of one byte per voxel.
+@dataclass(frozen=True)
+class Small:
+    """Volumes of a case as gzipped NIfTI of one byte per voxel.
 
-    Prediction and reference are not kept apart: the codes of the error map tell both.
-
-    Returns
-    -------
-    dict of str to bytes
-        ``codes`` and perhaps ``image``; with more voxels than ``LARGEST``, thinned out alike.
+    Parameters
+    ----------
+    codes : bytes
+        The error map. Prediction and reference are not kept apart: its codes tell both.
+    image : bytes
+        The scan; empty if there is none.
+    focus : (3,) int
+        The voxel to open at.
     """
+
+    codes: bytes
+    image: bytes
+    focus: tuple[int, int, int]
+
+    def as_data(self) -> dict[str, object]:
+        """As the page holds it: the bytes in base64."""
+        texts = {"codes": self.codes, "image": self.image}
+        encoded = {name: base64.b64encode(one).decode("ascii") for name, one in texts.items()}
+        return {**encoded, "focus": self.focus}
+
+
+def viewer_volumes(found: ErrorMap) -> Small:
+    """The error map, and the scan if there is one; with more voxels than ``LARGEST``, thinned out alike."""
     step = int(np.ceil((found.codes.size / LARGEST) ** (1 / 3)))
     thin = (slice(None, None, step),) * 3
     grid = found.grid[thin]
-    volumes = {"codes": nifti(found.codes[thin], grid)}
-    if found.image is not None:
-        volumes["image"] = nifti(found.image[thin], grid)
-    return volumes
+    image = b"" if found.image is None else nifti(found.image[thin], grid)
+    i, j, k = (place // step for place in found.focus)
+    return Small(nifti(found.codes[thin], grid), image, (i, j, k))
 
 
 def nifti(array: NDArray[np.uint8], grid: Grid) -> bytes:

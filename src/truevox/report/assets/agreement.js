@@ -12,7 +12,7 @@ function agreement() {
       const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b)), room = 0.06 * (high - low || 1);
       return [low - room, high + room];
     };
-    byId("v-chart").replaceChildren(...own.map((one) => blandAltman(one, range([...means, 0]), range(apart))));
+    byId("v-chart").replaceChildren(...own.map((one) => blandAltman(one, range(means), range(apart))));
   };
   structure.addEventListener("change", draw);
   draw();

@@ -26,7 +26,7 @@ function gallery() {
     figure.querySelector(".picture").addEventListener("click", () => openCase(c));
     figure.querySelector(".open3d")?.addEventListener("click", () => openViewer(position));
     const values = data.metrics.slice(0, 4).map((one, k) => [one, valueOf(m, s, c, k)]).filter(([, found]) => found);
-    figure.querySelector(".values").textContent = values.map(([one, found]) => `${one.title} ${valueText(found)}`).join(" · ");
+    figure.querySelector(".values").textContent = values.map(([one, found]) => `${one.title} ${valueText(found)}${found.value === null ? "" : unitOf(one)}`).join(" · ");
     return { figure, m, s, c, position };
   });
   let shown = FIRST_EXHIBITS;
@@ -64,6 +64,10 @@ function caseRows() {
   return rows;
 }
 
+function caseCell(row) {
+  return [data.cases[row.c], ...row.flags.map((word) => element("span", { class: "flag", text: word }))];
+}
+
 function cases() {
   const find = byId("c-find"), structure = byId("c-structure"), method = byId("c-method"), status = byId("c-status");
   fill(structure, data.structures, "all");
@@ -71,7 +75,7 @@ function cases() {
   const rows = caseRows(), words = ["missed", "spurious", "undefined", "failed"].filter((word) => rows.some((row) => row.status === word));
   status.append(element("option", { value: "", text: "all" }), element("option", { value: "flagged", text: "flagged" }));
   for (const word of words) status.append(element("option", { value: word, text: word }));
-  const columns = [{ name: "Case", sort: (row) => data.cases[row.c], cell: (row) => data.cases[row.c], style: () => "case" }];
+  const columns = [{ name: "Case", sort: (row) => data.cases[row.c], cell: caseCell, style: () => "case" }];
   if (data.methods.length > 1) columns.push({ name: "Method", sort: (row) => row.m, cell: (row) => methodName(row.m) });
   if (data.structures.length > 1) columns.push({ name: "Structure", sort: (row) => row.s, cell: (row) => data.structures[row.s] });
   const before = columns.length;
@@ -87,12 +91,6 @@ function cases() {
     cell: (row) => valueText(valueOf(row.m, row.s, row.c, k)),
     style: (row) => valueOf(row.m, row.s, row.c, k)?.status ?? "",
   }));
-  columns.push({
-    name: "Flags",
-    first: -1,
-    sort: (row) => row.flags.length,
-    cell: (row) => row.flags.map((word) => element("span", { class: "flag", text: word })),
-  });
   const table = liveTable(byId("c-table"), byId("c-more"), columns, (row) => openCase(row.c));
   const draw = () => {
     const text = find.value.trim().toLowerCase(), s = chosen(structure), m = chosen(method);

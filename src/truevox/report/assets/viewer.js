@@ -34,8 +34,8 @@ async function started() {
   const { Niivue } = await library();
   if (viewer.nv) return viewer.nv;
   const nv = new Niivue({
-    backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.45], crosshairWidth: 0.6, isRadiologicalConvention: true, show3Dcrosshair: true,
-    dragAndDropEnabled: false, isColorbar: false, multiplanarShowRender: 1, loadingText: "", logLevel: "error", textHeight: 0.04,
+    backColor: [0, 0, 0, 1], crosshairColor: [0.55, 0.6, 0.65, 1], crosshairWidth: 0.35, isRadiologicalConvention: true, show3Dcrosshair: true,
+    dragAndDropEnabled: false, isColorbar: false, multiplanarShowRender: 1, loadingText: "", logLevel: "error", multiplanarLayout: 2,
   });
   nv.onLocationChange = (place) => { byId("n-place").textContent = `R, A, S: ${[...place.mm].slice(0, 3).map((mm) => mm.toFixed(1).replace("-", "−")).join(", ")} mm`; };
   for (const layers of Object.values(LAYERS)) {
@@ -71,6 +71,8 @@ async function openViewer(exhibit) {
     }
     byId("n-image-label").hidden = !found.image;
     layersShown();
+    nv.scene.crosshairPos = nv.vox2frac(found.focus);
+    nv.drawScene();
     message.textContent = "";
     dialog.dataset.state = "ready";
   } catch (error) {
