@@ -35,7 +35,7 @@ async function started() {
   if (viewer.nv) return viewer.nv;
   const nv = new Niivue({
     backColor: [0, 0, 0, 1], crosshairColor: [0.55, 0.6, 0.65, 1], crosshairWidth: 0.35, isRadiologicalConvention: true, show3Dcrosshair: true,
-    dragAndDropEnabled: false, isColorbar: false, multiplanarShowRender: 1, loadingText: "", logLevel: "error", multiplanarLayout: 2,
+    dragAndDropEnabled: false, isColorbar: false, multiplanarShowRender: 1, loadingText: "", logLevel: "error", multiplanarLayout: 2, sagittalNoseLeft: true, fontColor: [1, 1, 1, 1],
   });
   nv.onLocationChange = (place) => { byId("n-place").textContent = `R, A, S: ${[...place.mm].slice(0, 3).map((mm) => mm.toFixed(1).replace("-", "−")).join(", ")} mm`; };
   for (const layers of Object.values(LAYERS)) {
