@@ -7,6 +7,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -66,7 +67,7 @@ def test_the_missed_piece_is_the_largest_that_nothing_touches(tmp_path: Path) ->
 def test_an_error_map_is_the_same_however_the_file_is_stored(tmp_path: Path, codes: str) -> None:
     truth, wrong = ball(SHAPE, (20, 18, 15), 8), ball(SHAPE, (23, 18, 12), 8)
     expected = error_map(masks(tmp_path / "RAS", wrong, truth), ())
-    turn = nibabel.orientations.ornt_transform(
+    turn: Any = nibabel.orientations.ornt_transform(
         nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(tuple(codes))
     )
     paths = []
@@ -153,7 +154,7 @@ def test_volumes_of_the_viewer_read_back_where_they_lie(
     small = viewer_volumes(found)
     image = nibabel.Nifti1Image.from_bytes(gzip.decompress(small.codes))
     assert np.array_equal(np.asarray(image.dataobj), found.codes)
-    assert np.allclose(image.affine, found.grid.affine)
+    assert np.allclose(np.asarray(image.affine), found.grid.affine)
     assert (small.image, small.focus) == (b"", found.focus)
     monkeypatch.setattr("truevox.report.volumes.LARGEST", found.codes.size // 8)
     thin = nibabel.Nifti1Image.from_bytes(gzip.decompress(viewer_volumes(found).codes))
@@ -169,7 +170,7 @@ def test_the_worst_come_first_whatever_the_direction(tmp_path: Path) -> None:
     found = picks([read_folder("m", tmp_path)], worst=2)
     assert [(one.case, one.reasons) for one in found] == [
         ("a", ("worst HD95",)),
-        ("d", ("worst Dice", "5 % from the worst Dice")),
+        ("d", ("worst Dice",)),
         ("b", ("second worst Dice", "second worst HD95")),
         ("c", ("median Dice",)),
     ]

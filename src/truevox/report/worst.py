@@ -102,8 +102,10 @@ def picks(folders: Sequence[Folder], worst: int) -> list[Pick]:
                 reasons[number, case, output, label].append((rank, text))
             if first.setdefault((output, label), metric) == metric and worst:
                 for share, name in ((0.05, "5 % from the worst"), (0.5, "median")):
-                    case = order[round(share * (len(order) - 1))][1]
-                    reasons[number, case, output, label].append((worst, f"{name} {metric_title(metric)}"))
+                    place = round(share * (len(order) - 1))
+                    if place >= worst:
+                        key = (number, order[place][1], output, label)
+                        reasons[key].append((worst, f"{name} {metric_title(metric)}"))
     found = sorted(reasons.items(), key=lambda item: (min(item[1])[0], -len(item[1]), item[0][1], item[0]))
     return [Pick(*key, reasons=_by_rank(why)) for key, why in found]
 
