@@ -186,6 +186,7 @@ def wrong(pixels: np.ndarray) -> int:
 
 def test_a_case_opens_in_three_dimensions(watched: Watched) -> None:
     page = watched.page
+    page.set_viewport_size({"width": 720, "height": 620})  # few pixels: the processor draws them
     page.locator(".open3d").first.click()
     page.wait_for_selector(
         "#viewer-dialog[data-state=ready], #viewer-dialog[data-state=failed]", timeout=60_000

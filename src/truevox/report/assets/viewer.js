@@ -65,12 +65,15 @@ async function openViewer(exhibit) {
       }
     }
     const { NVImage } = await library();
-    nv.volumes = [];
+    const volumes = [];
     for (const [name, buffer, colours, opacity, low, high] of list) {
-      nv.addVolume(await NVImage.new(buffer, `${name}.nii`, colours, opacity, null, low, high));
+      volumes.push(await NVImage.new(buffer, `${name}.nii`, colours, opacity, null, low, high));
     }
+    // All at once: adding one by one would blend all of them again each time.
+    Object.assign(nv, { volumes, back: volumes[0], overlays: volumes.slice(1) });
     byId("n-image-label").hidden = !found.image;
     layersShown();
+    viewShown();
     nv.scene.crosshairPos = nv.vox2frac(found.focus);
     nv.drawScene();
     message.textContent = "";
@@ -85,12 +88,16 @@ function layersShown() {
   const nv = viewer.nv;
   if (!nv?.volumes.length) return;
   const opacity = Number(byId("n-opacity").value);
-  nv.setOpacity(0, byId("n-image").checked ? 1 : 0);
+  nv.volumes[0].opacity = byId("n-image").checked ? 1 : 0;
   let at = 1;
   for (const [group, layers] of Object.entries(LAYERS)) {
-    for (const _ of layers) nv.setOpacity(at++, byId(`n-${group}`).checked ? opacity : 0);
+    for (const _ of layers) nv.volumes[at++].opacity = byId(`n-${group}`).checked ? opacity : 0;
   }
-  nv.setSliceType(Number(byId("n-view").value));
+  nv.updateGLVolume();
+}
+
+function viewShown() {
+  viewer.nv?.setSliceType(Number(byId("n-view").value));
 }
 
 function viewers() {
@@ -102,5 +109,6 @@ function viewers() {
     if (in3d) select.append(element("option", { value: position, text: `${data.cases[c]}, ${data.structures[s]}, ${data.methods[m]}` }));
   });
   select.addEventListener("change", () => openViewer(Number(select.value)));
-  for (const name of ["image", "errors", "prediction", "reference", "opacity", "view"]) byId(`n-${name}`).addEventListener("input", layersShown);
+  for (const name of ["image", "errors", "prediction", "reference", "opacity"]) byId(`n-${name}`).addEventListener("input", layersShown);
+  byId("n-view").addEventListener("input", viewShown);
 }
