@@ -24,7 +24,7 @@ function blandAltman(one, [left, right], [low, high]) {
   const x = (value) => edge + ((value - left) / (right - left)) * (width - edge - 14);
   const y = (value) => bottom - ((value - low) / (high - low)) * (bottom - 30);
   const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: `m${one.m % 7}`, role: "img", "aria-label": `Bland-Altman plot of ${data.methods[one.m]}` });
-  chart.append(svg("text", { x: edge, y: 14 }, data.methods[one.m]));
+  chart.append(svg("text", { x: edge, y: 14 }, `${short(data.methods[one.m])}: prediction − reference (ml)`));
   for (const value of ticks(low, high)) {
     chart.append(svg("line", { x1: edge, x2: width - 14, y1: y(value), y2: y(value), class: value === 0 ? "zero" : "axis" }));
     chart.append(svg("text", { x: edge - 8, y: y(value) + 4, "text-anchor": "end", class: "tick" }, tickText(value)));

@@ -65,7 +65,8 @@ function caseRows() {
 }
 
 function caseCell(row) {
-  return [data.cases[row.c], ...row.flags.map((word) => element("span", { class: "flag", text: word }))];
+  const marks = row.flags.map((word) => element("span", { class: "flag", text: word }));
+  return marks.length ? [data.cases[row.c], element("div", {}, ...marks)] : data.cases[row.c];
 }
 
 function cases() {

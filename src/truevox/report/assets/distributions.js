@@ -55,16 +55,18 @@ function drawDistribution(place, k, s, methods) {
 }
 
 function drawRow(chart, row, y, x, left, s, spots) {
-  const group = svg("g", { class: `m${row.m % 7}` });
+  const group = svg("g", { class: `m${row.m % 7}${row.values.length > 150 ? " many" : ""}` });
   const sorted = row.values.filter((value) => value !== null).sort((a, b) => a - b);
   const many = data.structures.length > 1 && s === null;
   if (many) group.append(svg("text", { x: left - 12, y: y - 3, "text-anchor": "end" }, short(row.structure)));
   group.append(svg("text", { x: left - 12, y: many ? y + 12 : y + 4, "text-anchor": "end", class: many ? "tick" : "" }, short(data.methods[row.m])));
+  // The box goes over the dots, and lets the pointer through to them.
+  const box = svg("g", { class: "summary" });
   if (sorted.length) {
     const [a, b, c, d, e] = [0.05, 0.25, 0.5, 0.75, 0.95].map((share) => x(quantile(sorted, share)));
-    group.append(svg("line", { x1: a, x2: e, y1: y, y2: y, class: "whisker" }));
-    group.append(svg("rect", { x: b, y: y - 13, width: Math.max(d - b, 0.5), height: 26, rx: 3, class: "box" }));
-    group.append(svg("line", { x1: c, x2: c, y1: y - 13, y2: y + 13, class: "middle" }));
+    box.append(svg("line", { x1: a, x2: e, y1: y, y2: y, class: "whisker" }));
+    box.append(svg("rect", { x: b, y: y - 13, width: Math.max(d - b, 0.5), height: 26, rx: 3, class: "box" }));
+    box.append(svg("line", { x1: c, x2: c, y1: y - 13, y2: y + 13, class: "middle" }));
   }
   row.values.forEach((value, c) => {
     if (value === null) return;
@@ -76,6 +78,7 @@ function drawRow(chart, row, y, x, left, s, spots) {
     if (!spots.has(c)) spots.set(c, []);
     spots.get(c).push(point);
   });
+  group.append(box);
   chart.append(group);
 }
 
