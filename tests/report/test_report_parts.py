@@ -52,6 +52,14 @@ def test_an_error_map_counts_like_the_masks_and_opens_at_the_largest_error(tmp_p
     assert found.missed is None
 
 
+def test_the_largest_error_of_a_plate_is_marked_in_its_middle(tmp_path: Path) -> None:
+    # One slice thick: every voxel is as deep as every other.
+    truth, plate = ball(SHAPE, (20, 18, 15), 5), np.zeros(SHAPE, bool)
+    plate[5:16, 3:12, 2] = True
+    found = error_map(masks(tmp_path, truth | plate, truth), ())
+    assert np.allclose(found.grid.to_world(found.focus), np.array([10, 7, 2]) * np.diag(AFFINE)[:3])
+
+
 def test_the_missed_piece_is_the_largest_that_nothing_touches(tmp_path: Path) -> None:
     seen, small, large = (
         ball(SHAPE, (10, 10, 10), 5),

@@ -212,6 +212,8 @@ def _deepest(mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
     # Padded: the border of the box counts as outside.
     axes = [(1, 1) if n > 1 else (0, 0) for n in piece.shape]
     depth = np.asarray(ndimage.distance_transform_edt(np.pad(piece, axes), sampling=grid.spacing))
-    index = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    i, j, k = (int(at) - before for at, (before, _) in zip(index, axes, strict=True))
-    return i, j, k
+    # Thick slices make many voxels as deep as each other: the one amid them.
+    places = np.argwhere(depth >= depth.max() * (1 - 1e-6))
+    away = ((places - places.mean(0)) * grid.spacing) ** 2
+    i, j, k = places[away.sum(1).argmin()] - [before for before, _ in axes]
+    return int(i), int(j), int(k)

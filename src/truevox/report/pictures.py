@@ -22,7 +22,7 @@ _CUTS = {
     "coronal": (1, (0, -1), (2, 1), "RLSI"),
     "sagittal": (0, (1, -1), (2, 1), "APSI"),
 }
-_COLOURS = {TP: ("#c8c8c8", 0.40), FP: (ORANGE, 0.85), FN: (BLUE, 0.85)}
+_COLOURS = {TP: ("#969696", 0.55), FP: (ORANGE, 0.85), FN: (BLUE, 0.85)}
 _PANEL = 224
 _GAP = 4
 _COLOURS_IN_FILE = 96

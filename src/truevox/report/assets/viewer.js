@@ -2,7 +2,7 @@
 const viewer = { library: null, nv: null, volumes: null, current: null };
 // Codes of the error map, and which of them each layer shows.
 const LAYERS = {
-  errors: [["tp", [1], [200, 200, 200]], ["fp", [2], [230, 159, 0]], ["fn", [3], [20, 130, 215]]],
+  errors: [["tp", [1], [150, 150, 150]], ["fp", [2], [230, 159, 0]], ["fn", [3], [20, 130, 215]]],
   prediction: [["prediction", [1, 2], [205, 90, 175]]],
   reference: [["reference", [1, 3], [60, 175, 100]]],
 };
