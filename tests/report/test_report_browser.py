@@ -229,3 +229,12 @@ def test_it_is_light_or_dark(browser: Any, report: Path) -> None:
     assert (dark, page.evaluate(background)) == ("rgb(18, 23, 29)", "rgb(255, 255, 255)")
     assert made.heard == []
     page.close()
+
+
+def test_it_prints_dark_on_white(watched: Watched) -> None:
+    page = watched.page
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert not page.is_visible("nav")

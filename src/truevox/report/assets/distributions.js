@@ -1,5 +1,5 @@
 // Boxes and dots: one row for each structure and method, one dot for each case.
-const ROW = 46, WIDTH = 1130;
+const ROW = 46, WIDTH = 1130, MOST_DOTS = 8000;
 
 function quantile(sorted, share) {
   const at = share * (sorted.length - 1), low = Math.floor(at);
@@ -47,14 +47,15 @@ function drawDistribution(place, k, s, methods) {
   if (low < 0) chart.append(svg("line", { x1: x(0), x2: x(0), y1: 6, y2: bottom, class: "zero" }));
   chart.append(svg("text", { x: (left + width) / 2, y: bottom + 34, "text-anchor": "middle" }, metric.title + (unitOf(metric) && ` (${metric.unit})`)));
   const spots = new Map();
-  rows.forEach((row, position) => drawRow(chart, row, 12 + (position + 0.5) * ROW, x, left, s, spots));
+  const dots = rows.length * data.cases.length <= MOST_DOTS;
+  rows.forEach((row, position) => drawRow(chart, row, 12 + (position + 0.5) * ROW, x, left, s, spots, dots));
   chart.append(svg("polyline", { class: "trace" }));
   if (!rows.length) chart.append(svg("text", { x: left, y: 16, class: "tick" }, "No values of this choice."));
   follow(chart, spots, rows, metric);
   place.replaceChildren(chart);
 }
 
-function drawRow(chart, row, y, x, left, s, spots) {
+function drawRow(chart, row, y, x, left, s, spots, dots) {
   const group = svg("g", { class: `m${row.m % 7}${row.values.length > 150 ? " many" : ""}` });
   const sorted = row.values.filter((value) => value !== null).sort((a, b) => a - b);
   const many = data.structures.length > 1 && s === null;
@@ -68,7 +69,7 @@ function drawRow(chart, row, y, x, left, s, spots) {
     box.append(svg("rect", { x: b, y: y - 13, width: Math.max(d - b, 0.5), height: 26, rx: 3, class: "box" }));
     box.append(svg("line", { x1: c, x2: c, y1: y - 13, y2: y + 13, class: "middle" }));
   }
-  row.values.forEach((value, c) => {
+  (dots ? row.values : []).forEach((value, c) => {
     if (value === null) return;
     const hollow = "ms".includes(row.status[c]) ? " hollow" : "";
     const at = { cx: x(value).toFixed(1), cy: (y + 24 * scatter(c)).toFixed(1) };
