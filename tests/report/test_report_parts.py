@@ -26,6 +26,7 @@ from truevox.report.folder import CaseFiles, read_folder, read_folders
 from truevox.report.headline import headline
 from truevox.report.lesions import LARGEST, detections, lesion_rows
 from truevox.report.pictures import png
+from truevox.report.provenance import provenance
 from truevox.report.volumes import viewer_volumes
 from truevox.report.worst import flags, picks
 from truevox.space import Grid
@@ -93,10 +94,30 @@ def test_a_prediction_on_another_grid_is_read_on_the_references(tmp_path: Path) 
     files = masks(tmp_path, truth, truth)
     moved = AFFINE.copy()
     moved[:3, 3] = AFFINE[:3, :3] @ [4, 0, 0]
-    save(files.prediction, truth[4:].astype(np.uint8), moved)
+    save(tmp_path / "prediction.nii.gz", truth[4:].astype(np.uint8), moved)
     found = error_map(files, ())
     assert set(np.unique(found.codes)) == {0, TP}
     assert found.notes == ("prediction read on the reference's grid",)
+
+
+def test_a_case_without_prediction_is_all_false_negative(tmp_path: Path) -> None:
+    truth = ball(SHAPE, (20, 18, 15), 8)
+    files = masks(tmp_path, truth, truth)
+    columns = ("case", "prediction", "reference", "image", "output", "patient", "notes")
+    rows = [
+        ["p", "", files.reference, "", "x", "p", "no prediction; scored as empty"],
+        ["q", "", "", "", "x", "q", ""],
+    ]
+    write_tables(tmp_path, scores([("p", "dice", 0.0, "missed")]))
+    table(tmp_path / "cases.csv", columns, rows)
+    folder = read_folder("m", tmp_path)
+    read = folder.files("p", "x")
+    assert read is not None
+    found = error_map(read, ())
+    assert int((found.codes == FN).sum()) == truth.sum() == np.count_nonzero(found.codes)
+    assert found.notes == ("no prediction", "scored as empty")
+    assert folder.files("p", "another output") is None
+    assert folder.files("q", "x") is None
 
 
 def test_masks_at_the_border_and_empty_masks_are_said(tmp_path: Path) -> None:
@@ -270,6 +291,29 @@ def test_the_best_mean_is_marked_by_direction(tmp_path: Path) -> None:
     best = [[cell.best for cell in cells if cell] for _, cells in block.rows]
     assert best == [[False, True], [True, False]]
     assert [cell.counts for cell in block.rows[0][1] if cell] == [(), ("1 missed",)]
+
+
+def test_structures_are_named_as_shortly_as_they_can_be(tmp_path: Path) -> None:
+    for name, outputs in (("one", ["zones"]), ("two", ["zones", "tumour"])):
+        rows = [
+            ["p", label, "dice", 0.5, "1", "ok", "dice/voxel", out] for out in outputs for label in ("a", "7")
+        ]
+        write_tables(tmp_path / name, rows)
+        [folder] = read_folders({"m": tmp_path / name})
+        names = [folder.structure("zones", label) for label in ("a", "7")]
+        assert names == (["a", "label 7"] if name == "one" else ["zones: a", "zones: label 7"])
+
+
+def test_provenance_is_told_whatever_the_record_holds(tmp_path: Path) -> None:
+    settings = {"evaluation": {"metrics": ["dice", "hd95"], "lesions": None}}
+    run = {"settings": settings, "inputs": [1], "machine": 3}
+    write_tables(tmp_path, scores([("p", "dice", 0.5, "ok")]), run=run)
+    found = dict(provenance(read_folder("m", tmp_path)))
+    assert found["Command"] == "truevox evaluate predictions references --out eval"
+    assert found["Took"] == "1 min 16 s"
+    assert found["evaluation: metrics"] == "dice, hd95"
+    assert "Machine" not in found
+    assert "evaluation: lesions" not in found
 
 
 def test_tables_that_are_missing_or_damaged_say_so(tmp_path: Path) -> None:

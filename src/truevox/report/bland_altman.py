@@ -148,7 +148,7 @@ def _from_file(
     if known is None:
         return None
     try:
-        values = label_values(folder, output, label, files.prediction)
+        values = label_values(folder, output, label, files.prediction or files.reference)
     except TrueVoxError:
         return None
     counts, voxel_ml = known

@@ -68,12 +68,12 @@ def error_codes(prediction: NDArray[np.bool_], reference: NDArray[np.bool_]) -> 
     return codes
 
 
-def label_values(folder: Folder, output: str, label: str, prediction: Path) -> tuple[int, ...]:
+def label_values(folder: Folder, output: str, label: str, file: Path) -> tuple[int, ...]:
     """Which voxel values a label of the tables means.
 
     From ``labels`` in ``run.json`` (``{label: value}`` or ``{output: {label: value}}``), from
-    ``labels.json`` in a folder above the prediction, from a label that is a number, or from an output that
-    has one label only: all values but 0 then.
+    ``labels.json`` in a folder above the file of the prediction, from a label that is a number, or from an
+    output that has one label only: all values but 0 then.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def label_values(folder: Folder, output: str, label: str, prediction: Path) -> t
         If none of these says it.
     """
     tables = [folder.run.get("labels"), _of(folder.run.get("settings"), "labels")]
-    for parent in list(prediction.parents)[:_PARENTS]:
+    for parent in list(file.parents)[:_PARENTS]:
         if (parent / "labels.json").is_file():
             tables.append(read_json(parent / "labels.json"))
             break
@@ -130,8 +130,10 @@ def error_map(files: CaseFiles, values: tuple[int, ...]) -> ErrorMap:
     A prediction on another grid is read at the reference's voxels, nearest voxel first; a note says so.
     """
     reference, grid = _mask(files.reference, values)
-    prediction, own = _mask(files.prediction, values)
-    notes: list[str] = []
+    prediction, own = np.zeros_like(reference), grid
+    if files.prediction is not None:
+        prediction, own = _mask(files.prediction, values)
+    notes = list(files.notes)
     if own != grid and not own.same_as(grid):
         notes.append("prediction read on the reference's grid")
         prediction = _on(prediction.astype(np.uint8), own, grid, "nearest") > 0

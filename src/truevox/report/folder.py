@@ -42,12 +42,16 @@ class Score:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where the masks of a case are; ``image`` and ``output`` may be empty."""
+    """Where the masks of a case are, and what was noted about them.
 
-    prediction: Path
+    Without a prediction, an empty one was scored.
+    """
+
+    prediction: Path | None
     reference: Path
     image: Path | None = None
     output: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ class Folder:
 
     def structure(self, output: str, label: str) -> str:
         """What was segmented, in words: the label, after its output where there are several."""
-        return label if self.one_output or output in ("", label) else f"{output}: {label}"
+        name = f"label {label}" if label.isdecimal() else label
+        return name if self.one_output or output in ("", label) else f"{output}: {name}"
 
     def files(self, case: str, output: str) -> CaseFiles | None:
         """The files of a case; of one output, where the table tells outputs apart."""
@@ -217,18 +222,23 @@ def _mapping(path: Path) -> dict[str, Any]:
 def _cases(path: Path) -> dict[str, list[CaseFiles]]:
     found: dict[str, list[CaseFiles]] = {}
     for row in _optional(path, _CASES):
-        image = row.get("image", "")
+        reference = _beside(path, row["reference"])
+        if reference is None:
+            continue
         files = CaseFiles(
             _beside(path, row["prediction"]),
-            _beside(path, row["reference"]),
-            _beside(path, image) if image else None,
+            reference,
+            _beside(path, row.get("image", "")),
             row.get("output", ""),
+            tuple(filter(None, row.get("notes", "").split("; "))),
         )
         found.setdefault(row["case"], []).append(files)
     return found
 
 
-def _beside(table: Path, text: str) -> Path:
+def _beside(table: Path, text: str) -> Path | None:
     """A path of a table; a relative one that is not found from here is looked up beside the table."""
+    if not text:
+        return None
     path = Path(text)
     return path if path.is_absolute() or path.exists() else table.parent / path

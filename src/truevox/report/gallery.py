@@ -114,5 +114,7 @@ def gallery(folders: Sequence[Folder], worst: int, cases_in_viewer: int) -> Gall
 def _open(folder: Folder, pick: Pick) -> ErrorMap:
     files = folder.files(pick.case, pick.output)
     if files is None:
-        raise CaseError("The case is not in cases.csv.", case=pick.case, file=folder.path / "cases.csv")
-    return error_map(files, label_values(folder, pick.output, pick.label, files.prediction))
+        raise CaseError("The case has no files in cases.csv.", case=pick.case, file=folder.path / "cases.csv")
+    return error_map(
+        files, label_values(folder, pick.output, pick.label, files.prediction or files.reference)
+    )

@@ -17,8 +17,10 @@ def provenance(folder: Folder) -> list[tuple[str, str]]:
     A record of another version, or one that was edited, costs the entries that can't be read only.
     """
     run = folder.run
+    # The arguments begin with the command.
+    words = [_text(word) for word in _list(run.get("arguments"))] or [_text(run.get("command"))]
     texts = {
-        "Command": " ".join([_text(run.get("command")), *map(_text, _list(run.get("arguments")))]).strip(),
+        "Command": " ".join(["truevox", *words]) if any(words) else "",
         "Status": ": ".join(filter(None, (_text(run.get("status")), _text(run.get("error"))))),
         "Started": _text(run.get("started")),
         "Took": seconds(run["seconds"]) if "seconds" in run else "",
@@ -29,7 +31,20 @@ def provenance(folder: Folder) -> list[tuple[str, str]]:
     for name, one in _dict(run.get("inputs")).items():
         file = _dict(one)
         found.append((f"Input {name}", f"{_text(file.get('path'))} (SHA-256 {_text(file.get('sha256'))})"))
-    return found + [(f"Setting {key}", _text(value)) for key, value in _dict(run.get("settings")).items()]
+    return found + _settings(_dict(run.get("settings")))
+
+
+def _settings(settings: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Names with those above them, and texts; what is not set is left out."""
+    found: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict):
+            found += _settings(value, f"{name}: ")
+        elif value not in (None, "", []):
+            text = ", ".join(map(_text, value)) if isinstance(value, list) else _text(value)
+            found.append((name, text))
+    return found
 
 
 def _text(value: Any) -> str:
