@@ -127,6 +127,14 @@ def test_masks_at_the_border_and_empty_masks_are_said(tmp_path: Path) -> None:
         error_map(masks(tmp_path, 0 * truth, 0 * truth), ())
 
 
+def test_a_prediction_in_pieces_is_said(tmp_path: Path) -> None:
+    truth, crumbs = ball(SHAPE, (30, 18, 15), 6), np.zeros(SHAPE, bool)
+    crumbs[3, 3:27:4, 3] = True
+    assert error_map(masks(tmp_path, truth | crumbs, truth), ()).notes == ("in 7 pieces, the reference in 1",)
+    crumbs[3, 3, 3] = False
+    assert error_map(masks(tmp_path, truth | crumbs, truth), ()).notes == ()
+
+
 def test_a_scan_that_is_missing_costs_the_background_only(tmp_path: Path) -> None:
     truth = ball(SHAPE, (20, 18, 15), 6)
     files = masks(tmp_path, truth, truth)

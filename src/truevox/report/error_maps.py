@@ -23,6 +23,7 @@ __all__ = ["FN", "FP", "TP", "ErrorMap", "error_codes", "error_map", "label_valu
 TP, FP, FN = 1, 2, 3
 _MARGIN_MM = 15.0
 _PARENTS = 3
+_PIECES = 5
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,10 @@ def error_map(files: CaseFiles, values: tuple[int, ...]) -> ErrorMap:
     margin = np.ceil(_MARGIN_MM / grid.spacing).astype(int)
     box = sampling.clipped(stored.pad(margin.tolist()), grid).reorient("RAS")
     codes = np.ascontiguousarray(_on(codes, grid, box, "nearest"))
+    _, many = _pieces((codes == TP) | (codes == FP))
+    _, few = _pieces((codes == TP) | (codes == FN))
+    if many > few + _PIECES:
+        notes.append(f"in {many} pieces, the reference in {few}")
     image, note = _scan(files.image, box)
     return ErrorMap(codes, box, image, _focus(codes, box), _missed(codes, box), (*notes, *note))
 
