@@ -48,6 +48,7 @@ PUBLIC_MODULES = [
     "measures",
     "metrics",
     "evaluation",
+    "report",
     "recipe",
     "errors",
 ]

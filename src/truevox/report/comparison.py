@@ -1,0 +1,117 @@
+"""What ``truevox compare`` wrote, as it goes into the page."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from truevox.errors import FileError
+from truevox.files import read_json
+from truevox.report.folder import read_table
+
+__all__ = ["ComparisonPart", "Figure", "Table", "data_uri", "read_comparison"]
+
+LARGEST = 2000
+"""Most rows of a table in the page."""
+_TABLES = {
+    "ranking.csv": "Ranking",
+    "comparison.csv": "Differences between methods",
+    "agreement.csv": "Agreement of volumes",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its title; ``left_out`` rows are in the file only."""
+
+    title: str
+    file: str
+    columns: list[str]
+    rows: list[list[str]]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as a data URI, and its caption."""
+
+    caption: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class ComparisonPart:
+    """Tables, figures and settings of a comparison."""
+
+    tables: list[Table]
+    figures: list[Figure]
+    settings: list[tuple[str, str]]
+
+
+def read_comparison(path: str | Path) -> ComparisonPart:
+    """Read a folder of ``truevox compare``: whatever of its tables and figures is there.
+
+    Raises
+    ------
+    FileError
+        If the folder does not exist, or holds neither table nor figure.
+    """
+    folder = Path(path)
+    tables = [_table(folder / name, title) for name, title in _TABLES.items() if (folder / name).is_file()]
+    figures = [
+        Figure(file.stem.replace("_", " ").capitalize(), data_uri(_bytes(file)))
+        for file in sorted(folder.glob("*.png"))
+    ]
+    if not tables and not figures:
+        raise FileError(
+            "The folder holds no comparison.",
+            file=folder,
+            expected=", ".join(_TABLES),
+            remedy="name the folder that `truevox compare ... --out` wrote",
+        )
+    summary = read_json(folder / "comparison.json") if (folder / "comparison.json").is_file() else {}
+    return ComparisonPart(tables, figures, _settings(summary))
+
+
+def _table(path: Path, title: str) -> Table:
+    rows = read_table(path)
+    columns = [name for name in (rows[0] if rows else {}) if name != "software"]
+    cells = [[_short(row[name]) for name in columns] for row in rows[:LARGEST]]
+    return Table(title, path.name, columns, cells, max(len(rows) - LARGEST, 0))
+
+
+def _short(text: str) -> str:
+    """A number with four digits; any other text as it is."""
+    try:
+        return text if text.lstrip("-").isdecimal() else f"{float(text):.4g}"
+    except ValueError:
+        return text
+
+
+def _settings(summary: Any) -> list[tuple[str, str]]:
+    """The plain entries, and those of ``settings``."""
+    if not isinstance(summary, dict):
+        return []
+    inner = summary.get("settings")
+    entries = {**summary, **(inner if isinstance(inner, dict) else {})}
+    return [(str(k), str(v)) for k, v in entries.items() if isinstance(v, (str, int, float))]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """Bytes as a ``data:`` address.
+
+    Examples
+    --------
+    >>> data_uri(b"abc", "text/plain")
+    'data:text/plain;base64,YWJj'
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,137 @@
+"""Lesion tables: what was found, by size, and the lesions themselves."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from truevox.report.folder import Folder
+
+__all__ = ["LESION_COLUMNS", "Detection", "detections", "lesion_rows"]
+
+LARGEST = 4000
+"""Most lesions listed in a page."""
+_EDGES_ML = (0.1, 0.3, 1.0, 3.0, 10.0, math.inf)
+LESION_COLUMNS = ("method", "case", "structure", "rule", "kind", "reference_ml", "prediction_ml", "iou")
+LESION_COLUMNS += ("dice", "assd_mm", "x_mm", "y_mm", "z_mm", "score", "touches")
+"""Order of the cells of :func:`lesion_rows`."""
+_TEXT = ("rule", "kind", "touches")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Counts of one method, structure and matching rule over all cases.
+
+    Parameters
+    ----------
+    method : int
+    structure, rule : str
+    matched, missed, spurious : int
+    sizes : tuple of (str, int, int)
+        For each size of reference lesions: its name, how many were found, how many there are. Sizes
+        without lesions are left out.
+    """
+
+    method: int
+    structure: str
+    rule: str
+    matched: int
+    missed: int
+    spurious: int
+    sizes: tuple[tuple[str, int, int], ...]
+
+    @property
+    def sensitivity(self) -> float:
+        """Found of all reference lesions; NaN if there are none."""
+        return _ratio(self.matched, self.matched + self.missed)
+
+    @property
+    def precision(self) -> float:
+        """Right of all predicted lesions; NaN if there are none."""
+        return _ratio(self.matched, self.matched + self.spurious)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of sensitivity and precision over all lesions pooled; NaN if there are none."""
+        return _ratio(2 * self.matched, 2 * self.matched + self.missed + self.spurious)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
+
+
+def detections(folders: Sequence[Folder]) -> list[Detection]:
+    """Counts of every method, structure and rule, in order of appearance."""
+    found = []
+    for number, folder in enumerate(folders):
+        groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+        for row in folder.lesions:
+            groups[folder.structure(row["output"], row["label"]), row.get("rule", "")].append(row)
+        for (name, rule), rows in groups.items():
+            kinds = [row["kind"] for row in rows]
+            counts = [kinds.count(kind) for kind in ("matched", "missed", "spurious")]
+            found.append(Detection(number, name, rule, *counts, sizes=_sizes(rows)))
+    return found
+
+
+def _sizes(rows: Sequence[dict[str, str]]) -> tuple[tuple[str, int, int], ...]:
+    found, total = [0] * len(_EDGES_ML), [0] * len(_EDGES_ML)
+    for row in rows:
+        volume = _number(row["reference_ml"])
+        if row["kind"] in ("matched", "missed") and volume is not None:
+            place = next(k for k, edge in enumerate(_EDGES_ML) if volume < edge)
+            total[place] += 1
+            found[place] += row["kind"] == "matched"
+    lows = (0.0, *_EDGES_ML[:-1])
+    names = [
+        f"< {high:g} ml"
+        if low == 0
+        else f"{low:g} to {high:g} ml"
+        if math.isfinite(high)
+        else f"≥ {low:g} ml"
+        for low, high in zip(lows, _EDGES_ML, strict=True)
+    ]
+    return tuple(one for one in zip(names, found, total, strict=True) if one[2])
+
+
+def lesion_rows(folders: Sequence[Folder]) -> tuple[list[list[Any]], int]:
+    """Lesions as cells in the order of ``LESION_COLUMNS``, those to look at first on top.
+
+    Largest missed and largest spurious lesions first, then matched ones from the lowest IoU.
+
+    Returns
+    -------
+    rows : list of at most ``LARGEST`` rows
+    left_out : int
+    """
+    rows = [
+        [number, row["case"], folder.structure(row["output"], row["label"]), *_cells(row)]
+        for number, folder in enumerate(folders)
+        for row in folder.lesions
+    ]
+    kind, reference, prediction, iou = (
+        LESION_COLUMNS.index(name) for name in ("kind", "reference_ml", "prediction_ml", "iou")
+    )
+
+    def order(row: list[Any]) -> tuple[int, float]:
+        if row[kind] == "matched":
+            return 1, row[iou] or 0.0
+        return 0, -(row[reference] or row[prediction] or 0.0)
+
+    rows.sort(key=order)
+    return rows[:LARGEST], max(len(rows) - LARGEST, 0)
+
+
+def _cells(row: dict[str, str]) -> list[Any]:
+    return [row.get(name, "") if name in _TEXT else _number(row.get(name, "")) for name in LESION_COLUMNS[3:]]
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return float(f"{value:.5g}") if math.isfinite(value) else None

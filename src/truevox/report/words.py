@@ -1,0 +1,89 @@
+"""Numbers and words as the page shows them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+__all__ = ["metric_title", "number", "plain", "seconds", "unit_suffix"]
+
+
+_WRITTEN = {"iou": "IoU", "cldice": "clDice", "f1": "F1", "sq": "SQ", "pq": "PQ"}
+_ACRONYMS = ("hd", "nsd", "assd", "masd", "ece", "nll", "auroc", "mcc")
+
+
+def metric_title(name: str) -> str:
+    """The short name of a metric as a heading; the unit stands beside it anyway.
+
+    Examples
+    --------
+    >>> metric_title("volume_difference_ml"), metric_title("hd95"), metric_title("lesion_f1/any")
+    ('Volume difference', 'HD95', 'Lesion F1/any')
+    """
+    stem, *rest = re.split(r"(?=[/@])", name.removesuffix("_ml"), maxsplit=1)
+    words = []
+    for word in stem.split("_"):
+        plain_word = word.rstrip("0123456789")
+        words.append(_WRITTEN.get(word, word.upper() if plain_word in _ACRONYMS else word))
+    text = " ".join(words)
+    return (text if words[0] in _WRITTEN.values() else text[:1].upper() + text[1:]) + "".join(rest)
+
+
+def number(value: Any) -> str:
+    """A number with as many digits as a reader needs; a dash for none.
+
+    Examples
+    --------
+    >>> number(0.84216), number(-3.14159), number(123.4), number(None), number(0.0000123)
+    ('0.842', '−3.14', '123', '–', '1.23e−05')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    size = abs(value)
+    if size != 0 and size < 0.0005:
+        text = f"{value:.3g}"
+    else:
+        text = f"{value:.{3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0}f}"
+    return text.replace("-", "−")
+
+
+def unit_suffix(unit: str) -> str:
+    """What stands behind a name: nothing for ratios and counts.
+
+    Examples
+    --------
+    >>> unit_suffix("mm"), unit_suffix("1")
+    (' (mm)', '')
+    """
+    return "" if unit in ("", "1", "count") else f" ({unit})"
+
+
+def seconds(value: Any) -> str:
+    """A duration in words.
+
+    Examples
+    --------
+    >>> seconds(8.21), seconds(754.0)
+    ('8.2 s', '12 min 34 s')
+    """
+    if not isinstance(value, (int, float)):
+        return "–"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def plain(value: float | None) -> float | None:
+    """A number with six digits for the page's data; None for what is not finite.
+
+    Examples
+    --------
+    >>> plain(0.123456789), plain(float("nan"))
+    (0.123457, None)
+    """
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
