@@ -6,10 +6,11 @@
 The panel is Dice, Hausdorff distance, its 95th percentile, average symmetric surface distance and surface
 Dice at 1 mm. The pair: a tumour on 240 x 240 x 155 voxels against itself moved by (3, 2, 1) voxels, with
 fifteen balls (radius 1 to 5) somewhere in the brain, so that distances are long and short. Without `--data`
-the tumour is a phantom. Masks are boolean and ready in memory. Ours and a peer take turns on one thread, and
-the best of `--repeats` counts, in CPU time; memory is the peak above what the process holds before the call, in a
-process of its own. `apart` is the largest difference of values that have the same definition on both sides;
-what a peer defines otherwise is in `theirs_values`. A peer that is not installed gives a line with "error".
+the tumour is a phantom. Masks are boolean and ready in memory. Ours and a peer take turns on one thread,
+and the best of `--repeats` counts, in CPU time; memory is the peak above what the process holds before the
+call, in a process of its own. `apart` is the largest difference of values that have the same definition on
+both sides; what a peer defines otherwise is in `theirs_values`. A peer that is not installed gives a line
+with "error".
 """
 
 from __future__ import annotations
