@@ -1,11 +1,12 @@
-"""``truevox evaluate``: predictions against the references of a cohort."""
+"""``truevox evaluate``: predictions of any tool against references."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,64 +14,226 @@ from truevox.cli.running import SOME_FAILED, say
 
 if TYPE_CHECKING:
     from truevox.cohort import Cohort
-    from truevox.evaluation import Summary
+    from truevox.evaluation import Failure, Summary
+    from truevox.evaluation.folders import Matched
+    from truevox.evaluation.settings import EvaluationSettings
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Folder of predictions.")],
-    cohort: Annotated[
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of predictions; or a table: case,prediction,reference.")
+    ],
+    reference: Annotated[
         Path | None,
-        typer.Argument(help="The references: a table, or a folder of nnU-Net, of the Decathlon or of BIDS."),
+        typer.Argument(help="Folder of references; or a cohort: a table, nnU-Net, the Decathlon, BIDS."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="The references, if not given as an argument.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The cohort, if not given as an argument.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results; 'evaluation' in that of the predictions.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Only the cases of this split; those that were predicted if left out.")
+    metrics: Annotated[
+        str | None, typer.Option(help="E.g. dice,hd95,nsd@2mm,lesion_f1; nsd@1mm:tumour is of one label.")
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest displacement between grids, in mm.")] = 1e-3,
+    labels: Annotated[
+        str | None, typer.Option(help="E.g. tumour=1,whole=1+2; nonzero; or a file of labels.")
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="Settings (YAML); options come on top.")] = None,
+    lesions: Annotated[
+        str | None, typer.Option(help="Write lesions.csv, matched by this rule: iou@0.5/optimal, any, ...")
+    ] = None,
+    missing: Annotated[
+        str | None, typer.Option(help="A missing prediction is 'failed', or scored as 'worst'.")
+    ] = None,
+    resample: Annotated[
+        bool | None,
+        typer.Option("--resample", help="Read predictions on the reference's grid if they differ."),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Largest displacement between grids, in mm; a tenth of a voxel if left out."),
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option(help="Regular expression whose first group is the case, in both folders.")
+    ] = None,
+    prediction_files: Annotated[str, typer.Option(help="Only such files, e.g. '*_seg.nii.gz'.")] = "*",
+    reference_files: Annotated[str, typer.Option(help="Only such files, e.g. '*/mask.nrrd'.")] = "*",
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images, for the report and for RTSTRUCT.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Of a cohort, only this split; the cases that were predicted if left out."),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    cluster: Annotated[
+        str | None, typer.Option(help="local or tcp://host:8786 (Dask), ray or ray://host:10001.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Score finished cases again.")] = False,
 ) -> None:
-    """Score every case and label: Dice, volume difference, absolute volume difference.
+    """Score predictions of any tool, case by case and label by label.
 
-    Writes metrics.csv, summary.json, run.json and, if a case failed, failures.csv; prints the summary.
+    Writes metrics.csv, cases.csv, summary.json, run.json and, where they say something, lesions.csv and
+    failures.csv; prints the summary. A killed run goes on where it stopped.
     """
-    from truevox.cli.data import described_by, one_cohort
-    from truevox.cli.predict import write_failures
     from truevox.cli.record import recorded
-    from truevox.evaluation import METRIC_COLUMNS, summary
-    from truevox.evaluation import evaluate as score
-    from truevox.evaluation.cases import FAILURE_COLUMNS
-    from truevox.files import software, write_csv, write_json
-    from truevox.measures import read_outputs
-    from truevox.progress import spinner
+    from truevox.evaluation.resume import Kept
+    from truevox.evaluation.running import score_all
+    from truevox.evaluation.tables import remarks, write_evaluation
+    from truevox.progress import progress
 
-    source = one_cohort(cohort, data)
+    options = {
+        "metrics": metrics, "labels": labels, "missing": missing, "resample": resample,
+        "tolerance_mm": tolerance,
+    }  # fmt: skip
+    chosen = settings_of(settings, options, lesions)
+    chosen.check()
+    filters = Filters(match, prediction_files, reference_files, images)
+    work = work_of(predictions, reference, data, split, chosen, filters)
+    if work.matched.said:
+        say(work.matched.said)
+    default = predictions if predictions.is_dir() else predictions.parent
+    folder = default / "evaluation" if out is None else out
+    written = {
+        "predictions": str(predictions), "references": str(work.source), "split": split, "match": match,
+        "prediction_files": prediction_files, "reference_files": reference_files, "images": images,
+        "evaluation": chosen.model_dump(mode="json"),
+    }  # fmt: skip
+    inputs = work.inputs | ({} if settings is None else {"settings": settings})
+    listed = work.matched.jobs
+    with (
+        recorded(folder / "run.json", "evaluate", written, inputs) as record,
+        progress("Scoring", len(listed)) as advance,
+    ):
+        kept = Kept(folder / "resume.jsonl", fresh=restart)
+        found = score_all(listed, chosen, n_jobs=jobs, cluster=cluster, kept=kept, advance=advance)
+        found = replace(found, failures=[*found.failures, *work.matched.failures])
+        totals = write_evaluation(folder, found, chosen.lesion_rule is not None)
+        odd = remarks(found)
+        record.update(
+            cases=list(dict.fromkeys(job.case for job in listed)),
+            failed=[one.case for one in found.failures],
+            labels_from=work.labels_from,
+            matching=dict(work.matched.record),
+            remarks=odd,
+        )
+    for text in odd:
+        say(f"Note: {text}")
+    typer.echo(table(totals))
+    if found.failures:
+        say(f"{len(found.failures)} failed, see {folder / 'failures.csv'}:\n  {reasons(found.failures)}")
+        raise typer.Exit(SOME_FAILED)
+
+
+def settings_of(file: Path | None, options: dict[str, Any], lesions: str | None) -> EvaluationSettings:
+    """The settings of a file, with what was given on the command line on top."""
+    from truevox.evaluation.settings import EvaluationSettings
+
+    given = {name: value for name, value in options.items() if value is not None}
+    found = EvaluationSettings.make(given) if file is None else EvaluationSettings.from_file(file, **given)
+    if lesions is None:
+        return found
+    rule = {} if found.lesions is None else found.lesions.model_dump()
+    return found.make({**found.model_dump(), "lesions": {**rule, "rule": lesions}})
+
+
+# ---- what is to be scored ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Filters:
+    """How files of two folders are chosen and matched."""
+
+    match: str | None
+    predictions: str
+    references: str
+    images: Path | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be scored, and where that is said."""
+
+    matched: Matched
+    source: Path
+    inputs: dict[str, Path]
+    labels_from: str
+
+
+def work_of(
+    predictions: Path,
+    reference: Path | None,
+    data: Path | None,
+    split: str | None,
+    settings: EvaluationSettings,
+    filters: Filters,
+) -> Work:
+    """Cases of a table, of a cohort or of two folders.
+
+    Raises
+    ------
+    SettingsError
+        If options do not go together.
+    """
+    from truevox.cli.data import one_cohort
+    from truevox.errors import SettingsError
+    from truevox.evaluation.cases import labelled
+    from truevox.evaluation.folders import match_folders, read_pairs
+    from truevox.evaluation.label_tables import beside, choose_labels
+
+    if predictions.is_file() and reference is None and data is None:
+        choice = choose_labels(settings.labels)
+        return Work(
+            labelled(read_pairs(predictions), choice), predictions, {"table": predictions}, choice.source
+        )
+    source = one_cohort(reference, data)
+    if data is not None or is_cohort(predictions, source):
+        return cohort_work(predictions, source, split, settings)
+    if split is not None:
+        raise SettingsError("A folder of references has no splits.", got=f"--split {split}")
+    matched = match_folders(
+        predictions, source, images=filters.images, pattern=filters.match,
+        prediction_files=filters.predictions, reference_files=filters.references,
+    )  # fmt: skip
+    choice = choose_labels(settings.labels) if settings.labels is not None else beside(predictions, source)
+    if settings.labels is None:
+        say(
+            f"Labels of {choice.source}." if choice.source else "Labels: the values that occur; see --labels."
+        )
+    return Work(labelled(matched, choice), source, {}, choice.source)
+
+
+def is_cohort(predictions: Path, source: Path) -> bool:
+    """Whether the references are a cohort: a table, or a data set for predictions of ``truevox predict``."""
+    from truevox.cohort.opening import recognise
+    from truevox.errors import TrueVoxError
+
+    if not source.is_dir():
+        return True
+    if not (predictions / "labels.json").is_file():
+        return False
+    try:
+        return bool(recognise(source))
+    except TrueVoxError:
+        return False
+
+
+def cohort_work(predictions: Path, source: Path, split: str | None, settings: EvaluationSettings) -> Work:
+    """What ``truevox predict`` wrote, against the references of a cohort."""
+    from truevox.cli.data import described_by
+    from truevox.evaluation.cases import cohort_jobs, labelled
+    from truevox.evaluation.folders import Matched
+    from truevox.evaluation.label_tables import choose_labels
+    from truevox.measures import read_outputs
+
     outputs = read_outputs(predictions)
     cases = chosen(predictions, source, split, [str(o.reference) for o in outputs.values()])
-    folder = predictions / "evaluation" if out is None else out
-    settings = {"predictions": str(predictions), "split": split, "tolerance_mm": tolerance}
+    matched = Matched(cohort_jobs(predictions, cases, outputs))
+    if settings.labels is not None:
+        matched = labelled(matched, choose_labels(settings.labels))
     inputs = described_by(source) | {"labels": predictions / "labels.json"}
-    with (
-        recorded(folder / "run.json", "evaluate", settings, inputs) as record,
-        spinner(f"Scoring {len(cases)} cases"),
-    ):
-        found = score(predictions, cases, outputs, tol_mm=tolerance, n_jobs=jobs)
-        totals = summary(found.rows)
-        write_csv(folder / "metrics.csv", found.rows, METRIC_COLUMNS)
-        write_json(
-            folder / "summary.json",
-            {"software": software(), "cases": len(cases), "metrics": [one.as_row() for one in totals]},
-        )
-        write_failures(folder / "failures.csv", [f.as_row() for f in found.failures], FAILURE_COLUMNS)
-        record.update(cases=[c.key for c in cases], failed=[f.case for f in found.failures])
-    typer.echo(text(totals))
-    if found.failures:
-        say(f"{len(found.failures)} of {len(cases)} cases failed, see {folder / 'failures.csv'}")
-        raise typer.Exit(SOME_FAILED)
+    return Work(matched, source, inputs, str(predictions / "labels.json"))
 
 
 def chosen(predictions: Path, source: Path, split: str | None, references: Sequence[str]) -> Cohort:
@@ -108,9 +271,12 @@ def chosen(predictions: Path, source: Path, split: str | None, references: Seque
     return cohort
 
 
-def text(totals: Sequence[Summary]) -> str:
+# ---- what is said ----------------------------------------------------------------------------
+
+
+def table(totals: Sequence[Summary]) -> str:
     """The summary as a plain table."""
-    rows = [("label", "metric", "unit", "mean", "95 % interval", "median", "n", "left out or empty")]
+    rows = [("label", "metric", "unit", "mean", "95 % interval", "median", "n", "of which, or left out")]
     for s in totals:
         interval = f"{number(s.ci_low)} to {number(s.ci_high)}" if not math.isnan(s.ci_low) else ""
         counts = {
@@ -120,6 +286,25 @@ def text(totals: Sequence[Summary]) -> str:
         rows.append((s.label, s.metric, s.unit, number(s.mean), interval, number(s.median), str(s.n), rest))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def reasons(failures: Sequence[Failure]) -> str:
+    """What was wrong, how often, and what to do."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in failures:
+        text = one.message.splitlines()[0].partition(" (")[0].replace(f" of case {one.case}", "")
+        found.setdefault((text, one.remedy), []).append(one.case)
+    most = sorted(found.items(), key=lambda pair: -len(pair[1]))
+    lines = [
+        f"{len(cases)} x {text} {some(cases)}" + (f"\n      Remedy: {remedy}" if remedy else "")
+        for (text, remedy), cases in most[:5]
+    ]
+    return "\n  ".join([*lines, *(["..."] if len(most) > 5 else [])])
+
+
+def some(cases: Sequence[str]) -> str:
+    """The first of them."""
+    return f"({', '.join(cases[:3])}{', ...' if len(cases) > 3 else ''})"
 
 
 def number(value: float) -> str:

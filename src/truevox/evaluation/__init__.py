@@ -8,23 +8,39 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+# A function of the name of its module: bound now, lest an import of the module hide it.
+from truevox.evaluation.summary import SUMMARY_COLUMNS, Summary, summary
+
 if TYPE_CHECKING:
-    from truevox.evaluation.cases import METRIC_COLUMNS, Evaluation, Failure, evaluate
-    from truevox.evaluation.comparison import Comparison, compare, compare_table
+    from truevox.evaluation.cases import (
+        CASE_COLUMNS,
+        FAILURE_COLUMNS,
+        LESION_COLUMNS,
+        METRIC_COLUMNS,
+        Evaluation,
+        Failure,
+        evaluate,
+        evaluate_folders,
+    )
+    from truevox.evaluation.comparison.study import Comparison, compare, compare_table
     from truevox.evaluation.rater_volumes import (
         RATER_VOLUME_COLUMNS,
         RaterBias,
         RaterVolumes,
         rater_volumes,
     )
-    from truevox.evaluation.summary import SUMMARY_COLUMNS, Summary, summary
+    from truevox.evaluation.settings import EvaluationSettings
 
 __all__ = [
+    "CASE_COLUMNS",
+    "FAILURE_COLUMNS",
+    "LESION_COLUMNS",
     "METRIC_COLUMNS",
     "RATER_VOLUME_COLUMNS",
     "SUMMARY_COLUMNS",
     "Comparison",
     "Evaluation",
+    "EvaluationSettings",
     "Failure",
     "RaterBias",
     "RaterVolumes",
@@ -32,25 +48,28 @@ __all__ = [
     "compare",
     "compare_table",
     "evaluate",
+    "evaluate_folders",
     "rater_volumes",
     "summary",
 ]
 
 _NAMES = {
+    "CASE_COLUMNS": "cases",
+    "FAILURE_COLUMNS": "cases",
+    "LESION_COLUMNS": "cases",
     "METRIC_COLUMNS": "cases",
     "RATER_VOLUME_COLUMNS": "rater_volumes",
-    "SUMMARY_COLUMNS": "summary",
-    "Comparison": "comparison",
+    "Comparison": "comparison.study",
     "Evaluation": "cases",
+    "EvaluationSettings": "settings",
     "Failure": "cases",
     "RaterBias": "rater_volumes",
     "RaterVolumes": "rater_volumes",
-    "Summary": "summary",
-    "compare": "comparison",
-    "compare_table": "comparison",
+    "compare": "comparison.study",
+    "compare_table": "comparison.study",
     "evaluate": "cases",
+    "evaluate_folders": "cases",
     "rater_volumes": "rater_volumes",
-    "summary": "summary",
 }
 
 

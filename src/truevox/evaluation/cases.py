@@ -1,76 +1,41 @@
-"""Scores of a folder of predictions against the references of a cohort."""
+"""Scores of predictions against references: of a cohort, of two folders, of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from joblib import Parallel, delayed
-from numpy.typing import NDArray
-
-from truevox import io
 from truevox.cohort import Case, Cohort
-from truevox.cohort.check import describe_mismatch
-from truevox.errors import CaseError, GeometryError, LabelError, SettingsError, TrueVoxError
-from truevox.files import software
-from truevox.io.access import as_labels, label_counts
-from truevox.labels import Labels
-from truevox.measures.outputs import Output, find_output, read_outputs
-from truevox.metrics import Score, absolute_volume_difference_ml, dice, volume_difference_ml
-
-__all__ = ["FAILURE_COLUMNS", "METRIC_COLUMNS", "Evaluation", "Failure", "evaluate"]
-
-METRIC_COLUMNS = ("case", "label", "metric", "value", "unit", "status", "definition", "output", "software")
-"""Order of the columns of ``metrics.csv``."""
-FAILURE_COLUMNS = ("case", "output", "file", "message", "remedy")
-"""Order of the columns of ``failures.csv``."""
-
-# Name in the tables, unit and definition: what a failed case is listed with too.
-_METRICS = (
-    ("dice", "1", "dice/voxel"),
-    ("volume_difference_ml", "ml", "volume_difference/threshold"),
-    ("absolute_volume_difference_ml", "ml", "absolute_volume_difference/threshold"),
+from truevox.errors import SettingsError, TrueVoxError
+from truevox.evaluation.folders import Matched, match_folders, read_pairs
+from truevox.evaluation.jobs import (
+    CASE_COLUMNS,
+    FAILURE_COLUMNS,
+    LESION_COLUMNS,
+    METRIC_COLUMNS,
+    Evaluation,
+    Failure,
+    Job,
+    failure_of,
 )
+from truevox.evaluation.label_tables import Choice, choose_labels
+from truevox.evaluation.running import score_all
+from truevox.evaluation.settings import EvaluationSettings
+from truevox.measures.outputs import Output, find_output, read_outputs
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A case without scores, and why.
-
-    Examples
-    --------
-    >>> Failure("p07", "tumour", "preds/p07", "The prediction is missing.", "predict it").case
-    'p07'
-    """
-
-    case: str
-    output: str
-    file: str
-    message: str
-    remedy: str
-
-    def as_row(self) -> dict[str, str]:
-        """A row for :func:`truevox.files.write_csv` with ``FAILURE_COLUMNS``."""
-        return {name: " ".join(text.split()) for name, text in asdict(self).items()}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All scores of a cohort.
-
-    Parameters
-    ----------
-    rows : list of dict
-        With ``METRIC_COLUMNS``. A case that failed has rows too: value NaN, status ``"failed"``.
-    failures : list of Failure
-        Why they failed.
-    """
-
-    rows: list[dict[str, Any]]
-    failures: list[Failure]
+__all__ = [
+    "CASE_COLUMNS",
+    "FAILURE_COLUMNS",
+    "LESION_COLUMNS",
+    "METRIC_COLUMNS",
+    "Evaluation",
+    "Failure",
+    "cohort_jobs",
+    "evaluate",
+    "evaluate_folders",
+    "labelled",
+]
 
 
 def evaluate(
@@ -78,14 +43,15 @@ def evaluate(
     cohort: Cohort,
     outputs: Mapping[str, Output] | None = None,
     *,
-    tol_mm: float = 1e-3,
+    tol_mm: float | None = 1e-3,
     n_jobs: int = 1,
+    settings: EvaluationSettings | None = None,
 ) -> Evaluation:
-    """Dice, volume difference and absolute volume difference of every case, output and label.
+    """Scores of every case, output and label of a cohort: predictions as ``truevox predict`` writes them.
 
-    Scores are computed on the grid of the reference file as it is stored: nothing is resampled. Every
-    file is read once. A case whose prediction or reference is missing, can't be read or lies on
-    another grid is listed as failed, and the others go on.
+    Scores are computed on the grid of the reference file as it is stored. Every file is read once. A case
+    whose prediction or reference is missing, can't be read or lies on another grid is listed as failed,
+    and the others go on.
 
     Parameters
     ----------
@@ -95,10 +61,13 @@ def evaluate(
         The cases to evaluate.
     outputs : mapping of output to Output, optional
         Label table and reference column of every output; from the folder's ``labels.json`` by default.
-    tol_mm : float
-        Largest displacement of a corner between prediction and reference, in mm.
+    tol_mm : float, optional
+        Largest displacement of a corner between prediction and reference, in mm; None: a tenth of
+        the smallest voxel side.
     n_jobs : int
         Processes (joblib).
+    settings : EvaluationSettings, optional
+        Metrics and policies; by default Dice, volume difference and absolute volume difference.
 
     Returns
     -------
@@ -109,7 +78,7 @@ def evaluate(
     FileError
         If ``labels.json`` is missing or damaged.
     SettingsError
-        If no output names a reference, or the cohort lacks the column of one.
+        If no output names a reference, the cohort lacks the column of one, or a metric does not exist.
 
     Notes
     -----
@@ -117,7 +86,8 @@ def evaluate(
 
     Examples
     --------
-    >>> import tempfile, truevox as tv
+    >>> import numpy as np, tempfile, truevox as tv
+    >>> from truevox.labels import Labels
     >>> folder = Path(tempfile.mkdtemp())
     >>> mask = tv.Image(np.ones((1, 10, 10, 10), np.uint8), tv.Grid((10, 10, 10)), kind="label")
     >>> tv.save(mask, folder / "truth.nii.gz")
@@ -126,6 +96,83 @@ def evaluate(
     >>> found = evaluate(folder / "preds", cohort, {"tumour": Output(Labels({"tumour": 1}), "mask")})
     >>> [(row["metric"], row["value"]) for row in found.rows]
     [('dice', 1.0), ('volume_difference_ml', 0.0), ('absolute_volume_difference_ml', 0.0)]
+    """
+    chosen = EvaluationSettings() if settings is None else settings
+    if tol_mm is not None and chosen.tolerance_mm is None:
+        chosen = chosen.model_copy(update={"tolerance_mm": tol_mm})
+    return score_all(cohort_jobs(predictions, cohort, outputs), chosen, n_jobs=n_jobs)
+
+
+def evaluate_folders(
+    predictions: str | Path,
+    references: str | Path | None = None,
+    settings: EvaluationSettings | None = None,
+    *,
+    pattern: str | None = None,
+    n_jobs: int = 1,
+) -> Evaluation:
+    """Scores of the files of one folder against those of another, matched by name; or of a table.
+
+    Parameters
+    ----------
+    predictions : path
+        Folder of label files of any tool; or, without ``references``, a table with the columns
+        ``case,prediction,reference``.
+    references : path, optional
+        Folder of label files.
+    settings : EvaluationSettings, optional
+    pattern : str, optional
+        Regular expression whose first group is the case.
+    n_jobs : int
+        Processes (joblib).
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    FileError, CaseError
+        If a folder or table can't be used.
+    SettingsError
+        If nothing matches, or a setting can't be used.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, truevox as tv
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> mask = tv.Image(np.ones((1, 9, 9, 9), np.uint8), tv.Grid((9, 9, 9)), kind="label")
+    >>> for name in ("theirs/p1.nii.gz", "theirs/p2.nii.gz", "mine/p1_seg.nii.gz"):
+    ...     tv.save(mask, folder / name)
+    >>> found = evaluate_folders(folder / "mine", folder / "theirs", EvaluationSettings(metrics=["dice"]))
+    >>> [(row["case"], row["label"], row["value"], row["status"]) for row in found.rows]
+    [('p1', 'foreground', 1.0, 'ok'), ('p2', 'foreground', nan, 'failed')]
+    """
+    chosen = EvaluationSettings() if settings is None else settings
+    if references is None:
+        matched = read_pairs(Path(predictions))
+    else:
+        matched = match_folders(Path(predictions), Path(references), pattern=pattern)
+    matched = labelled(matched, choose_labels(chosen.labels))
+    found = score_all(matched.jobs, chosen, n_jobs=n_jobs)
+    return replace(found, failures=[*found.failures, *matched.failures])
+
+
+def labelled(matched: Matched, choice: Choice) -> Matched:
+    """Jobs with the label table that was chosen."""
+    jobs = [replace(job, labels=choice.labels, binary=choice.binary) for job in matched.jobs]
+    return replace(matched, jobs=jobs)
+
+
+def cohort_jobs(
+    predictions: str | Path, cohort: Cohort, outputs: Mapping[str, Output] | None = None
+) -> list[Job]:
+    """What is to be scored of a cohort.
+
+    Raises
+    ------
+    FileError, SettingsError
+        As :func:`evaluate`.
     """
     folder = Path(predictions)
     chosen = read_outputs(folder) if outputs is None else dict(outputs)
@@ -141,113 +188,18 @@ def evaluate(
                 expected=", ".join(cohort.columns),
                 remedy="evaluate with the table that holds the references, or correct labels.json",
             )
-    work = (
-        delayed(_evaluate_one)(folder, case, name, output, tol_mm)
-        for case in cohort
-        for name, output in wanted.items()
-    )
-    parts: list[tuple[list[dict[str, Any]], Failure | None]] = Parallel(n_jobs=n_jobs)(work)  # type: ignore[assignment]
-    rows = [row for part, _ in parts for row in part]
-    return Evaluation(rows, [failure for _, failure in parts if failure is not None])
+    return [_job(folder, case, name, output) for case in cohort for name, output in wanted.items()]
 
 
-def _evaluate_one(
-    folder: Path, case: Case, name: str, output: Output, tol_mm: float
-) -> tuple[list[dict[str, Any]], Failure | None]:
-    try:
-        predicted, reference, size = _pair(folder, case, name, output, tol_mm)
-        scores = _scores(predicted, reference, size, output.labels)
-    except TrueVoxError as error:
-        details = [
-            f"{k}: {v}" for k, v in (("got", error.got), ("expected", error.expected)) if v is not None
-        ]
-        message = error.message + (f" ({'; '.join(details)})" if details else "")
-        failure = Failure(case.key, name, error.file or "", message, error.remedy or "")
-        lost = [(m, Score(float("nan"), "undefined", unit, ident)) for m, unit, ident in _METRICS]
-        rows = [
-            _row(case, name, label, m, score, "failed") for label in output.labels.names for m, score in lost
-        ]
-        return rows, failure
-    return [_row(case, name, label, metric, score, score.status) for label, metric, score in scores], None
-
-
-def _pair(
-    folder: Path, case: Case, name: str, output: Output, tol_mm: float
-) -> tuple[NDArray, NDArray, float]:
-    """Prediction and reference (C, I, J, K) on one grid, and the voxel's volume in ml."""
+def _job(folder: Path, case: Case, name: str, output: Output) -> Job:
     place = folder.joinpath(*case.key.split("/"))
-    path = find_output(place, name)
-    if path is None:
-        raise CaseError(
-            "The prediction is missing.",
-            file=place / f"{name}.nii.gz",
-            remedy="predict this case, or evaluate only the split that was predicted",
-        )
-    truth = case.path(str(output.reference))
-    predicted, one = io.read(path)
-    reference, two = io.read(truth)
-    if not one.grid.same_as(two.grid, tol_mm):
-        names = {f"prediction {name}": one, str(output.reference): two}
-        raise GeometryError(
-            describe_mismatch(case.key, names, tol_mm),
-            file=path,
-            remedy="predict again with the reference's scan as `like=`; labels are never resampled",
-        )
-    predicted, reference = as_labels(predicted, path, None), as_labels(reference, truth, None)
-    for array, file in ((predicted, path), (reference, truth)):
-        _check_table(array, file, output.labels)
-    return predicted, reference, two.grid.voxel_volume_ml
-
-
-def _check_table(array: NDArray, file: Path, labels: Labels) -> None:
-    """One volume with declared values, or one mask per overlapping region."""
-    if len(array) == len(labels.names) > 1:
-        return
-    if len(array) != 1:
-        raise LabelError("Volumes and label table differ.", file=file, got=len(array), expected=1)
+    path = find_output(place, name) or place / f"{name}.nii.gz"
+    column, problem, reference = str(output.reference), None, None
     try:
-        labels.check(np.array(list(label_counts(array))))
-    except LabelError as error:
-        error.file = str(file)
-        raise
-
-
-def _scores(
-    predicted: NDArray, reference: NDArray, size: float, labels: Labels
-) -> Sequence[tuple[str, str, Score]]:
-    known = None
-    if labels.ignore is not None and len(reference) == 1 and (reference == labels.ignore).any():
-        known = reference[0] != labels.ignore
-    found = []
-    for k, label in enumerate(labels.names):
-        wanted = labels.values_of(label)
-        p, r = _mask(predicted, k, wanted, known), _mask(reference, k, wanted, known)
-        scores = (
-            dice(p, r),
-            volume_difference_ml(p, r, size),
-            absolute_volume_difference_ml(p, r, size),
-        )
-        found += [(label, metric, score) for (metric, _, _), score in zip(_METRICS, scores, strict=True)]
-    return found
-
-
-def _mask(array: NDArray, channel: int, values: Sequence[int], known: NDArray | None) -> NDArray[np.bool_]:
-    if len(array) > 1:
-        mask = array[channel] != 0
-    else:
-        mask = array[0] == values[0] if len(values) == 1 else np.isin(array[0], values)
-    return mask if known is None else mask & known
-
-
-def _row(case: Case, output: str, label: str, metric: str, score: Score, status: str) -> dict[str, Any]:
-    return {
-        "case": case.key,
-        "label": label,
-        "metric": metric,
-        "value": score.value,
-        "unit": score.unit,
-        "status": status,
-        "definition": score.id,
-        "output": output,
-        "software": software(),
-    }
+        reference = case.path(column)
+    except TrueVoxError as error:
+        problem = failure_of(case.key, name, error)
+    return Job(
+        case.key, path, reference, labels=output.labels, output=name, strict=True, problem=problem,
+        called=(f"prediction {name}", column),
+    )  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +14,17 @@ from truevox.errors import SettingsError
 if TYPE_CHECKING:
     from truevox.metrics.pair import Pair
 
-__all__ = ["Definition", "Family", "definition", "families", "register"]
+__all__ = [
+    "Better",
+    "Definition",
+    "Family",
+    "definition",
+    "families",
+    "no_parameter",
+    "number",
+    "register",
+    "words",
+]
 
 Better = Literal["higher", "lower", "zero", "none"]
 Edge = Callable[["Pair"], float]
@@ -45,6 +57,8 @@ class Definition:
         False: an empty mask is nothing special (a difference of volumes); the status is then ``ok``.
     summary : str
         One sentence with the formula.
+    perfect : bool
+        False: two empty masks are no success (the sensitivity to nothing), whatever the policy.
     """
 
     id: str
@@ -59,6 +73,7 @@ class Definition:
     spurious: Edge
     empties: bool = True
     summary: str = ""
+    perfect: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,7 +131,90 @@ def definition(name: str) -> Definition:
     head, *variants = name.strip().split("/")
     stem, _, parameter = head.partition("@")
     if stem not in _FAMILIES:
+        stem, parameter = _with_number(stem, parameter)
+    if stem not in _FAMILIES:
+        known = [family.usage for family in families()]
+        like = get_close_matches(name.strip(), known, 3, 0.5)
         raise SettingsError(
-            f"There is no metric '{name}'.", expected=", ".join(sorted(family.usage for family in families()))
+            f"There is no metric '{name}'.",
+            expected=", ".join(dict.fromkeys(like or sorted(known))),
         )
     return _FAMILIES[stem].make(parameter or None, tuple(variants))
+
+
+def _with_number(stem: str, parameter: str) -> tuple[str, str]:
+    """``hd95`` is ``hd`` with 95 as its parameter."""
+    name = stem.rstrip("0123456789.")
+    return (name, stem[len(name) :]) if len(name) < len(stem) and not parameter else (stem, parameter)
+
+
+# ---- what families read their names with -------------------------------------------------------------
+
+
+def no_parameter(name: str, parameter: str | None) -> None:
+    """Refuse a parameter where a metric has none.
+
+    Raises
+    ------
+    SettingsError
+        If there is one.
+    """
+    if parameter is not None:
+        raise SettingsError(f"{name} has no parameter.", got=f"{name}@{parameter}", expected=name)
+
+
+def number(
+    name: str, parameter: str | None, example: str, *, unit: str = "", default: float | None = None
+) -> float:
+    """A positive number from what stands after ``@``, with its unit.
+
+    Raises
+    ------
+    SettingsError
+        If it is none, lacks the unit, or is missing and there is no default.
+    """
+    if parameter is None and default is not None:
+        return default
+    text = parameter or ""
+    digits = text.removesuffix(unit) if text.endswith(unit) else ""
+    try:
+        value = float(digits)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise SettingsError(
+            f"{name} needs a positive number{' in ' + unit if unit else ''}.",
+            got=f"{name}@{text}" if text else name,
+            expected=f"for instance {example}",
+        )
+    return value
+
+
+def words(name: str, variants: tuple[str, ...], *choices: tuple[str, ...]) -> tuple[str, ...]:
+    """One word of each group of choices, its first one if none was said.
+
+    Raises
+    ------
+    SettingsError
+        If a word is in no group, or two are of one.
+
+    Examples
+    --------
+    >>> words("hd", ("pooled",), ("voxel", "surfel"), ("max", "pooled"))
+    ('voxel', 'pooled')
+    """
+    found = []
+    for group in choices:
+        said = [word for word in variants if word in group]
+        if len(said) > 1:
+            raise SettingsError(
+                f"{name} is either of these.", got="/".join(said), expected=" or ".join(group)
+            )
+        found.append(said[0] if said else group[0])
+    unknown = [word for word in variants if not any(word in group for group in choices)]
+    if unknown:
+        raise SettingsError(
+            f"{name} has no variant '{unknown[0]}'.",
+            expected=", ".join(word for group in choices for word in group),
+        )
+    return tuple(found)

@@ -82,7 +82,7 @@ def value_of(metric: Definition, pair: Pair, empty: Empty = Empty()) -> Value:  
             return Value(number, "undefined", metric.unit, REASONS.get(situation, "not defined here"))
         return Value(number, "ok", metric.unit)
     if situation == "undefined":
-        number = metric.best if empty.both == "perfect" else np.nan
+        number = metric.best if empty.both == "perfect" and metric.perfect else np.nan
         return Value(float(number), "undefined", metric.unit, REASONS[situation])
     if situation == "missed":
         number = metric.missed(pair) if empty.missed == "worst" else np.nan

@@ -16,7 +16,7 @@ from truevox.errors import GraphError, SettingsError
 from truevox.files import software, write_csv, write_json
 from truevox.image import Image
 from truevox.labels import Labels
-from truevox.metrics import dice
+from truevox.metrics import evaluate
 from truevox.model.memory import peak_since, start_peak
 from truevox.model.options import Options
 from truevox.model.prediction import predict
@@ -174,7 +174,7 @@ def _differences(case: str, output: str, a: Image, b: Image, ratios: tuple[float
     found = []
     masks = zip(_masks(first, labels), _masks(second, labels), strict=True)
     for (name, channel), (mask_a, mask_b) in zip(labels.channel_names.items(), masks, strict=True):
-        score = dice(mask_a, mask_b)
+        score = evaluate(mask_a, mask_b, a.grid.spacing)["dice"]
         apart = np.abs(first[channel] - second[channel])
         volumes = [float(m.sum()) * a.grid.voxel_volume_ml for m in (mask_a, mask_b)]
         found.append(

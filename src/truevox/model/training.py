@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from truevox.devices import resolve_device
 from truevox.errors import GraphError, SettingsError
-from truevox.metrics import dice
+from truevox.metrics import evaluate
 from truevox.model.checkpoints import Checkpoints
 from truevox.model.costs import part_names, step_cost
 from truevox.model.mixing import mixed, share_of_step
@@ -216,12 +216,12 @@ class Trained(pl.LightningModule):
                 continue
             decided = labels.decode(image.numpy())
             truth = case.load(column, "label").on(image.grid, mirror=False).numpy()[0]
-            known = True if labels.ignore is None else truth != labels.ignore
+            known = None if labels.ignore is None else truth != labels.ignore
             for k, name in enumerate(labels.names):
                 values = labels.values_of(name)
                 # Overlapping regions are decided one by one, in a channel each.
                 found = decided[0] == values[0] if labels.exclusive else decided[k] == 1
-                score = dice(found & known, np.isin(truth, values) & known)
+                score = evaluate(found, np.isin(truth, values), image.grid.spacing, field=known)["dice"]
                 self._scores.append((f"val/{output}/{name}/dice", score.value))
 
     def on_validation_epoch_end(self) -> None:

@@ -1,0 +1,185 @@
+"""All cases: scored side by side, kept as they finish, and put in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import joblib
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from truevox.errors import CaseError
+from truevox.evaluation.cluster import workers
+from truevox.evaluation.jobs import Evaluation, Job, Result
+from truevox.evaluation.label_tables import FOREGROUND
+from truevox.evaluation.masks import order
+from truevox.evaluation.resume import Kept, fingerprint
+from truevox.evaluation.scoring import score
+from truevox.evaluation.settings import EvaluationSettings
+from truevox.files import software
+from truevox.progress import Advance
+
+__all__ = ["assemble", "score_all"]
+
+_CHUNK = 8
+"""Cases per worker that are handed out at once, where a cluster gives nothing back before all are done."""
+
+
+def score_all(
+    jobs: Sequence[Job],
+    settings: EvaluationSettings,
+    *,
+    n_jobs: int = 1,
+    cluster: str | None = None,
+    kept: Kept | None = None,
+    advance: Advance | None = None,
+) -> Evaluation:
+    """Score every job. None ends the others; finished ones are kept.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    settings : EvaluationSettings
+    n_jobs : int
+        Processes; each holds one case.
+    cluster : str, optional
+        As for :func:`truevox.evaluation.cluster.workers`.
+    kept : Kept, optional
+        Where results of finished cases are, and go.
+    advance : callable, optional
+        Told how many cases are done, and the last one's name.
+
+    Returns
+    -------
+    Evaluation
+        Rows in the order of the jobs, whichever finished first.
+
+    Raises
+    ------
+    SettingsError
+        If a metric does not exist, or a cluster can't be used.
+    CaseError
+        If a process was killed; what finished is kept.
+    """
+    settings.check()
+    keys = [fingerprint(job, settings) for job in jobs]
+    found: dict[int, Result] = {}
+    if kept is not None:
+        found = {k: result for k, key in enumerate(keys) if (result := kept.get(key)) is not None}
+    todo = [(k, job) for k, job in enumerate(jobs) if k not in found]
+    done = len(found)
+    for k, result in _results(todo, settings, n_jobs, cluster):
+        found[k] = result
+        done += 1
+        # What failed is tried again next time.
+        if kept is not None and result.failure is None:
+            kept.add(keys[k], result)
+        if advance is not None:
+            advance(done, jobs[k].case)
+    if kept is not None:
+        kept.tidy(keys)
+    return assemble(jobs, [found[k] for k in range(len(jobs))], settings)
+
+
+def _one(k: int, job: Job, settings: EvaluationSettings) -> tuple[int, Result]:
+    return k, score(job, settings)
+
+
+def _results(
+    todo: Sequence[tuple[int, Job]], settings: EvaluationSettings, n_jobs: int, cluster: str | None
+) -> Iterator[tuple[int, Result]]:
+    """Results as they come."""
+    if not todo:
+        return
+    with workers(cluster, n_jobs) as count:
+        work = [delayed(_one)(k, job, settings) for k, job in todo]
+        try:
+            if _streams():
+                yield from Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)(work)  # type: ignore[misc]
+                return
+            size = _CHUNK * joblib.effective_n_jobs(count)
+            for chunk in _chunks(work, size):
+                yield from Parallel(n_jobs=count)(chunk)  # type: ignore[misc]
+        except TerminatedWorkerError as error:
+            raise CaseError(
+                "A process that scored cases was killed, most likely for its memory.",
+                remedy="run the same command again with fewer --jobs: finished cases are not scored again",
+            ) from error
+
+
+def _chunks(work: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    return (work[k : k + size] for k in range(0, len(work), size))
+
+
+def _streams() -> bool:
+    """Whether the backend in use hands back results as they come."""
+    backend: Any = joblib.parallel.get_active_backend()[0]
+    return bool(backend.supports_return_generator)
+
+
+# ---- putting together ----------------------------------------------------------------------
+
+
+def assemble(jobs: Sequence[Job], results: Sequence[Result], settings: EvaluationSettings) -> Evaluation:
+    """Tables in the order of the jobs: every case has a row for every label and metric.
+
+    Where no table says which labels there are, they are those that occur anywhere; a single value is called
+    ``foreground``.
+    """
+    names = _labels(jobs, results)
+    rows: list[dict[str, Any]] = []
+    lesions: list[dict[str, Any]] = []
+    for job, result in zip(jobs, results, strict=True):
+        listed = names[job.output] if job.labels is None else {name: name for name in job.labels.names}
+        for shown, name in listed.items():
+            values = result.values.get(name) or result.absent.get(name) or result.absent.get("")
+            rows += _rows(job, shown, values or _failed(settings, name))
+        back = {name: shown for shown, name in listed.items()}
+        lesions += [row | {"label": back[row["label"]]} for row in result.lesions]
+    failures = [result.failure for result in results if result.failure is not None]
+    cases = [job.as_row(result.notes) for job, result in zip(jobs, results, strict=True)]
+    return Evaluation(rows, failures, lesions, cases, _values(jobs, names))
+
+
+def _labels(jobs: Sequence[Job], results: Sequence[Result]) -> dict[str, dict[str, str]]:
+    """For each output, the labels that occur: what they are called, and their name in the results."""
+    found: dict[str, set[str]] = {}
+    for job, result in zip(jobs, results, strict=True):
+        found.setdefault(job.output, set()).update(result.values if job.labels is None else ())
+    out = {}
+    for output, names in found.items():
+        alone = len(names) < 2 and all(name.isdigit() for name in names)
+        out[output] = (
+            {FOREGROUND: next(iter(names), "")} if alone else {n: n for n in sorted(names, key=order)}
+        )
+    return out
+
+
+def _values(jobs: Sequence[Job], names: dict[str, dict[str, str]]) -> dict[str, dict[str, list[int]]]:
+    """Values of the labels, as far as they are known, for who opens the files again."""
+    out: dict[str, dict[str, list[int]]] = {}
+    for job in jobs:
+        if job.output in out:
+            continue
+        if job.labels is not None:
+            out[job.output] = {name: list(job.labels.values_of(name)) for name in job.labels.names}
+        else:
+            found = names[job.output].items()
+            out[job.output] = {shown: [int(name)] if name.isdigit() else [] for shown, name in found}
+    return out
+
+
+def _rows(job: Job, label: str, values: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "case": job.case, "label": label, "metric": metric, "value": value, "unit": unit,
+            "status": status, "definition": definition, "output": job.output, "software": software(),
+        }
+        for metric, value, unit, status, definition in values
+    ]  # fmt: skip
+
+
+def _failed(settings: EvaluationSettings, label: str) -> list[list[Any]]:
+    return [[one.name, math.nan, one.unit, "failed", one.id] for one in settings.definitions(label)]

@@ -1,0 +1,203 @@
+"""The settings file of an evaluation: which metrics of which labels, and what happens to odd cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from truevox.errors import FileError, SettingsError
+from truevox.metrics import Definition, Empty, definition
+
+__all__ = ["DEFAULT_METRICS", "EmptyPolicy", "EvaluationSettings", "LesionSettings"]
+
+DEFAULT_METRICS = ("dice", "volume_difference_ml", "absolute_volume_difference_ml")
+"""What is scored if nothing else is asked for."""
+DEFAULT_RULE = "iou@0.5/optimal"
+
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given)
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LesionSettings(_Section):
+    """How lesions are found and matched: what decides each row of ``lesions.csv``."""
+
+    rule: str = DEFAULT_RULE
+    connectivity: int | None = None
+    min_ml: Annotated[float, Field(ge=0)] = 0.0
+    labels: Names = ()
+
+
+class EmptyPolicy(_Section):
+    """The value where a mask is empty, as in :class:`truevox.metrics.Empty`."""
+
+    both: Literal["undefined", "perfect"] = "undefined"
+    missed: Literal["worst", "undefined"] = "worst"
+    spurious: Literal["worst", "undefined"] = "worst"
+
+    def policy(self) -> Empty:
+        """What the metrics take."""
+        return Empty(self.both, self.missed, self.spurious)
+
+
+class EvaluationSettings(_Section):
+    """What ``truevox evaluate`` computes.
+
+    Parameters
+    ----------
+    metrics : sequence of str
+        Names or ids of :mod:`truevox.metrics`; ``nsd@2mm:tumour`` is of that label only.
+    per_label : mapping of label to sequence of str
+        More metrics of single labels.
+    labels : mapping, str or None
+        Label table: ``{tumour: 1, whole: [1, 2]}``, a file, ``tumour=1,liver=2`` or ``nonzero``. None: the
+        values that occur.
+    lesions : LesionSettings, optional
+        Write ``lesions.csv``. Set by itself when a metric of lesions is asked for.
+    empty : EmptyPolicy
+        What a metric is where a mask is empty.
+    missing : {"failed", "worst"}
+        A reference without prediction has no score, or that of an empty prediction at its worst.
+    tolerance_mm : float, optional
+        Largest displacement between grids; a tenth of the smallest voxel side by default.
+    resample : bool
+        Read predictions on the grid of their reference if they are on another one.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a key is not known or a value can't be used.
+
+    Examples
+    --------
+    >>> settings = EvaluationSettings(metrics=["dice", "jaccard:tumour"])
+    >>> [d.id for d in settings.definitions("tumour")], [d.id for d in settings.definitions("liver")]
+    (['dice/voxel', 'jaccard/voxel'], ['dice/voxel'])
+    """
+
+    metrics: Names = DEFAULT_METRICS
+    per_label: dict[str, Names] = Field(default_factory=dict)
+    labels: dict[str, Any] | str | None = None
+    lesions: LesionSettings | None = None
+    empty: EmptyPolicy = EmptyPolicy()
+    missing: Literal["failed", "worst"] = "failed"
+    tolerance_mm: Annotated[float, Field(gt=0)] | None = None
+    resample: bool = False
+
+    @field_validator("metrics", mode="after")
+    @classmethod
+    def _some(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+        if not found:
+            raise ValueError("at least one metric is needed, e.g. dice")
+        return found
+
+    @property
+    def named_labels(self) -> tuple[str, ...]:
+        """Labels that have metrics of their own."""
+        own = [name.partition(":")[2] for name in self.metrics]
+        return tuple(dict.fromkeys(name for name in [*own, *self.per_label] if name))
+
+    def definitions(self, label: str) -> list[Definition]:
+        """The metrics of a label, each once, in the order asked for.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such metric.
+        """
+        split = [name.partition(":") for name in self.metrics]
+        names = [name for name, _, of in split if of in ("", label)] + list(self.per_label.get(label, ()))
+        found = [definition(self._ruled(name.strip())) for name in names]
+        return list({one.id: one for one in found}.values())
+
+    def check(self) -> None:
+        """Refuse metrics that do not exist, before anything is read.
+
+        Raises
+        ------
+        SettingsError
+        """
+        for label in ("", *self.named_labels):
+            self.definitions(label)
+
+    @property
+    def lesion_rule(self) -> LesionSettings | None:
+        """How lesions are matched for ``lesions.csv``; None if none is to be written."""
+        if self.lesions is not None:
+            return self.lesions
+        names = [*self.metrics, *(name for some in self.per_label.values() for name in some)]
+        return LesionSettings() if any(_of_lesions(name) for name in names) else None
+
+    def _ruled(self, name: str) -> str:
+        """A metric of lesions without a rule of its own follows that of ``lesions.csv``."""
+        if self.lesions is None or self.lesions.rule == DEFAULT_RULE or "/" in name or not _of_lesions(name):
+            return name
+        return f"{name}/{self.lesions.rule}"
+
+    @classmethod
+    def from_file(cls, path: str | Path, **changes: Any) -> EvaluationSettings:
+        """Read a settings file (YAML or JSON), with changes on top.
+
+        Raises
+        ------
+        FileError
+            If it can't be read.
+        SettingsError
+            If it is no YAML, or a key or value can't be used; names them.
+        """
+        file = Path(path)
+        try:
+            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            raise FileError(
+                f"The settings can't be read: {reason}.", file=file, remedy="check the path"
+            ) from error
+        except yaml.YAMLError as error:
+            raise SettingsError(f"The settings are no YAML: {error}.", file=file) from error
+        if data is not None and not isinstance(data, dict):
+            raise SettingsError("The settings are no mapping.", file=file, expected="metrics: [dice, hd95]")
+        return cls.make({**(data or {}), **changes}, file)
+
+    @classmethod
+    def make(cls, data: dict[str, Any], file: Path | None = None) -> EvaluationSettings:
+        """Settings from plain data, with mistakes in plain words.
+
+        Raises
+        ------
+        SettingsError
+
+        Examples
+        --------
+        >>> EvaluationSettings.make({"metric": ["dice"]})
+        Traceback (most recent call last):
+        truevox.errors.SettingsError: The settings can't be used: metric: there is no such key.
+          expected  metrics, per_label, labels, lesions, empty, missing, tolerance_mm, resample
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise SettingsError(
+                f"The settings can't be used: {'; '.join(_said(one) for one in error.errors())}.",
+                file=file,
+                expected=", ".join(cls.model_fields),
+            ) from error
+
+
+def _said(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: there is no such key"
+    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
+
+
+def _of_lesions(name: str) -> bool:
+    return name.startswith(("lesion_", "pq", "panoptic_quality"))
