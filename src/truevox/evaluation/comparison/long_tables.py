@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from truevox.errors import CaseError, FileError
-from truevox.evaluation.missing import Scores
-from truevox.evaluation.score_tables import number, read_rows
+from truevox.evaluation.comparison.missing import Scores
+from truevox.evaluation.comparison.score_tables import number, read_rows
 
 __all__ = ["read_long_table"]
 

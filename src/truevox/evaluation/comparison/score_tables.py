@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from truevox.errors import CaseError, FileError, SettingsError
-from truevox.evaluation.missing import Scores, patients_of
+from truevox.evaluation.comparison.missing import Scores, patients_of
 
 __all__ = ["EvaluationTable", "number", "read_evaluation", "read_patients", "read_rows", "scores_of"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from truevox.evaluation.intervals import Statistic, mean_of
-from truevox.evaluation.signed_ranks import signed_ranks
+from truevox.evaluation.statistics.intervals import Statistic, mean_of
+from truevox.evaluation.statistics.signed_ranks import signed_ranks
 
 __all__ = ["probability_of_superiority", "rank_biserial"]
 
@@ -20,7 +20,7 @@ def rank_biserial(differences: ArrayLike) -> Statistic:
     Parameters
     ----------
     differences : (N,)
-        Rounded (:func:`truevox.evaluation.signed_ranks.paired_differences`).
+        Rounded (:func:`truevox.evaluation.statistics.signed_ranks.paired_differences`).
 
     Returns
     -------

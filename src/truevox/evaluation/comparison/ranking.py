@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import SettingsError
-from truevox.evaluation.intervals import mean_of, quantile_of
-from truevox.evaluation.paired import Correction, adjusted
-from truevox.evaluation.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
+from truevox.evaluation.statistics.intervals import mean_of, quantile_of
+from truevox.evaluation.statistics.paired import Correction, adjusted
+from truevox.evaluation.statistics.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
 
 __all__ = [
     "SCHEMES", "Field", "Ranking", "aggregate_then_rank", "case_ranks", "consensus", "rank_by_tests",
@@ -54,7 +54,7 @@ class Field:
     Parameters
     ----------
     values : (M, N)
-        No NaN: see :mod:`truevox.evaluation.missing`.
+        No NaN: see :mod:`truevox.evaluation.comparison.missing`.
     better : {"higher", "lower"}
     clusters : (N,) int, optional
         Number of the patient of each case; by default each case is a patient. Tests use the mean of the

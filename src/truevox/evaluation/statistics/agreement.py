@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import SettingsError
-from truevox.evaluation.intervals import Interval, Resamples, Statistic, bootstrap, mean_of
+from truevox.evaluation.statistics.intervals import Interval, Resamples, Statistic, bootstrap, mean_of
 
 __all__ = ["BlandAltman", "Correlations", "bland_altman", "cohen_kappa", "fleiss_kappa", "icc"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from truevox.errors import SettingsError
-from truevox.evaluation.signed_ranks import paired_differences
+from truevox.evaluation.statistics.signed_ranks import paired_differences
 
 __all__ = ["Equivalence", "tost"]
 

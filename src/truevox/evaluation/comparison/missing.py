@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import SettingsError
-from truevox.evaluation.ranking import Field
+from truevox.evaluation.comparison.ranking import Field
 
 __all__ = ["COUNTS", "Missing", "Resolved", "Scores", "resolve"]
 

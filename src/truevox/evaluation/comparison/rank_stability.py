@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import SettingsError
-from truevox.evaluation.intervals import Resamples
-from truevox.evaluation.ranking import SCHEMES, Field, Ranking, ranks_of
+from truevox.evaluation.comparison.ranking import SCHEMES, Field, Ranking, ranks_of
+from truevox.evaluation.statistics.intervals import Resamples
 
 __all__ = ["Stability", "kendall_tau", "ranked", "stability"]
 
@@ -97,7 +97,7 @@ def stability(field: Field, scheme: str = "mean_then_rank", *, count: int = 1000
     ----------
     field : Field
     scheme : str
-        One of :data:`truevox.evaluation.ranking.SCHEMES`.
+        One of :data:`truevox.evaluation.comparison.ranking.SCHEMES`.
     count : int
         Samples.
     seed : int

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import SettingsError
-from truevox.evaluation.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
+from truevox.evaluation.statistics.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
 
 __all__ = [
     "CORRECTIONS", "TESTS", "PairedTest", "adjusted", "friedman", "mcnemar", "paired_t", "paired_test",
