@@ -13,7 +13,10 @@ import numpy as np
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation.comparison.missing import Scores, patients_of
 
-__all__ = ["EvaluationTable", "number", "read_evaluation", "read_patients", "read_rows", "scores_of"]
+__all__ = [
+    "EvaluationTable", "number", "patients_beside", "read_evaluation", "read_patients", "read_rows",
+    "scores_of", "volumes_of",
+]  # fmt: skip
 
 _NEEDED = ("case", "label", "metric", "value", "status", "definition")
 _FAILED = ("failed", "absent")
@@ -157,6 +160,18 @@ def read_patients(file: str | Path) -> dict[str, str]:
     return {row["case"]: row["patient"] for row in read_rows(Path(file), ("case", "patient"))}
 
 
+def patients_beside(tables: Sequence[EvaluationTable]) -> dict[str, str]:
+    """Case to patient, from the ``cases.csv`` beside each table; else what stands before the first ``/``."""
+    owners: dict[str, str] = {}
+    for table in tables:
+        file = table.file.with_name("cases.csv")
+        if file.is_file():
+            named = read_rows(file, ("case",))
+            owners |= {row["case"]: row["patient"] for row in named if row.get("patient")}
+    cases = dict.fromkeys(str(row["case"]) for table in tables for row in table.rows)
+    return dict(zip(cases, patients_of(list(cases)), strict=True)) | owners
+
+
 def scores_of(
     tables: Sequence[EvaluationTable],
     *,
@@ -188,13 +203,7 @@ def scores_of(
     SettingsError
         If a metric or label that is asked for is nowhere, or a direction is not known.
     """
-    joint = any(_several_outputs(table) for table in tables)
-    cells: dict[tuple[str, str], dict[str, dict[str, dict[str, Any]]]] = {}
-    for table in tables:
-        for row in table.rows:
-            label = f"{row['output']}/{row['label']}" if joint and row.get("output") else row["label"]
-            group = cells.setdefault((label, row["metric"]), {})
-            group.setdefault(table.name, {})[row["case"]] = row
+    cells = _cells(tables)
     _expect(metrics, {name for _, name in cells} | {_definition(g) for g in cells.values()}, "metric")
     _expect(labels, {name for name, _ in cells}, "label")
     found: list[Scores] = []
@@ -217,6 +226,49 @@ def scores_of(
             remedy="evaluate all methods with the same label table and the same metrics",
         )
     return found, remarks
+
+
+def volumes_of(
+    tables: Sequence[EvaluationTable],
+    names: Sequence[str],
+    *,
+    labels: Sequence[str] | None = None,
+    unit: Literal["patient", "case"] = "patient",
+    patients: Mapping[str, str] | None = None,
+) -> list[Scores]:
+    """Volumes and their differences, for tables of agreement: whatever all methods have of these metrics.
+
+    Parameters
+    ----------
+    tables, labels, unit, patients
+        As for :func:`scores_of`.
+    names : sequence of str
+        Short names of metrics.
+    """
+    methods = tuple(table.name for table in tables)
+    found = []
+    for (label, metric), group in _cells(tables).items():
+        if metric not in names or (labels and label not in labels) or set(group) != set(methods):
+            continue
+        made = _scores(label, metric, group, methods, tables, {metric: "zero"})
+        if made is not None:
+            found.append(_with_patients(made, unit, patients))
+    return found
+
+
+_Group = dict[str, dict[str, dict[str, Any]]]
+
+
+def _cells(tables: Sequence[EvaluationTable]) -> dict[tuple[str, str], _Group]:
+    """Rows by label and metric, then by method, then by case."""
+    joint = any(_several_outputs(table) for table in tables)
+    cells: dict[tuple[str, str], _Group] = {}
+    for table in tables:
+        for row in table.rows:
+            label = f"{row['output']}/{row['label']}" if joint and row.get("output") else row["label"]
+            group = cells.setdefault((label, row["metric"]), {})
+            group.setdefault(table.name, {})[row["case"]] = row
+    return cells
 
 
 def _several_outputs(table: EvaluationTable) -> bool:
