@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from truevox.evaluation.comparison.agreements import DIFFERENCE_METRIC, VOLUME_METRICS
 from truevox.evaluation.comparison.analysis import Analysis
 from truevox.evaluation.comparison.missing import Resolved, Scores
+from truevox.evaluation.statistics.paired import DRAWS, EXACT_SIGNS
 
 __all__ = ["remarks_of"]
 
@@ -27,9 +28,11 @@ def remarks_of(tables: Sequence[Resolved], volumes: Sequence[Scores], analysis: 
     >>> remarks_of([], [], Analysis())
     []
     """
+    counts = (len(table.scores.methods) for table in tables if table.patients)
+    tests = sum(count * (count - 1) // 2 for count in counts)
     said: dict[tuple[str, str], list[str]] = {}
     for table in tables:
-        for text in (*_gaps(table), *_left_out(table, analysis), *_few(table, analysis)):
+        for text in (*_gaps(table), *_left_out(table, analysis), *_few(table, tests, analysis)):
             said.setdefault((table.scores.label, text), []).append(table.scores.metric)
     lines = []
     for (label, text), metrics in said.items():
@@ -77,14 +80,23 @@ def _left_out(table: Resolved, analysis: Analysis) -> list[str]:
     return lines
 
 
-def _few(table: Resolved, analysis: Analysis) -> list[str]:
+def _few(table: Resolved, tests: int, analysis: Analysis) -> list[str]:
+    """Whether so few patients can show anything at all, and after the correction."""
     patients = len(set(table.patients))
-    least = 2.0 ** (1 - patients)
-    if analysis.test not in _EXACT or not patients or least <= analysis.alpha:
+    if analysis.test not in _EXACT or not patients:
         return []
-    return [
-        f"{patients} patient{'s' * (patients > 1)}: no p-value of this test can be below {min(1.0, least):g}."
-    ]
+    least = min(1.0, 2.0 ** (1 - patients))
+    if analysis.test == "permutation" and patients > EXACT_SIGNS:
+        least = 1 / (DRAWS + 1)
+    many = f"{patients} patient{'s' * (patients > 1)}"
+    if least > analysis.alpha:
+        return [f"{many}: no p-value of this test can be below {least:g}."]
+    if analysis.correction == "holm" and least * tests > analysis.alpha:
+        return [
+            f"{many} and {tests} tests: the smallest p-value there can be is {least:.2g}, and that of one pair "
+            f"alone is {min(1.0, least * tests):.2g} after Holm's correction. Compare fewer methods or metrics."
+        ]
+    return []
 
 
 def _volumes(volumes: Sequence[Scores]) -> list[str]:

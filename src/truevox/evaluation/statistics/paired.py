@@ -13,15 +13,18 @@ from truevox.errors import SettingsError
 from truevox.evaluation.statistics.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
 
 __all__ = [
-    "CORRECTIONS", "TESTS", "PairedTest", "adjusted", "friedman", "mcnemar", "paired_t", "paired_test",
-    "permutation", "sign_test", "wilcoxon",
+    "CORRECTIONS", "DRAWS", "EXACT_SIGNS", "TESTS", "PairedTest", "adjusted", "friedman", "mcnemar", "paired_t",
+    "paired_test", "permutation", "sign_test", "wilcoxon",
 ]  # fmt: skip
 
 Correction = Literal["holm", "fdr", "none"]
 CORRECTIONS = ("holm", "fdr", "none")
 """Corrections for several tests."""
 
-_EXACT_SIGNS = 15
+EXACT_SIGNS = 15
+"""Most pairs for which the permutation test tries all flips of signs."""
+DRAWS = 10_000
+"""Flips that it draws beyond."""
 _EXACT_RANKS = 25
 
 
@@ -57,7 +60,7 @@ class PairedTest:
     way: str
 
 
-def permutation(a: ArrayLike, b: ArrayLike, *, draws: int = 10_000, seed: int = 0) -> PairedTest:
+def permutation(a: ArrayLike, b: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> PairedTest:
     """Sign-flip permutation test of the mean difference.
 
     All 2^n flips up to 15 pairs; beyond, ``draws`` random ones, of which the data count as one more.
@@ -88,7 +91,7 @@ def permutation(a: ArrayLike, b: ArrayLike, *, draws: int = 10_000, seed: int = 
     observed = abs(d.sum())
     least = observed - 1e-12 * max(1.0, np.abs(d).sum())
     zeros = int((d == 0).sum())
-    if n <= _EXACT_SIGNS:
+    if n <= EXACT_SIGNS:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         p = float((np.abs(signs @ d) >= least).mean())
         return PairedTest("permutation", float(d.mean()), p, n, zeros, "exact")
