@@ -59,7 +59,9 @@ def compare(
         list[str] | None,
         typer.Option(help="Direction of a metric of your own: name=higher, =lower, =zero; may be repeated."),
     ] = None,
-    case: Annotated[str, typer.Option(help="Of a table: column(s) of the case, e.g. patient,slice.")] = "case",
+    case: Annotated[
+        str, typer.Option(help="Of a table: column(s) of the case, e.g. patient,slice.")
+    ] = "case",
     method: Annotated[str, typer.Option(help="Of a table: column of the method.")] = "method",
     value: Annotated[str, typer.Option(help="Of a table: column of the value.")] = "value",
     task: Annotated[str | None, typer.Option(help="Of a table: column of the task or label.")] = None,

@@ -187,7 +187,9 @@ def compare(
     found, left_out = scores_of(
         tables, metrics=metrics, labels=labels, unit=unit, patients=owners, better=better
     )
-    volumes = volumes_of(tables, (DIFFERENCE_METRIC, *VOLUME_METRICS), labels=labels, unit=unit, patients=owners)
+    volumes = volumes_of(
+        tables, (DIFFERENCE_METRIC, *VOLUME_METRICS), labels=labels, unit=unit, patients=owners
+    )
     settings = {
         "evaluations": {name: str(place) for name, place in evaluations.items()}, "unit": unit,
         "metrics": list(metrics or ()), "labels": list(labels or ()),
