@@ -91,9 +91,15 @@ def test_three_methods_and_corrections_over_all(tmp_path: Path) -> None:
     places = two(tmp_path, scores(A), scores(B)) | {"c": folder(tmp_path / "c", scores(third))}
     found = quick(places, correction="holm")
     p = sorted(one["p"] for one in found.differences)
-    assert [(one["first"], one["second"]) for one in found.differences] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [(one["first"], one["second"]) for one in found.differences] == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
     assert p == [2 / 1024, 2 / 1024, 0.015625]
-    assert sorted(one["p_adjusted"] for one in found.differences) == pytest.approx([6 / 1024] * 2 + [0.015625])
+    assert sorted(one["p_adjusted"] for one in found.differences) == pytest.approx(
+        [6 / 1024] * 2 + [0.015625]
+    )
     [all_of_them] = found.friedman
     peer = scipy.stats.friedmanchisquare(A, B, third)
     assert (all_of_them["statistic"], all_of_them["p"]) == pytest.approx((peer.statistic, peer.pvalue))
@@ -114,7 +120,9 @@ def test_a_patient_is_one_however_often_scanned(tmp_path: Path) -> None:
 
 def test_patients_come_from_the_table_of_cases(tmp_path: Path) -> None:
     places = two(tmp_path, scores(A), scores(B))
-    (tmp_path / "a" / "cases.csv").write_text("case,patient\n" + "".join(f"p{k},q{k // 2}\n" for k in range(10)))
+    (tmp_path / "a" / "cases.csv").write_text(
+        "case,patient\n" + "".join(f"p{k},q{k // 2}\n" for k in range(10))
+    )
     assert quick(places).differences[0]["patients"] == 5
 
 
@@ -142,7 +150,10 @@ def test_gaps_get_the_worst_value_and_are_said(tmp_path: Path) -> None:
     assert (one["n"], one["dropped"], one["filled"]) == (5, 1, 3)
     assert one["mean_difference"] == pytest.approx(np.mean([0.1, 0.7, 0.9, 1.0, 0.1]))
     said = "\n".join(found.remarks)
-    assert "'b' gets the worst value, 0 (end of the metric's range), for 2 cases (1 failed, 1 without a row)" in said
+    assert (
+        "'b' gets the worst value, 0 (end of the metric's range), for 2 cases (1 failed, 1 without a row)"
+        in said
+    )
     assert "'a' gets the best value, 1, for 1 case where it rightly found nothing" in said
     assert "dice of 'tumour': 1 case left out: undefined for all methods." in said
 
