@@ -261,7 +261,7 @@ def test_rows_that_are_there_twice(tmp_path: Path) -> None:
 
 def test_folders_without_metrics(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
-    with pytest.raises(FileError, match="no metrics.csv") as caught:
+    with pytest.raises(FileError, match=r"no metrics\.csv") as caught:
         quick({"a": folder(tmp_path / "a", scores(A)), "b": tmp_path / "b"})
     assert "truevox evaluate" in str(caught.value)
 
@@ -370,7 +370,8 @@ def test_files(tmp_path: Path) -> None:
     found = quick(two(tmp_path, scores(A) + volumes(FIRST), scores(B) + volumes(SECOND)))
     written = found.write(tmp_path / "out")
     columns = {
-        "comparison.csv": DIFFERENCE_COLUMNS, "ranking.csv": RANKING_COLUMNS, "agreement.csv": AGREEMENT_COLUMNS,
+        "comparison.csv": DIFFERENCE_COLUMNS, "ranking.csv": RANKING_COLUMNS,
+        "agreement.csv": AGREEMENT_COLUMNS,
     }  # fmt: skip
     for name, expected in columns.items():
         with (tmp_path / "out" / name).open(newline="") as stream:

@@ -301,13 +301,27 @@ def ranking_table(found: Comparison) -> str:
 def difference_table(found: Comparison) -> str:
     """Pairs of methods."""
     equivalence = any(row["equivalent"] is not None for row in found.differences)
-    head = ("label", "metric", "first - second", "mean", "95 % interval", "effect", "p", "corrected", "")
+    head = (
+        "label",
+        "metric",
+        "first - second",
+        "mean",
+        "95 % interval",
+        "effect",
+        "p",
+        "corrected",
+        "equivalence",
+    )
     rows = [head]
     shown = list(found.differences)
     if len(shown) > _MOST:
         shown = sorted(shown, key=lambda row: math.inf if math.isnan(row["p"]) else row["p"])[:_MOST]
     for row in shown:
-        same = {None: "", True: f"equivalent within {row['margin']:g}" if row["margin"] else "", False: "-"}
+        same = {
+            None: "",
+            True: f"equivalent within {row['margin']:g}" if row["margin"] else "",
+            False: "not shown",
+        }
         rows.append((
             row["label"], row["metric"], f"{row['first']} - {row['second']}",
             signed(row["mean_difference"]), f"{signed(row['ci_low'])} to {signed(row['ci_high'])}",

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from truevox.evaluation.comparison.agreements import volume_differences
+from truevox.evaluation.comparison.agreements import DIFFERENCE_METRIC, VOLUME_METRICS, volume_differences
 from truevox.evaluation.comparison.missing import Scores
 from truevox.evaluation.comparison.rank_figures import draw_ranking, draw_tau
 from truevox.evaluation.comparison.standings import Standing
@@ -53,7 +53,9 @@ def write_figures(folder: Path, found: Comparison) -> list[Path]:
     if found.standings and len(found.methods) > 1:
         figures["rank_stability"] = draw_tau(found.standings)
     for one in found.volumes:
-        if any(volume_differences(one, k) for k in range(len(one.methods))):
+        if one.metric == DIFFERENCE_METRIC and any(
+            volume_differences(one, k) for k in range(len(one.methods))
+        ):
             figures[_free(f"bland_altman_{file_stem(one.label)}", figures)] = draw_bland_altman(one, found)
     paths = []
     for name, figure in figures.items():
@@ -137,9 +139,11 @@ def _names_below(axis: Axes, names: Sequence[str]) -> None:
 def draw_bland_altman(scores: Scores, found: Comparison) -> Figure:
     """Differences of volumes of each method, with bias and limits of agreement.
 
-    Evaluations hold differences, not volumes, so cases stand in their order by size of the difference
-    unless the volumes are there.
+    Over the mean of both volumes if the evaluations hold them; else in the order of the differences.
     """
+    sizes = {one.metric: one for one in found.volumes if one.label == scores.label}
+    means = [sizes[name].values for name in VOLUME_METRICS if name in sizes]
+    known = len(means) == 2
     rows = {
         row["first"]: row
         for row in found.agreement
@@ -154,18 +158,20 @@ def draw_bland_altman(scores: Scores, found: Comparison) -> Figure:
         axis.set_visible(False)
     for axis, name in zip(axes.ravel(), names, strict=False):
         k = scores.methods.index(name)
-        differences = np.sort(scores.values[k, volume_differences(scores, k)])
-        _draw_limits(axis, differences, rows[name])
+        kept = volume_differences(scores, k)
+        differences = scores.values[k, kept]
+        place = (means[0] + means[1])[k, kept] / 2 if known else differences.argsort().argsort() + 1
+        _draw_limits(axis, place, differences, rows[name])
         axis.set_title(name, fontsize=10)
     for axis in axes[:, 0]:
         axis.set_ylabel("prediction - reference (ml)")
     for axis in axes[-1]:
-        axis.set_xlabel("cases, by their difference")
+        axis.set_xlabel("mean of both volumes (ml)" if known else "cases, by their difference")
     figure.suptitle(f"Volumes of {scores.label}: bias and limits of agreement, with intervals", fontsize=11)
     return figure
 
 
-def _draw_limits(axis: Axes, differences: np.ndarray, row: dict) -> None:
+def _draw_limits(axis: Axes, place: np.ndarray, differences: np.ndarray, row: dict) -> None:
     axis.axhline(0, color=GREY, linewidth=0.8)
     for name, colour in (("bias", VERMILION), ("lower", BLACK), ("upper", BLACK)):
         axis.axhline(row[name], color=colour, linestyle="-" if name == "bias" else "--", linewidth=1.3)
@@ -173,7 +179,8 @@ def _draw_limits(axis: Axes, differences: np.ndarray, row: dict) -> None:
             axis.axhspan(row[f"{name}_low"], row[f"{name}_high"], color=colour, alpha=0.12, linewidth=0)
         if not math.isnan(row[name]):
             axis.annotate(f"{row[name]:+.3g}", (1, row[name]), (-2, 2), xycoords=axis.get_yaxis_transform(),
-                          textcoords="offset points", ha="right", fontsize=9, color=colour)  # fmt: skip
-    axis.plot(np.arange(1, len(differences) + 1), differences, "o", color=BLUE, markersize=4, alpha=0.7,
+                          textcoords="offset points", ha="right", fontsize=9, color=colour, zorder=5,
+                          bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5})  # fmt: skip
+    axis.plot(place, differences, "o", color=BLUE, markersize=4, alpha=0.7,
               markeredgewidth=0)  # fmt: skip
     tidy(axis)

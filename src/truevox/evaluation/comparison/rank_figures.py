@@ -17,7 +17,7 @@ from truevox.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMI
 __all__ = ["colours", "draw_ranking", "draw_tau"]
 
 _FIRST = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
-_MOST_ON_PODIUM = 12
+_FEW = 12
 _LARGEST = 420.0
 
 
@@ -95,13 +95,10 @@ def _blobs(axis: Axes, one: Standing) -> None:
 
 def _podium(axis: Axes, one: Standing) -> None:
     """Each case: which method is at which place, with what value; bars say how often."""
-    order, values = one.order, one.table.values
+    order = one.order[:_FEW]
+    values = one.table.values[order]
     ahead = values if one.table.field.better == "higher" else -values
     count, cases = values.shape
-    if count > _MOST_ON_PODIUM:
-        axis.axis("off")
-        axis.text(0.5, 0.5, f"no podium: more than {_MOST_ON_PODIUM} methods", ha="center", color=GREY)
-        return
     # Ties get places at random, so that no method is favoured by its name.
     rng = np.random.default_rng(0)
     place = np.lexsort((rng.random(values.shape), -ahead), axis=0).argsort(axis=0)
@@ -109,16 +106,16 @@ def _podium(axis: Axes, one: Standing) -> None:
     bars = axis.inset_axes((0, 0, 1, 0.24))
     dots = axis.inset_axes((0, 0.3, 1, 0.7), sharex=bars)
     axis.axis("off")
-    spot = np.empty(values.shape)
-    for k, method in enumerate(order):
-        spot[method] = place[method] + (k - (count - 1) / 2) * width
+    spot = place + (np.arange(count)[:, None] - (count - 1) / 2) * width
     joined = np.argsort(place, axis=0)
     dots.plot(np.take_along_axis(spot, joined, 0), np.take_along_axis(values, joined, 0), color=GREY,
               linewidth=0.5, alpha=min(0.4, 8 / max(1, cases)), zorder=1)  # fmt: skip
-    for k, (method, colour) in enumerate(zip(order, colours(count), strict=True)):
-        dots.plot(spot[method], values[method], "o", color=colour, markersize=3.5, markeredgewidth=0, alpha=0.7,
-                  label=one.table.scores.methods[method])  # fmt: skip
-        share = np.bincount(place[method], minlength=count)
+    for k, colour in enumerate(colours(count)):
+        dots.plot(
+            spot[k], values[k], "o", color=colour, markersize=3.5, markeredgewidth=0, alpha=0.7,
+            label=one.table.scores.methods[order[k]],
+        )  # fmt: skip
+        share = np.bincount(place[k], minlength=count)
         bars.bar(np.arange(count) + (k - (count - 1) / 2) * width, share, width * 0.9, color=colour)
     dots.tick_params(labelbottom=False)
     bars.set_xticks(range(count), [str(k + 1) for k in range(count)])
@@ -126,7 +123,8 @@ def _podium(axis: Axes, one: Standing) -> None:
     bars.set_ylabel("cases")
     dots.set_ylabel(one.table.scores.metric)
     dots.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0)
-    dots.set_title("Podium: every case, a line each", fontsize=10)
+    among = f" (the first {count} methods)" if count < len(one.order) else ""
+    dots.set_title(f"Podium: every case, a line each{among}", fontsize=10)
     for panel in (dots, bars):
         tidy(panel)
         panel.set_xlim(-0.5, count - 0.5)
@@ -140,7 +138,7 @@ def _significance(axis: Axes, one: Standing) -> None:
     count = len(names)
     shown = np.where(np.isnan(p), np.nan, (p <= 0.05).astype(float))
     axis.imshow(shown, cmap=ListedColormap(["0.93", GREEN]), vmin=0, vmax=1)
-    if count <= _MOST_ON_PODIUM:
+    if count <= _FEW:
         for i in range(count):
             for j in range(count):
                 if i != j:
@@ -151,6 +149,7 @@ def _significance(axis: Axes, one: Standing) -> None:
     axis.set_yticks(range(count), names, fontsize=9)
     axis.set_title("Green: row better than column\n(one-sided Wilcoxon, Holm, p <= 0.05)", fontsize=10)
     axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
 
 
 def _schemes(axis: Axes, one: Standing) -> None:
@@ -160,22 +159,17 @@ def _schemes(axis: Axes, one: Standing) -> None:
     apart = (np.arange(count) - (count - 1) / 2) * (0.3 / count)
     for k, method in enumerate(one.order):
         ranks = [one.rankings[name].ranks[method] + apart[k] for name in names]
-        axis.plot(range(len(names)), ranks, "o-", markersize=6, linewidth=1.8)
-        axis.annotate(one.table.scores.methods[method], (len(names) - 1, ranks[-1]), (8, 0),
-                      textcoords="offset points", va="center", fontsize=8,
-                      color=colours(count)[k]) if _alone(one, method) else None  # fmt: skip
+        label = one.table.scores.methods[method]
+        axis.plot(range(len(names)), ranks, "o-", markersize=6, linewidth=1.8, label=label)
     _ranks_down(axis, count)
     axis.set_xticks(range(len(names)), [name.replace("_then_", "\nthen ") for name in names], fontsize=9)
-    axis.margins(x=0.06)
+    axis.legend(
+        fontsize=9 if count <= _FEW else 7, frameon=False, loc="upper left",
+        bbox_to_anchor=(1.0, 1.0), borderaxespad=0,
+    )  # fmt: skip
     axis.set_ylabel("rank")
     axis.set_title("What other schemes would say", fontsize=10)
     tidy(axis)
-
-
-def _alone(one: Standing, method: int) -> bool:
-    """Whether the last scheme gives the method a rank of its own, so that its name has a place."""
-    ranks = one.rankings[next(reversed(SCHEMES))].ranks
-    return int((ranks == ranks[method]).sum()) == 1
 
 
 # ---- stability of all -----------------------------------------------------------------------------
@@ -183,11 +177,14 @@ def _alone(one: Standing, method: int) -> bool:
 
 def draw_tau(found: Sequence[Standing]) -> Figure:
     """Kendall's tau between the ranking of all cases and those of bootstrap samples, as violins."""
-    kept = [(one, one.stability.tau[~np.isnan(one.stability.tau)]) for one in found]
-    kept = [(one, tau) for one, tau in kept if len(tau)]
-    figure = Figure(figsize=(min(18.0, 3.5 + 0.9 * max(1, len(kept))), 4.6), layout="constrained")
+    drawn = [one.stability.tau[~np.isnan(one.stability.tau)] for one in found]
+    figure = Figure(figsize=(min(18.0, 3.5 + 0.9 * len(found)), 4.6), layout="constrained")
     axis = figure.subplots()
-    for k, (_, tau) in enumerate(kept):
+    for k, tau in enumerate(drawn):
+        if not len(tau):
+            text = "all methods tie"
+            axis.text(k, 0.5, text, ha="center", va="center", rotation=90, color=GREY, fontsize=9)
+            continue
         if np.ptp(tau) > 0:
             body = axis.violinplot(tau, [k], widths=0.75, showextrema=False)["bodies"]
             for shape in body:  # type: ignore[attr-defined]
@@ -196,10 +193,8 @@ def draw_tau(found: Sequence[Standing]) -> Figure:
         axis.plot([k, k], [low, high], color=BLACK, linewidth=4, solid_capstyle="butt")
         axis.plot(k, middle, "o", color="white", markeredgecolor=BLACK, markersize=7)
         axis.plot(k, tau.mean(), "D", color=VERMILION, markeredgecolor="white", markersize=6)
-    names = [one.title for one, _ in kept]
-    if names:
-        _below(axis, names)
-    axis.set_xlim(-0.7, max(1, len(kept)) - 0.3)
+    _below(axis, [one.title for one in found])
+    axis.set_xlim(-0.7, len(found) - 0.3)
     axis.set_ylim(-1.05, 1.05)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_ylabel("Kendall's tau")

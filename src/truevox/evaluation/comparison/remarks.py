@@ -93,8 +93,8 @@ def _few(table: Resolved, tests: int, analysis: Analysis) -> list[str]:
         return [f"{many}: no p-value of this test can be below {least:g}."]
     if analysis.correction == "holm" and least * tests > analysis.alpha:
         return [
-            f"{many} and {tests} tests: the smallest p-value there can be is {least:.2g}, and that of one pair "
-            f"alone is {min(1.0, least * tests):.2g} after Holm's correction. Compare fewer methods or metrics."
+            f"{many} and {tests} tests: the smallest p-value there can be is {least:.2g}, and alone it is "
+            f"{min(1.0, least * tests):.2g} after Holm's correction. Compare fewer methods or metrics."
         ]
     return []
 

@@ -49,7 +49,7 @@ class Comparison:
     agreement : tuple of dict
         The columns of ``agreement.csv``.
     volumes : tuple of Scores
-        Differences of volumes, as read.
+        Volumes and their differences, as read.
     remarks : tuple of str
         What its reader should know first: gaps and what stands in for them, what is left out.
     """
@@ -279,7 +279,7 @@ def _study(
         tuple(friedman_rows([one for one in tables if one.patients])),
         tuple(standings(tables, analysis)),
         tuple(agreements(tables, volumes, analysis)),
-        tuple(one for one in volumes if one.metric == DIFFERENCE_METRIC),
+        tuple(volumes),
         (*left_out, *remarks_of(tables, volumes, analysis)),
     )
 

@@ -13,8 +13,8 @@ from truevox.errors import SettingsError
 from truevox.evaluation.statistics.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
 
 __all__ = [
-    "CORRECTIONS", "DRAWS", "EXACT_SIGNS", "TESTS", "PairedTest", "adjusted", "friedman", "mcnemar", "paired_t",
-    "paired_test", "permutation", "sign_test", "wilcoxon",
+    "CORRECTIONS", "DRAWS", "EXACT_SIGNS", "TESTS", "PairedTest", "adjusted", "friedman", "mcnemar",
+    "paired_t", "paired_test", "permutation", "sign_test", "wilcoxon",
 ]  # fmt: skip
 
 Correction = Literal["holm", "fdr", "none"]
