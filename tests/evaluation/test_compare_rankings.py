@@ -75,7 +75,7 @@ def test_significance_is_the_one_sided_test_of_scipy() -> None:
         peer = scipy.stats.wilcoxon(
             values[i], values[j], alternative="greater", correction=True, method="approx"
         )
-        assert p[i, j] == pytest.approx(peer.pvalue, rel=1e-9)
+        assert p[i, j] == pytest.approx(peer[1], rel=1e-9)
     down = significance(Field(values, "lower"), "none")
     assert down[0, 1] == pytest.approx(p[1, 0], rel=1e-12)
 
@@ -141,7 +141,7 @@ def test_ranks_of_cases_do_not_ask_for_the_scale(values: np.ndarray) -> None:
 @given(st.lists(st.integers(1, 4), min_size=3, max_size=6), st.data())
 def test_kendall_tau_is_that_of_scipy(ranks: list[int], data: st.DataObject) -> None:
     other = data.draw(st.lists(st.integers(1, 4), min_size=len(ranks), max_size=len(ranks)))
-    expected = scipy.stats.kendalltau(other, ranks).statistic
+    expected = scipy.stats.kendalltau(other, ranks)[0]
     assert kendall_tau([other], ranks)[0] == pytest.approx(expected, nan_ok=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -157,7 +157,7 @@ def _bland_altman_row(scores: Scores, i: int, j: int | None, analysis: Analysis)
     return _row(scores, scores.methods[i], second, found.n, found.patients) | _limits(found)
 
 
-def _limits(found: BlandAltman) -> Mapping[str, Any]:
+def _limits(found: BlandAltman) -> dict[str, Any]:
     entries: dict[str, Any] = {"mean": found.bias.value, "sd": found.sd}
     for name in ("bias", "lower", "upper"):
         one = getattr(found, name)

@@ -77,7 +77,9 @@ def _rows(table: Resolved, analysis: Analysis) -> list[dict[str, Any]]:
             "first": scores.methods[i], "second": scores.methods[j],
             "n": len(table.cases), "patients": values.shape[1], "dropped": table.dropped,
             "filled": int(filled[i] + filled[j]),
-            "mean_difference": float(np.round(mean.value, 15)) + 0.0, "ci_low": mean.low, "ci_high": mean.high,
+            # What sums of tied differences leave is noise, not a difference.
+            "mean_difference": float(np.round(mean.value, 15)) + 0.0,
+            "ci_low": mean.low, "ci_high": mean.high,
             "median_difference": float(np.median(paired_differences(values[i], values[j]))),
             "effect": effect.value, "effect_low": effect.low, "effect_high": effect.high,
             "superiority": superiority.value, "test": test.name, "p": test.p, "p_adjusted": test.p,

@@ -178,9 +178,10 @@ def _draw_limits(axis: Axes, place: np.ndarray, differences: np.ndarray, row: di
         if not math.isnan(row[f"{name}_low"]):
             axis.axhspan(row[f"{name}_low"], row[f"{name}_high"], color=colour, alpha=0.12, linewidth=0)
         if not math.isnan(row[name]):
-            axis.annotate(f"{row[name]:+.3g}", (1, row[name]), (-2, 2), xycoords=axis.get_yaxis_transform(),
-                          textcoords="offset points", ha="right", fontsize=9, color=colour, zorder=5,
-                          bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5})  # fmt: skip
-    axis.plot(place, differences, "o", color=BLUE, markersize=4, alpha=0.7,
-              markeredgewidth=0)  # fmt: skip
+            axis.text(
+                0.99, row[name], f"{row[name]:+.3g}", transform=axis.get_yaxis_transform(), ha="right",
+                va="bottom", fontsize=9, color=colour, zorder=5,
+                bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
+            )  # fmt: skip
+    axis.plot(place, differences, "o", color=BLUE, markersize=4, alpha=0.7, markeredgewidth=0)
     tidy(axis)

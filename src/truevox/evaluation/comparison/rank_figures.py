@@ -198,8 +198,8 @@ def draw_tau(found: Sequence[Standing]) -> Figure:
     axis.set_ylim(-1.05, 1.05)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_ylabel("Kendall's tau")
-    axis.set_title("Does the order hold on other patients?\n(1: always; bar: quartiles, o: median, diamond: mean)",
-                   fontsize=10)  # fmt: skip
+    legend = "1: always; bar: quartiles, o: median, diamond: mean"
+    axis.set_title(f"Does the order hold on other patients?\n({legend})", fontsize=10)
     tidy(axis)
     axis.grid(axis="x", visible=False)
     return figure

@@ -251,7 +251,7 @@ def cohen_kappa(one: ArrayLike, two: ArrayLike) -> float:
         return float("nan")
     count = len(names)
     pairs = np.bincount(code[: len(first)] * count + code[len(first) :], minlength=count**2)
-    return float(cohens_kappa(pairs.reshape(count, count), return_results=False))
+    return float(cohens_kappa(pairs.reshape(count, count), return_results=False))  # type: ignore[arg-type]
 
 
 def fleiss_kappa(ratings: ArrayLike) -> float:
