@@ -208,6 +208,8 @@ def test_bland_altman_of_volumes(tmp_path: Path) -> None:
     assert rows["a", "b"]["bias"] == pytest.approx(np.mean(np.subtract(FIRST, SECOND)))
     assert one["icc"] is None
     assert any("intraclass correlation of volumes is not available" in text for text in found.remarks)
+    only = quick(two(tmp_path, volumes(FIRST) + scores(A), volumes(SECOND) + scores(B)), metrics=["dice"])
+    assert {r["metric"] for r in only.agreement} == {"dice"}
     tested = {r["metric"] for r in found.differences}
     assert tested == {"absolute_volume_difference_ml"}, "the signed one says the same by its size"
 

@@ -90,7 +90,7 @@ def draw_scores(one: Standing) -> Figure:
     scores, values = one.table.scores, one.table.values[one.order]
     count, cases = values.shape
     names = [scores.methods[k] for k in one.order]
-    figure = Figure(figsize=(min(16.0, 3.2 + 0.8 * count), 4.8), layout="constrained")
+    figure = Figure(figsize=(min(16.0, 4.2 + 0.8 * count), 4.8), layout="constrained")
     axis = figure.subplots()
     shift = np.random.default_rng(0).uniform(-_JITTER, _JITTER, cases)
     x = np.arange(count)[:, None] + shift
@@ -116,7 +116,7 @@ def draw_scores(one: Standing) -> Figure:
     unit = f" ({scores.unit})" if scores.unit not in ("", "1") else ""
     axis.set_ylabel(f"{size}{scores.metric}{size}{unit}")
     good = "more is better" if scores.better == "higher" else "less is better"
-    axis.set_title(f"{one.title}: {cases} cases, one line each; {good}", fontsize=11)
+    axis.set_title(f"{one.title}\n{cases} cases, one line each; {good}", fontsize=11)
     tidy(axis)
     axis.grid(axis="x", visible=False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
@@ -179,9 +179,8 @@ def _draw_limits(axis: Axes, place: np.ndarray, differences: np.ndarray, row: di
             axis.axhspan(row[f"{name}_low"], row[f"{name}_high"], color=colour, alpha=0.12, linewidth=0)
         if not math.isnan(row[name]):
             axis.text(
-                0.99, row[name], f"{row[name]:+.3g}", transform=axis.get_yaxis_transform(), ha="right",
-                va="bottom", fontsize=9, color=colour, zorder=5,
-                bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
+                1.02, row[name], f"{row[name]:+.3g}", transform=axis.get_yaxis_transform(), va="center",
+                fontsize=9, color=colour,
             )  # fmt: skip
     axis.plot(place, differences, "o", color=BLUE, markersize=4, alpha=0.7, markeredgewidth=0)
     tidy(axis)

@@ -53,7 +53,9 @@ def draw_ranking(one: Standing) -> Figure:
     _podium(podium, one)
     _significance(map_of_tests, one)
     _schemes(lines, one)
-    figure.suptitle(f"Ranking by {one.title}: {one.table.field.patients} patients", fontsize=12)
+    patients = one.table.field.patients
+    many = "s" * (patients != 1)
+    figure.suptitle(f"Ranking by {one.title}: {patients} patient{many}", fontsize=12)
     return figure
 
 

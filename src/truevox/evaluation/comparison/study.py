@@ -149,7 +149,7 @@ def compare(
     evaluations : mapping of name to folder
         As ``truevox evaluate --out`` writes them; two or more, of the same cases.
     metrics, labels : sequence of str, optional
-        Only these.
+        Only these; tables of volumes come with any metric of volume.
     unit : {"patient", "case"}
         What is drawn and tested: a patient with all its cases, or each case by itself.
     patients : mapping of case to patient, optional
@@ -187,9 +187,10 @@ def compare(
     found, left_out = scores_of(
         tables, metrics=metrics, labels=labels, unit=unit, patients=owners, better=better
     )
-    volumes = volumes_of(
-        tables, (DIFFERENCE_METRIC, *VOLUME_METRICS), labels=labels, unit=unit, patients=owners
-    )
+    # Whoever asks for Dice alone wants no table of volumes.
+    sizes = (DIFFERENCE_METRIC, *VOLUME_METRICS)
+    wanted = sizes if metrics is None or any("volume" in name for name in metrics) else ()
+    volumes = volumes_of(tables, wanted, labels=labels, unit=unit, patients=owners)
     settings = {
         "evaluations": {name: str(place) for name, place in evaluations.items()}, "unit": unit,
         "metrics": list(metrics or ()), "labels": list(labels or ()),
