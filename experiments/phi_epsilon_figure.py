@@ -94,7 +94,7 @@ def _readings(axis: Axes, rows: Sequence[Row]) -> None:
 
 
 def _is_main(setting: str) -> bool:
-    return "ε" not in setting or "1 V" in setting and "0" not in setting or "= V" in setting
+    return "ε" not in setting or ("1 V" in setting and "0" not in setting) or "= V" in setting
 
 
 def _apart(heights: Mapping[str, float], least: float) -> dict[str, float]:

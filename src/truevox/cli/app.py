@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from truevox.cli.check import check
+from truevox.cli.compare import compare
 from truevox.cli.demo import demo
 from truevox.cli.describe import describe
 from truevox.cli.evaluate import evaluate
@@ -58,6 +59,7 @@ app.command()(guarded(train))
 app.command()(guarded(predict))
 app.command()(guarded(volumes))
 app.command()(guarded(evaluate))
+app.command()(guarded(compare))
 app.command()(guarded(recommend))
 app.command()(guarded(theory))
 app.command()(guarded(describe))

@@ -1,6 +1,6 @@
-"""Evaluation: scores per case and label, and what a cohort of them says.
+"""Evaluation: scores per case and label, what a cohort of them says, and which method is better.
 
-Names resolve on first use.
+Names resolve on first use: comparing tables of scores loads no reader of images.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         evaluate,
         evaluate_folders,
     )
+    from truevox.evaluation.comparison.study import Comparison, compare, compare_table
     from truevox.evaluation.raters import (
         RATER_VOLUME_COLUMNS,
         RaterBias,
@@ -37,12 +38,15 @@ __all__ = [
     "METRIC_COLUMNS",
     "RATER_VOLUME_COLUMNS",
     "SUMMARY_COLUMNS",
+    "Comparison",
     "Evaluation",
     "EvaluationSettings",
     "Failure",
     "RaterBias",
     "RaterVolumes",
     "Summary",
+    "compare",
+    "compare_table",
     "evaluate",
     "evaluate_folders",
     "rater_volumes",
@@ -55,11 +59,14 @@ _NAMES = {
     "LESION_COLUMNS": "cases",
     "METRIC_COLUMNS": "cases",
     "RATER_VOLUME_COLUMNS": "raters",
+    "Comparison": "comparison.study",
     "Evaluation": "cases",
     "EvaluationSettings": "settings",
     "Failure": "cases",
     "RaterBias": "raters",
     "RaterVolumes": "raters",
+    "compare": "comparison.study",
+    "compare_table": "comparison.study",
     "evaluate": "cases",
     "evaluate_folders": "cases",
     "rater_volumes": "raters",

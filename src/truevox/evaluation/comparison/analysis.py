@@ -1,0 +1,92 @@
+"""How methods are compared: which test, which correction, what stands in for gaps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from truevox.errors import SettingsError
+from truevox.evaluation.comparison.missing import Missing
+from truevox.evaluation.comparison.ranking import SCHEMES
+from truevox.evaluation.statistics.paired import CORRECTIONS, TESTS, Correction
+
+__all__ = ["Analysis"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is done with the scores.
+
+    Parameters
+    ----------
+    test : str
+        ``permutation`` (of the mean), ``wilcoxon``, ``t``, ``sign`` or ``mcnemar``.
+    correction : {"holm", "fdr", "none"}
+        Over all pairs, metrics and labels of the comparison.
+    missing : {"worst", "drop"}
+        See :func:`truevox.evaluation.comparison.missing.resolve`.
+    margins : mapping of metric to float
+        Mean differences that do not matter: these metrics are tested for equivalence.
+    scheme : str
+        The ranking whose stability is shown: one of
+        :data:`truevox.evaluation.comparison.ranking.SCHEMES`.
+    interval : {"percentile", "bca"}
+        Of the bootstrap.
+    human : str, optional
+        The evaluation of one rater against another: the others are asked whether they are within its range.
+    alpha : float
+        Level of tests; intervals have ``1 - alpha``.
+    resamples, rank_resamples : int
+        Bootstrap samples of differences, and of rankings.
+    seed : int
+        The same seed gives the same numbers.
+
+    Raises
+    ------
+    SettingsError
+        If a value can't be used.
+
+    Examples
+    --------
+    >>> Analysis(test="wilcoxon").correction
+    'holm'
+    """
+
+    test: str = "permutation"
+    correction: Correction = "holm"
+    missing: Missing = "worst"
+    margins: Mapping[str, float] = field(default_factory=dict)
+    scheme: str = "mean_then_rank"
+    interval: Literal["percentile", "bca"] = "percentile"
+    human: str | None = None
+    alpha: float = 0.05
+    resamples: int = 10_000
+    rank_resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = {
+            "test": tuple(TESTS), "correction": CORRECTIONS, "missing": ("worst", "drop"),
+            "scheme": tuple(SCHEMES), "interval": ("percentile", "bca"),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(
+                    f"There is no such {name}.", got=getattr(self, name), expected=", ".join(allowed)
+                )
+        for metric, margin in self.margins.items():
+            if not (math.isfinite(margin) and margin > 0):
+                raise SettingsError(
+                    f"The margin of '{metric}' is no positive number in its unit.", got=margin
+                )
+        if not 0 < self.alpha < 1:
+            raise SettingsError("alpha lies between 0 and 1.", got=self.alpha)
+        for name in ("resamples", "rank_resamples"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is at least 1.", got=getattr(self, name))
+
+    def as_settings(self) -> dict[str, Any]:
+        """For ``comparison.json`` and ``run.json``."""
+        return {**asdict(self), "margins": dict(self.margins)}

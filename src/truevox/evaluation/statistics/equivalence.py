@@ -1,0 +1,94 @@
+"""Equivalence: is the difference of two methods smaller than what matters?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from truevox.errors import SettingsError
+from truevox.evaluation.statistics.signed_ranks import paired_differences
+
+__all__ = ["Equivalence", "tost"]
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided t-tests.
+
+    Parameters
+    ----------
+    margin : float
+        Largest mean difference that does not matter, in the unit of the metric.
+    difference : float
+        Mean of ``a - b``.
+    low, high : float
+        The interval of level ``1 - 2 alpha`` (90 % for alpha = 0.05): equivalent means that it lies within
+        the margins.
+    p : float
+        Of the hypothesis that the difference is as large as the margin; NaN for fewer than two pairs.
+    equivalent : bool
+        ``p < alpha``.
+
+    Examples
+    --------
+    >>> Equivalence(0.02, 0.001, -0.003, 0.005, 0.001, True).equivalent
+    True
+    """
+
+    margin: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    equivalent: bool
+
+
+def tost(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equivalence:
+    """Equivalence of the means of two methods on the same patients.
+
+    No significant difference is no sign of equivalence: few patients show nothing. This test turns the
+    question round.
+
+    Parameters
+    ----------
+    a, b : (n,)
+    margin : float
+        Positive, in the unit of the metric.
+    alpha : float
+
+    Returns
+    -------
+    Equivalence
+
+    Raises
+    ------
+    SettingsError
+        If the margin is not positive.
+
+    References
+    ----------
+    Schuirmann (1987), A comparison of the two one-sided tests procedure.
+
+    Examples
+    --------
+    >>> tost([0.80, 0.91, 0.70, 0.85], [0.81, 0.90, 0.70, 0.85], margin=0.05).equivalent
+    True
+    """
+    from scipy.stats import t
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    if not (np.isfinite(margin) and margin > 0):
+        raise SettingsError("A margin is a positive number in the unit of the metric.", got=margin)
+    d = paired_differences(a, b)
+    mean, n, nan = float(d.mean()), len(d), float("nan")
+    if n < 2:
+        return Equivalence(margin, mean, nan, nan, nan, False)
+    error = float(d.std(ddof=1) / np.sqrt(n))
+    if error <= 1e-12 * max(1.0, abs(mean)):
+        within = abs(mean) < margin
+        return Equivalence(margin, mean, mean, mean, 0.0 if within else 1.0, within)
+    p = float(DescrStatsW(d).ttost_mean(-margin, margin)[0])
+    reach = float(t.ppf(1 - alpha, n - 1)) * error
+    return Equivalence(margin, mean, mean - reach, mean + reach, p, p < alpha)
