@@ -7,13 +7,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truevox.errors import SettingsError
 from truevox.evaluation.recommend import PUBLISHED, Fingerprint, recommend
 from truevox.evaluation.recommend.catalogue import entry, legal, stem
 from truevox.evaluation.recommend.conditions import holds, terms
 from truevox.evaluation.recommend.notes import AGGREGATION, PITFALLS, WARNINGS
 from truevox.evaluation.recommend.rules import ASSIGNMENT, INSTEAD, LOCALISATION, METRICS
-from truevox.metrics import definition, families
+from truevox.metrics import definition
 
 SIZE = st.floats(1e-9, 1e4)
 KEYS_YES_NO = (
@@ -239,19 +238,9 @@ def test_answers_are_read_back(fingerprint):
     assert Fingerprint.from_dict(yaml.safe_load(yaml.safe_dump(fingerprint.answers()))) == fingerprint
 
 
-# Stems that the settings may use: each is in the registry, or said here to be still missing.
-PENDING = {
-    "cldice", "nsd", "masd", "hd", "hd95", "absolute_volume_difference_ml", "fbeta", "ece", "brier",
-    "lesion_f1", "lesion_sensitivity", "lesion_precision",
-}  # fmt: skip
-
-
 def exists(name):
-    part = stem(name)
-    try:
-        return definition(name).id.startswith(part.removesuffix("_ml"))
-    except SettingsError:
-        return part in PENDING and part not in {family.name for family in families()}
+    """Whether the registry has it."""
+    return definition(name).id.startswith(stem(name).removesuffix("_ml"))
 
 
 @pytest.mark.parametrize(
