@@ -223,3 +223,12 @@ def test_every_definition_is_found_by_its_id_and_its_name() -> None:
         assert definition(made.id).id == made.id == definition(made.name).id
         assert made.low <= made.best <= made.high
         assert made.summary
+
+
+def test_volumes_are_voxels_times_their_size() -> None:
+    prediction, reference = np.zeros((2, 10, 10, 10), bool)
+    prediction[:4, :5, :5], reference[2:8, :5, :5] = True, True
+    found = evaluate(prediction, reference, (1, 2, 5), ["volume_ml", "reference_volume_ml"])
+    assert (found["volume_ml"].value, found["reference_volume_ml"].value) == (1.0, 1.5)
+    nothing = evaluate(prediction & False, reference, (1, 2, 5), ["volume_ml"])["volume_ml"]
+    assert (nothing.value, nothing.status, nothing.unit) == (0.0, "ok", "ml")

@@ -1,4 +1,4 @@
-"""Differences of the volumes of two masks."""
+"""Volumes of two masks, and their differences."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from truevox.metrics.pair import Pair
 from truevox.metrics.registry import Better, Definition, Family, no_parameter, register, words
 
 __all__: list[str] = []
+
+
+def _of_prediction(pair: Pair) -> float:
+    tp, fp, _, _ = pair.counts
+    return (tp + fp) * pair.voxel_ml
+
+
+def _of_reference(pair: Pair) -> float:
+    tp, _, fn, _ = pair.counts
+    return (tp + fn) * pair.voxel_ml
 
 
 def _difference(pair: Pair) -> float:
@@ -29,7 +39,7 @@ def _relative(pair: Pair) -> float:
 def _volume(
     name: str, short: str, unit: str, low: float, better: Better, of: Callable[[Pair], float], summary: str
 ) -> None:
-    # A difference of volumes is what it is when one mask, or both, are empty.
+    # A volume, or a difference, is what it is when one mask, or both, are empty.
     made = Definition(
         f"{name}/threshold", short, unit, low, math.inf, better, of, 0, nothing, nothing, False, summary
     )
@@ -44,6 +54,8 @@ def _volume(
         register(Family(known, make, short, title))
 
 
+_volume("volume", "volume_ml", "ml", 0, "none", _of_prediction, "V_P")
+_volume("reference_volume", "reference_volume_ml", "ml", 0, "none", _of_reference, "V_R")
 _volume("volume_difference", "volume_difference_ml", "ml", -math.inf, "zero", _difference, "V_P - V_R")
 _volume(
     "absolute_volume_difference",
