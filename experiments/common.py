@@ -59,7 +59,7 @@ class Plan:
     batch: int
     rate: float
     seed: int
-    channels: tuple[int, ...] = (8, 16, 32)
+    channels: tuple[int, ...] = (8, 16, 32, 64)
     norm: str | None = "instance"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import BLUE, GREEN, GREY, ORANGE, VERMILION, tidy, write
+from figures import BLUE, GREEN, GREY, ORANGE, VERMILION, apart, tidy, write
 from images import Hearts
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,7 +77,7 @@ def _readings(axis: Axes, rows: Sequence[Row]) -> None:
     for row in rows:
         if row["setting"] in means:
             axis.plot(row[SCORES[0]], row[SCORES[1]], ".", color=_colour(row["setting"]), alpha=0.4)
-    places = _apart({name: mean[1] for name, mean in means.items()}, 0.052)
+    places = apart({name: mean[1] for name, mean in means.items()}, 0.052, 1.16)
     for name, (x, y) in means.items():
         axis.plot(x, y, "o", color=_colour(name), markersize=9, zorder=3, markeredgecolor="white")
         side = 1 if x < 0.5 else -1
@@ -95,16 +95,6 @@ def _readings(axis: Axes, rows: Sequence[Row]) -> None:
 
 def _is_main(setting: str) -> bool:
     return "ε" not in setting or "1 V" in setting and "0" not in setting or "= V" in setting
-
-
-def _apart(heights: Mapping[str, float], least: float) -> dict[str, float]:
-    """Heights for labels, moved so that none is nearer to the next than ``least``."""
-    found: dict[str, float] = {}
-    for name in sorted(heights, key=lambda key: heights[key]):
-        below = max(found.values(), default=-np.inf)
-        found[name] = max(heights[name], below + least)
-    excess = max(0.0, max(found.values()) - 1.16)
-    return {name: height - excess for name, height in found.items()}
 
 
 def _sweep(axis: Axes, rows: Sequence[Row], factors: Sequence[float]) -> None:
