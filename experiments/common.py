@@ -99,7 +99,7 @@ def unet(classes: int, plan: Plan, seed: int) -> tv.networks.UNet:
 def train(
     loss: Loss, draw: Callable[[Rng, int], Batch], classes: int, plan: Plan, seed: int = 0
 ) -> tv.networks.UNet:
-    """Adam with a one-cycle rate. Networks of one seed start alike and see the same batches, whatever the loss."""
+    """Adam with a one-cycle rate. Networks of one seed start alike and see the same batches."""
     torch.set_num_threads(1)
     net = unet(classes, plan, 1000 * plan.seed + seed)
     rng = np.random.default_rng([plan.seed, seed])

@@ -1,4 +1,4 @@
-"""How the figures of the experiments look; colours of Okabe and Ito (2008), made for colour-blind readers too."""
+"""How the figures of the experiments look; colours of Okabe and Ito (2008), which all readers tell apart."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def _texture(rng: Rng, width: float) -> Floats:
 
 
 def hippocampus(folder: Path, cases: int | None = None) -> Labelled:
-    """Sagittal slices of ``msd_hippocampus``, padded to 64 x 48; the last 50 cases by name are for testing."""
+    """Sagittal slices of ``msd_hippocampus``, padded to 64 x 48; the last 50 cases by name for testing."""
     inside = folder / "msd_hippocampus"
     root = inside if inside.is_dir() else folder
     files = sorted((root / "images").glob("*.nii.gz"))

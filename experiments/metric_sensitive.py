@@ -1,8 +1,8 @@
 """Which loss for which score? Six losses on three small tasks, judged by Dice and Jaccard of unseen cases.
 
     python experiments/metric_sensitive.py              three tasks of phantoms
-    python experiments/metric_sensitive.py --data DIR   small lesions (phantoms), hippocampus (msd_hippocampus)
-                                                        and lung nodules (lidc_idri_4raters)
+    python experiments/metric_sensitive.py --data DIR   small lesions (phantoms), hippocampus and lung nodules
+                                                        (msd_hippocampus and lidc_idri_4raters)
 
 Networks of one run start alike and see the same batches, whatever the loss. A case's score is the mean over
 the runs and over the structures that it has. Losses are compared on the same cases: Wilcoxon's signed-rank
@@ -20,7 +20,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Batch, Check, Plan, accept, in_turn, options, plan_of, predict, report, train, turned, write_rows
+from common import (
+    Batch,
+    Check,
+    Plan,
+    accept,
+    in_turn,
+    options,
+    plan_of,
+    predict,
+    report,
+    train,
+    turned,
+    write_rows,
+)
 from evidence import Pair, interval_of_mean, paired_tests, ratio
 from images import Labelled, consensus, heart_parts, hippocampus, lidc, margins, specks
 from metric_sensitive_figure import draw_figure
@@ -43,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given.add_argument("--repeats", type=int, default=2, help="networks per task and loss (2)")
     given = given.parse_args(argv)
     started = time.perf_counter()
-    plan = plan_of(given, batch=16, rate=0.004)
+    plan = plan_of(given, batch=8, rate=0.004)
     name = f"metric_sensitive_{'patients' if given.data else 'phantoms'}"
     scores = judged(tasks(given), plan, given.repeats, given.jobs)
     found, pairs = table(scores), comparisons(scores)
@@ -80,7 +93,8 @@ def losses(data: Labelled) -> dict[str, Loss]:
 
 def judged(chosen: Sequence[Labelled], plan: Plan, repeats: int, jobs: int) -> Scores:
     """Train every loss on every task, ``repeats`` times."""
-    calls = [(data, loss, plan, k) for data in chosen for loss in losses(data).values() for k in range(repeats)]
+    every = [(data, loss) for data in chosen for loss in losses(data).values()]
+    calls = [(data, loss, plan, k) for data, loss in every for k in range(repeats)]
     results = iter(in_turn(jobs, held_out, calls))
     scores: Scores = {}
     for data in chosen:
@@ -190,7 +204,8 @@ def directions(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, A
             claim = f"{loss}: {score} above cross-entropy's on most tasks, below by {SAME} on none"
             checks.append(Check(claim, above and all(p["difference"] < SAME for p in against)))
         alike = [abs(pair[task, score, DICE, JACCARD]["difference"]) < SAME for task in chosen]
-        checks.append(Check(f"soft Dice and soft Jaccard: {score} alike within {SAME} on all tasks", all(alike)))
+        claim = f"soft Dice and soft Jaccard: {score} alike within {SAME} on all tasks"
+        checks.append(Check(claim, all(alike)))
 
     def larger(one: str, other: str) -> bool:
         return all(row[task, one]["area_percent"] > row[task, other]["area_percent"] for task in chosen)

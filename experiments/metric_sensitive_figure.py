@@ -51,7 +51,12 @@ def _scores(axis: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> None
 
 
 def _differences(
-    axis: Axes, pairs: Sequence[Row], losses: Sequence[str], colours: Mapping[str, str], reference: str, same: float
+    axis: Axes,
+    pairs: Sequence[Row],
+    losses: Sequence[str],
+    colours: Mapping[str, str],
+    reference: str,
+    same: float,
 ) -> None:
     axis.axvspan(-same, same, color="0.93", zorder=0)
     axis.axvline(0, color="black", linewidth=1)
@@ -68,7 +73,8 @@ def _differences(
         if pair["score"] == "dice":
             p = pair["p_holm"]
             text = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-            axis.annotate(text, (high, y), (6, 0), textcoords="offset points", fontsize=8, va="center", color=GREY)
+            beside = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+            axis.annotate(text, (high, y), fontsize=8, color=GREY, **beside)
     tidy(axis, "x")
 
 
@@ -79,7 +85,7 @@ def _areas(axis: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> None:
         axis.plot([row["area_percent_low"], row["area_percent_high"]], [y, y], color=colour, linewidth=2)
         axis.plot(row["area_percent"], y, "o", color=colour, markersize=6)
         axis.annotate(
-            f"{row['area_percent']:+.0f} %", (row["area_percent_high"], y), (6, 0), textcoords="offset points",
-            fontsize=8, va="center", color=colour,
+            f"{row['area_percent']:+.0f} %", (row["area_percent_high"], y), (6, 0),
+            textcoords="offset points", fontsize=8, va="center", color=colour,
         )  # fmt: skip
     tidy(axis, "x")

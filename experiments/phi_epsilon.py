@@ -8,9 +8,9 @@ be found (empty). The axes of the sums (Phi) and the smoothing (epsilon) of the 
 therefore judged twice: as if the label were missing (Dice of the muscle where it had no label), and as if it
 were empty (how well the predicted area tells the phases apart).
 
-A network that just starts can't tell the phases. `truevox.theory` says what the loss makes of the muscle then:
-how much the expected Dice gains if the muscle is predicted in all images, against nearly none. Where that is nothing, a
-run may lose the muscle before it learns where it belongs.
+A network that just starts can't tell the phases. `truevox.theory` says what the loss makes of the muscle
+then: how much the expected Dice gains if the muscle is predicted in all images, against nearly none. Where
+that is nothing, a run may lose the muscle before it learns where it belongs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from truevox.losses import SoftDice, expected_volumes
 from truevox.theory import Dice, IndependentLaw, expected_score
 
 MUSCLE, CLASSES, TINY = 2, 4, 1e-7
-FACTORS = (0.01, 0.1, 0.3, 1.0, 10.0)
+FACTORS = (0.1, 0.3, 1.0)
 REDUCTIONS = ("I", "CI", "BI", "BCI")
 BELOW, SMOOTHED, FLAGGED = "I, ε = V below only", "BI, ε = V", ("I, flagged", "BI, flagged")
 MOSTLY = "I, ε = V, 3 of 4 labelled"
@@ -41,7 +41,7 @@ MOSTLY = "I, ε = V, 3 of 4 labelled"
 
 @dataclass(frozen=True)
 class Setting:
-    """A loss, whether it is told which labels were drawn, and how many of the images it sees have the label."""
+    """A loss, whether it is told which labels were drawn, and which share of its images has the label."""
 
     loss: SoftDice
     told: bool = False
@@ -103,7 +103,7 @@ def settings(volumes: Sequence[float], batch: int) -> dict[str, Setting]:
 
 
 def gain_of(setting: Setting, areas: NDArray[np.int64], batch: int) -> float:
-    """What the expected Dice gains by the muscle in every image, against nearly none, if phases can't be told.
+    """What expected Dice gains by the muscle in every image, against nearly none, if phases can't be told.
 
     Nearly none is a probability of 0.01: a softmax does not reach 0.
 
@@ -128,7 +128,8 @@ def gain_of(setting: Setting, areas: NDArray[np.int64], batch: int) -> float:
     if certain:
         others = float(areas.sum(1).mean() - muscle.mean())
         sizes, chances = [images * others, *sizes], [1.0, *chances]
-    above, below = (float(np.broadcast_to(e, CLASSES - 1)[MUSCLE - 1]) for e in (loss.smooth_nr, loss.smooth_dr))
+    smooth = (loss.smooth_nr, loss.smooth_dr)
+    above, below = (float(np.broadcast_to(e, CLASSES - 1)[MUSCLE - 1]) for e in smooth)
     law, score = IndependentLaw(sizes, chances), Dice(smooth_nr=above, smooth_dr=below)
     few, every = ([1.0] * certain + [t] * images for t in (0.01, 1.0))
     return expected_score(every, law, score) - expected_score(few, law, score)

@@ -4,8 +4,8 @@
     python experiments/volume_bias.py --data DIR        lung nodules of lidc_idri_4raters
 
 Every step of training shows the network the mask of one rater, drawn at random; patients are predicted by a
-network that did not see them. Beside the areas that come out stands what theory expects of soft Dice, from the
-raters' masks alone and from the maps of cross-entropy.
+network that did not see them. Beside the areas that come out stands what theory expects of soft Dice, from
+the raters' masks alone and from the maps of cross-entropy.
 """
 
 from __future__ import annotations

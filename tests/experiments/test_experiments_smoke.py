@@ -1,4 +1,4 @@
-"""Every experiment runs and writes what it says, on a few phantoms and steps; what comes out is not judged."""
+"""Every experiment runs and writes what it says, on a few phantoms and steps; results are not judged."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def test_gain_before_phases_are_told_apart(experiment: Load) -> None:
     # Batch-wise: k of 4 images with the label, 2k / (4 + k).
     chance = np.array([1, 4, 6, 4, 1]) / 16
     k = np.arange(5)
-    assert gain["BI"] == pytest.approx(chance @ (2 * k / (4 + k) - 2 * few * k / (4 * few + k + 1e-12)), abs=1e-6)
+    gained = 2 * k / (4 + k) - 2 * few * k / (4 * few + k + 1e-12)
+    assert gain["BI"] == pytest.approx(chance @ gained, abs=1e-6)
     assert gain["BI, flagged"] == pytest.approx(1 - 1 / 16)
 
 
