@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ def apart(heights: Mapping[str, float], least: float, highest: float = np.inf) -
     return {name: height - excess for name, height in found.items()}
 
 
-def tidy(axis: Axes, along: str = "both") -> None:
+def tidy(axis: Axes, along: Literal["both", "x", "y"] = "both") -> None:
     """No frame at top and right, and a faint grid behind the data."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="0.92", linewidth=0.8, axis=along)

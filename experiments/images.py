@@ -120,7 +120,7 @@ def lidc(folder: Path, patients: int | None = None) -> Nodules:
     nodule = np.unique(names, return_inverse=True)[1]
     return Nodules(
         "lidc",
-        (images.astype(np.float32) / 255 - 0.25) * 4,
+        ((images / 255 - 0.25) * 4).astype(np.float32),
         masks,
         people,
         nodule,
@@ -163,7 +163,7 @@ def margins(count: int, seed: int) -> Nodules:
     index = np.arange(count)
     return Nodules(
         "phantom",
-        np.stack(images) - 0.3,
+        np.stack(images).astype(np.float32) - np.float32(0.3),
         np.stack(masks),
         index,
         index,
@@ -241,8 +241,7 @@ def hippocampus(folder: Path, cases: int | None = None) -> Labelled:
     files = files if cases is None else [*files[: cases - cases // 3], *files[-(cases // 3) :]]
     images, labels, case, test = [], [], [], []
     for number, file in enumerate(files):
-        scan = np.asanyarray(nib.load(file).dataobj).astype(np.float32)
-        label = np.asanyarray(nib.load(root / "labels" / file.name).dataobj).astype(np.int64)
+        scan, label = _voxels(file), _voxels(root / "labels" / file.name).astype(np.int64)
         scan = (scan - scan.mean()) / scan.std()
         images.append(_padded(scan, scan.min()))
         labels.append(_padded(label, 0))
@@ -250,6 +249,10 @@ def hippocampus(folder: Path, cases: int | None = None) -> Labelled:
         test += [file in held_out] * len(scan)
     stacked = np.concatenate(images), np.concatenate(labels)
     return Labelled("hippocampus", *stacked, np.array(case), np.array(test), 3, turns=False)
+
+
+def _voxels(file: Path) -> Floats:
+    return np.asanyarray(nib.Nifti1Image.from_filename(file).dataobj, dtype=np.float32)
 
 
 def _padded(volume: NDArray, value: float) -> NDArray:

@@ -138,7 +138,7 @@ def scores_of(
     who = np.unique(case, return_inverse=True)[1]
 
     def pixels(of: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return np.bincount(who, of.sum((1, 2)).astype(np.float64))
+        return np.bincount(who, of.sum((1, 2))).astype(np.float64)
 
     dice, jaccard = [], []
     for c in range(1, classes):

@@ -50,12 +50,12 @@ class Setting:
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = options(__doc__, 1000, "not used: this experiment has phantoms only")
-    given.add_argument("--repeats", type=int, default=3, help="networks per setting (3)")
+    given.add_argument("--repeats", type=int, default=2, help="networks per setting (2)")
     given = given.parse_args(argv)
     started = time.perf_counter()
     plan = plan_of(given, batch=4, rate=0.004)
     learnt, unseen = hearts(given.cases or 200, plan.seed), hearts(100, plan.seed + 1)
-    volumes = expected_volumes(counts(learnt))
+    volumes = expected_volumes(counts(learnt).tolist())
     chosen = settings(volumes, plan.batch)
     calls = [(learnt, unseen, one, plan, k) for one in chosen.values() for k in range(given.repeats)]
     results = iter(in_turn(given.jobs, judged, calls))

@@ -29,7 +29,7 @@ def draw_figure(
 ) -> None:
     """Write ``name.png``."""
     figure = Figure(figsize=(10, 8.8), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.5))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.5), squeeze=False)[:, 0]
     _maps(top, data, maps)
     axes = bottom.subplots(1, len(PANELS), sharey=True)
     settings = list(dict.fromkeys(row["setting"] for row in rows))

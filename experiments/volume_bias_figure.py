@@ -29,7 +29,7 @@ def draw_figure(
 ) -> None:
     """Write ``name.png``; ``theory`` names the source and kind that stand beside the networks."""
     figure = Figure(figsize=(10, 8.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.75))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.75), squeeze=False)[:, 0]
     _maps(top, data, maps)
     left, right = bottom.subplots(1, 2, width_ratios=(1.25, 1))
     _biases(left, data, [row for row in rows if row["group"] == "all"])
@@ -39,7 +39,7 @@ def draw_figure(
 
 def _maps(figure: Any, data: Nodules, maps: Mapping[str, NDArray[np.float32]]) -> None:
     """The slice that is most uncertain in sum, of those that all raters marked."""
-    agreed = data.masks.any((2, 3)).all(1)
+    agreed = data.masks.any((2, 3)).all(axis=-1)
     doubt = (data.expected * (1 - data.expected)).sum((1, 2)) * (agreed if agreed.any() else 1)
     one = int(np.argsort(doubt)[-max(1, len(doubt) // 50)])
     axes = figure.subplots(1, 2 + len(maps))
