@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
-COLOURS = (BLUE, SKY, VERMILION, ORANGE, GREEN, PURPLE)
+COLOURS = (BLUE, SKY, VERMILION, ORANGE, GREEN, "0.3", PURPLE)
 
 
 def draw_figure(

@@ -98,13 +98,13 @@ def test_metric_sensitive(experiment: Load, tmp_path: Path) -> None:
     work = experiment("metric_sensitive")
     work.main(["--steps", "1", "--cases", "12", "--repeats", "1", "--out", str(tmp_path)])
     rows, run = written(tmp_path, "metric_sensitive_phantoms")
-    assert len(rows) == 3 * 6
+    assert len(rows) == 3 * 7
     dice, jaccard = numbers(rows, "dice", "jaccard").T
     assert ((jaccard >= 0) & (jaccard <= dice) & (dice <= 1)).all()
     assert np.isfinite(numbers(rows, "area_percent", "area_percent_low", "area_percent_high")).all()
     with (tmp_path / "metric_sensitive_phantoms_pairs.csv").open(encoding="utf-8", newline="") as file:
         pairs = list(csv.DictReader(file))
-    assert len(pairs) == 3 * 2 * 15
+    assert len(pairs) == 3 * 2 * 21
     p, raised = numbers(pairs, "p", "p_holm").T
     assert ((p >= 0) & (p <= raised) & (raised <= 1)).all()
     assert run["plan"]["seed"] == 0
