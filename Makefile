@@ -19,7 +19,7 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs bench data-is-named clean
+.PHONY: help install demo test lint docs bench data-is-named experiments clean
 
 help:
 	@echo "make install   set up .venv with the tested versions"
@@ -28,6 +28,7 @@ help:
 	@echo "make lint      ruff, pyright, layers"
 	@echo "make docs      HTML in docs/_build/html"
 	@echo "make bench DATA=dir   benchmarks against other packages (in .venv-bench)"
+	@echo "make experiments [DATA=dir]   what losses do to volumes and scores; writes docs/experiments/"
 	@echo "make clean     remove what was built, not .venv"
 
 install: $(STAMP)
@@ -76,6 +77,12 @@ bench: data-is-named $(BENCH_STAMP)
 
 data-is-named:
 	@test -n "$(DATA)" || { echo "Name the data: make bench DATA=folder-with-the-data-sets" >&2; exit 2; }
+
+# Without data, with phantoms only. Every experiment is run, even if one before it fails a check.
+experiments: $(STAMP)
+	@failed=0; for work in volume_bias phi_epsilon metric_sensitive; do \
+	  echo "== experiments/$$work.py" >&2; \
+	  $(BIN)/python experiments/$$work.py $(if $(DATA),--data "$(DATA)") || failed=1; done; exit $$failed
 
 clean:
 	rm -rf demo docs/_build docs/_gallery docs/_theory docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,6 +35,7 @@ __all__ = [
     "train",
     "turned",
     "unet",
+    "write_rows",
 ]
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
@@ -57,7 +59,7 @@ class Plan:
     batch: int
     rate: float
     seed: int
-    channels: tuple[int, ...] = (8, 16, 32)
+    channels: tuple[int, ...] = (8, 16, 32, 64)
     norm: str | None = "instance"
 
 
@@ -97,7 +99,7 @@ def unet(classes: int, plan: Plan, seed: int) -> tv.networks.UNet:
 def train(
     loss: Loss, draw: Callable[[Rng, int], Batch], classes: int, plan: Plan, seed: int = 0
 ) -> tv.networks.UNet:
-    """Adam with a one-cycle rate. Networks of one seed start alike and see the same batches, whatever the loss."""
+    """Adam with a one-cycle rate. Networks of one seed start alike and see the same batches."""
     torch.set_num_threads(1)
     net = unet(classes, plan, 1000 * plan.seed + seed)
     rng = np.random.default_rng([plan.seed, seed])
@@ -133,7 +135,10 @@ def turned(rng: Rng, *arrays: NDArray) -> list[NDArray]:
 
 def in_turn(jobs: int, work: Callable[..., Any], calls: Iterable[Sequence[Any]]) -> list[Any]:
     """Results of the calls, in their order; each process has one thread."""
-    return list(Parallel(n_jobs=jobs)(delayed(work)(*call) for call in calls))
+    found = list(Parallel(n_jobs=jobs)(delayed(work)(*call) for call in calls))
+    if jobs > 1:
+        get_reusable_executor().shutdown(wait=True)  # only then is their CPU time ours
+    return found
 
 
 def accept(checks: Sequence[Check]) -> int:
@@ -152,9 +157,7 @@ def report(
     started: float,
 ) -> None:
     """Write ``name.csv`` with the numbers and ``name.json`` with how they came about."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rounded = [{key: _rounded(value) for key, value in row.items()} for row in rows]
-    write_csv(folder / f"{name}.csv", rounded, list(rows[0]))
+    write_rows(folder / f"{name}.csv", rows)
     run = {
         "plan": asdict(plan),
         "checks": {check.claim: check.seen for check in checks},
@@ -165,6 +168,13 @@ def report(
     }
     write_json(folder / f"{name}.json", run)
     print(f"{name}.csv, .json, .png in {folder} after {run['minutes']} minutes")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table with numbers of four digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rounded = [{key: _rounded(value) for key, value in row.items()} for row in rows]
+    write_csv(path, rounded, list(rows[0]))
 
 
 def _rounded(value: Any) -> Any:

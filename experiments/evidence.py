@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,11 +24,16 @@ class Estimate(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two methods on the same cases: mean difference, and p after Holm's correction over all pairs."""
+    """Two methods on the same cases: effects, and p before and after Holm's correction over all pairs.
+
+    ``difference`` is the mean of first minus second, ``first_better`` the share of cases in which the first
+    scores higher, ties counting half.
+    """
 
     first: str
     second: str
     difference: Estimate
+    first_better: Estimate
     p: float
     p_holm: float
 
@@ -72,11 +77,16 @@ def paired_tests(scores: Mapping[str, NDArray]) -> list[Pair]:
     """
     pairs = list(combinations(scores, 2))
     differences = [scores[one] - scores[two] for one, two in pairs]
-    p = [float(wilcoxon(d, zero_method="pratt").pvalue) if d.any() else 1.0 for d in differences]
+    p = [_signed_rank(d) if d.any() else 1.0 for d in differences]
     return [
-        Pair(one, two, interval_of_mean(d), raw, float(adjusted))
+        Pair(one, two, interval_of_mean(d), interval_of_mean((np.sign(d) + 1) / 2), raw, float(adjusted))
         for (one, two), d, raw, adjusted in zip(pairs, differences, p, holm(p), strict=True)
     ]
+
+
+def _signed_rank(differences: NDArray) -> float:
+    found: Any = wilcoxon(differences, zero_method="pratt")
+    return float(found.pvalue)
 
 
 def auc(score: ArrayLike, positive: ArrayLike) -> float:

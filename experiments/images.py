@@ -13,7 +13,18 @@ from scipy.ndimage import gaussian_filter
 from truevox.demo import phantom
 from truevox.space import Grid
 
-__all__ = ["Hearts", "Labelled", "Nodules", "hearts", "hippocampus", "lidc", "lidc_consensus", "margins", "specks"]
+__all__ = [
+    "Hearts",
+    "Labelled",
+    "Nodules",
+    "consensus",
+    "heart_parts",
+    "hearts",
+    "hippocampus",
+    "lidc",
+    "margins",
+    "specks",
+]
 
 Floats = NDArray[np.float32]
 Rng = np.random.Generator
@@ -66,6 +77,8 @@ class Labelled:
         Slices of one case are scored together.
     test : array of bool (N,)
     classes : int
+    turns : bool
+        Whether a slice that is turned or mirrored is as good as another one.
     """
 
     name: str
@@ -74,6 +87,7 @@ class Labelled:
     case: NDArray[np.int64]
     test: NDArray[np.bool_]
     classes: int
+    turns: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +120,7 @@ def lidc(folder: Path, patients: int | None = None) -> Nodules:
     nodule = np.unique(names, return_inverse=True)[1]
     return Nodules(
         "lidc",
-        (images.astype(np.float32) / 255 - 0.25) * 4,
+        ((images / 255 - 0.25) * 4).astype(np.float32),
         masks,
         people,
         nodule,
@@ -149,7 +163,7 @@ def margins(count: int, seed: int) -> Nodules:
     index = np.arange(count)
     return Nodules(
         "phantom",
-        np.stack(images) - 0.3,
+        np.stack(images).astype(np.float32) - np.float32(0.3),
         np.stack(masks),
         index,
         index,
@@ -183,6 +197,12 @@ def hearts(count: int, seed: int) -> Hearts:
     return Hearts(images.astype(np.float32), labels.astype(np.int64), contracted)
 
 
+def heart_parts(count: int, seed: int) -> Labelled:
+    """Hearts of both phases with all three labels; a third are for testing."""
+    found, index = hearts(count, seed), np.arange(count)
+    return Labelled("heart", found.images, found.labels, index, index % 3 == 0, 4, turns=False)
+
+
 def specks(count: int, seed: int) -> Labelled:
     """One to five faint small lesions among brighter streaks; a third of the cases are for testing."""
     y, x = np.mgrid[:48, :48]
@@ -211,7 +231,7 @@ def _texture(rng: Rng, width: float) -> Floats:
 
 
 def hippocampus(folder: Path, cases: int | None = None) -> Labelled:
-    """Sagittal slices of ``msd_hippocampus``, padded to 64 x 48; the last 50 cases by name are for testing."""
+    """Sagittal slices of ``msd_hippocampus``, padded to 64 x 48; the last 50 cases by name for testing."""
     inside = folder / "msd_hippocampus"
     root = inside if inside.is_dir() else folder
     files = sorted((root / "images").glob("*.nii.gz"))
@@ -221,15 +241,18 @@ def hippocampus(folder: Path, cases: int | None = None) -> Labelled:
     files = files if cases is None else [*files[: cases - cases // 3], *files[-(cases // 3) :]]
     images, labels, case, test = [], [], [], []
     for number, file in enumerate(files):
-        scan = np.asanyarray(nib.load(file).dataobj).astype(np.float32)
-        label = np.asanyarray(nib.load(root / "labels" / file.name).dataobj).astype(np.int64)
+        scan, label = _voxels(file), _voxels(root / "labels" / file.name).astype(np.int64)
         scan = (scan - scan.mean()) / scan.std()
         images.append(_padded(scan, scan.min()))
         labels.append(_padded(label, 0))
         case += [number] * len(scan)
         test += [file in held_out] * len(scan)
     stacked = np.concatenate(images), np.concatenate(labels)
-    return Labelled("hippocampus", *stacked, np.array(case), np.array(test), 3)
+    return Labelled("hippocampus", *stacked, np.array(case), np.array(test), 3, turns=False)
+
+
+def _voxels(file: Path) -> Floats:
+    return np.asanyarray(nib.Nifti1Image.from_filename(file).dataobj, dtype=np.float32)
 
 
 def _padded(volume: NDArray, value: float) -> NDArray:
@@ -239,10 +262,9 @@ def _padded(volume: NDArray, value: float) -> NDArray:
     return np.pad(volume, [(0, 0), *width], constant_values=value)
 
 
-def lidc_consensus(folder: Path, patients: int | None = None) -> Labelled:
-    """Slices of lung nodules where two raters or more agree; a third of the patients are for testing."""
-    found = lidc(folder, patients)
+def consensus(found: Nodules, name: str) -> Labelled:
+    """What two raters or more mark, on slices where they do; a third of the patients are for testing."""
     labels = (found.masks.sum(1) >= 2).astype(np.int64)
     kept = labels.any((1, 2))
     case = found.patient[kept]
-    return Labelled("lung nodules", found.images[kept], labels[kept], case, case % 3 == 0, 2)
+    return Labelled(name, found.images[kept], labels[kept], case, case % 3 == 0, 2)

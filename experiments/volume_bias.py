@@ -1,10 +1,11 @@
-"""What a loss does to an area, on slices with four raters: three losses, one network, cross-fitted by patient.
+"""What a loss does to an area: three losses and one network, on slices with four raters.
 
     python experiments/volume_bias.py                   phantoms with a known chance of every pixel
     python experiments/volume_bias.py --data DIR        lung nodules of lidc_idri_4raters
 
-Every step of training shows the network the mask of one rater, drawn at random. Beside the areas that come
-out stands what theory expects of soft Dice, from the raters' masks alone and from the maps of cross-entropy.
+Every step of training shows the network the mask of one rater, drawn at random; patients are predicted by a
+network that did not see them. Beside the areas that come out stands what theory expects of soft Dice, from
+the raters' masks alone and from the maps of cross-entropy.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Areas = dict[tuple[str, str], NDArray[np.float64]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    given = options(__doc__, 800, "folder with lidc_idri_4raters; without it, phantoms").parse_args(argv)
+    given = options(__doc__, 1000, "folder with lidc_idri_4raters; without it, phantoms").parse_args(argv)
     started = time.perf_counter()
     data = lidc(given.data, given.cases) if given.data else margins(given.cases or 600, given.seed)
     # No normalisation layers: how bright a pixel is says how likely it is marked.
@@ -156,7 +157,7 @@ def percent(bias: Estimate) -> dict[str, float]:
 
 
 def rater_dice(data: Nodules, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Dice of the stack of slices of every nodule against every rater (nodules, R); NaN if he marked nothing."""
+    """Dice of every nodule's stack of slices against every rater (nodules, R); NaN if he marked nothing."""
     count, raters = len(data.uncertainty), data.masks.shape[1]
     found = np.full((count, raters), np.nan)
     predicted = np.bincount(data.nodule, mask.sum((1, 2)), count)
@@ -174,7 +175,8 @@ def dice_columns(scores: NDArray[np.float64] | None, person: NDArray[np.int64]) 
     who = np.repeat(person, scores.shape[1])
     over = ratio(scores, np.ones(scores.shape), who.reshape(scores.shape))
     columns = dict(zip(("dice", "dice_low", "dice_high"), over, strict=True))
-    return columns | {f"dice_rater{r + 1}": float(np.nanmean(scores[:, r])) for r in range(4)}
+    marked = [scores[np.isfinite(scores[:, r]), r] for r in range(scores.shape[1])]
+    return columns | {f"dice_rater{r}": float(s.mean()) if len(s) else None for r, s in enumerate(marked, 1)}
 
 
 def directions(rows: Sequence[Mapping[str, Any]], known: bool) -> list[Check]:

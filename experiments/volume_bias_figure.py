@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import BLUE, GREEN, GREY, VERMILION, tidy, write
+from figures import BLUE, GREEN, GREY, VERMILION, apart, tidy, write
 from images import Nodules
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def draw_figure(
 ) -> None:
     """Write ``name.png``; ``theory`` names the source and kind that stand beside the networks."""
     figure = Figure(figsize=(10, 8.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.75))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.75), squeeze=False)[:, 0]
     _maps(top, data, maps)
     left, right = bottom.subplots(1, 2, width_ratios=(1.25, 1))
     _biases(left, data, [row for row in rows if row["group"] == "all"])
@@ -39,7 +39,7 @@ def draw_figure(
 
 def _maps(figure: Any, data: Nodules, maps: Mapping[str, NDArray[np.float32]]) -> None:
     """The slice that is most uncertain in sum, of those that all raters marked."""
-    agreed = data.masks.any((2, 3)).all(1)
+    agreed = data.masks.any((2, 3)).all(axis=-1)
     doubt = (data.expected * (1 - data.expected)).sum((1, 2)) * (agreed if agreed.any() else 1)
     one = int(np.argsort(doubt)[-max(1, len(doubt) // 50)])
     axes = figure.subplots(1, 2 + len(maps))
@@ -79,7 +79,7 @@ def _biases(axis: Axes, data: Nodules, rows: Sequence[Row]) -> None:
             place += 0.85
             last = head
         colour = COLOURS.get(row["source"], GREY)
-        filled = row["kind"] != "mask"
+        filled, bias = row["kind"] != "mask", round(row["bias_percent"])
         marker = MARKERS.get(row["source"], "|" if row["kind"] == "majority" else "d")
         axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, linewidth=2, alpha=0.8)
         axis.plot(
@@ -87,8 +87,8 @@ def _biases(axis: Axes, data: Nodules, rows: Sequence[Row]) -> None:
             markerfacecolor=colour if filled else "white", markeredgewidth=1.6,
         )  # fmt: skip
         axis.annotate(
-            f"{row['bias_percent']:+.0f} %", (row["ci_high"], place), (6, 0), textcoords="offset points",
-            va="center", fontsize=9, color=colour,
+            f"{bias:+d} %" if bias else "0 %", (row["ci_high"], place), (6, 0), textcoords="offset points",
+            va="center", fontsize=9, color=colour, bbox={"color": "white", "pad": 0.5, "alpha": 0.8},
         )  # fmt: skip
         kind = KINDS.get(row["kind"])
         labels[place] = f"{row['source']}: {kind}" if kind else row["kind"]
@@ -106,27 +106,41 @@ def _biases(axis: Axes, data: Nodules, rows: Sequence[Row]) -> None:
 
 
 def _quarters(axis: Axes, data: Nodules, rows: Sequence[Row], theory: tuple[str, str]) -> None:
-    """Bias of the sums of probabilities, from the least to the most uncertain quarter."""
+    """Bias of the sums of probabilities, from the least to the most uncertain quarter.
+
+    In percent of a known area; in pixels where the quarters differ much in size.
+    """
     order = np.argsort(data.uncertainty)
     middle = [float(np.median(data.uncertainty[part])) for part in np.array_split(order, 4)]
-    drawn = [("expected", key, COLOURS[key], key, "-") for key in COLOURS]
-    drawn.append((theory[1], theory[0], GREY, f"{theory[0]}:\n{theory[1]}".replace(", ", ",\n"), "--"))
-    for shift, (kind, source, colour, label, line) in enumerate(drawn):
+    lines = {source: (source, "expected", COLOURS[source], "-") for source in COLOURS}
+    lines[f"theory, {_from(theory[0])}:\n{theory[1]}"] = (*theory, GREY, "--")
+    ends: dict[str, float] = {}
+    for shift, (label, (source, kind, colour, line)) in enumerate(lines.items()):
         found = [
             row for row in rows
-            if row["kind"] == kind and row["source"] == source and row["group"].startswith("quarter")
+            if (row["kind"], row["source"]) == (kind, source) and row["group"].startswith("quarter")
         ]  # fmt: skip
+        scale = np.array([1.0 if data.known else row["reference_per_nodule"] / 100 for row in found])
+        y, low, high = (scale * [row[key] for row in found] for key in ("bias_percent", "ci_low", "ci_high"))
         x = np.arange(4) + 0.06 * (shift - 1.5)
-        y = [row["bias_percent"] for row in found]
         axis.plot(x, y, line, color=colour, marker=MARKERS.get(source, "d"), markersize=7)
-        axis.vlines(x, [r["ci_low"] for r in found], [r["ci_high"] for r in found], color=colour, alpha=0.7)
+        axis.vlines(x, low, high, color=colour, alpha=0.7)
+        ends[label] = float(y[-1])
+    bottom, top = axis.get_ylim()
+    for label, y in apart(ends, 0.075 * (top - bottom)).items():
+        colour = lines[label][2]
         axis.annotate(
-            label, (x[-1], y[-1]), (9, 0), textcoords="offset points", color=colour, fontsize=9, va="center",
-            annotation_clip=False,
+            label, (3.1, ends[label]), (3.3, y), color=colour, fontsize=9, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": "0.8", "linewidth": 0.8},
         )  # fmt: skip
     axis.axhline(0, color="black", linewidth=1)
     axis.set_xticks(range(4), [f"{value:.2f}" for value in middle])
-    axis.set_xlim(-0.3, 4.6)
+    axis.set_xlim(-0.3, 5.1)
     axis.set_xlabel(f"{data.uncertainty_name},\nmedian of each quarter")
-    axis.set_ylabel(f"area against {_reference(data)} (%)")
+    unit = "%" if data.known else f"{_unit(data)} per nodule"
+    axis.set_ylabel(f"area against {_reference(data)} ({unit})")
     tidy(axis, "y")
+
+
+def _from(source: str) -> str:
+    return source.removeprefix("theory, ")
