@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from truevox.cli.comparison_text import report
-from truevox.cli.running import say
+from truevox.cli.comparison_text import report as text_of
+from truevox.cli.running import say, write_page
 
 __all__ = ["compare"]
 
@@ -72,6 +72,7 @@ def compare(
     rank_resamples: Annotated[int, typer.Option(min=1, help="Bootstrap samples of rankings.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 0,
     figures: Annotated[bool, typer.Option(help="Write figures.")] = True,
+    report: Annotated[Path | None, typer.Option(help="Write a report, e.g. report.html.")] = None,
 ) -> None:
     """Compare several methods on the same cases: tests, intervals, effects, equivalence, rankings.
 
@@ -90,8 +91,8 @@ def compare(
     }  # fmt: skip
     table = table_of(evaluations)
     columns = {"case": case, "method": method, "value": value, "task": task, "patient": patient}
+    places = named(evaluations) if table is None else {}
     if table is None:
-        places = named(evaluations)
         inputs = {name: file for name, place in places.items() if (file := metrics_file(place)).is_file()}
         inputs |= {} if patients is None else {"patients": patients}
         chosen = {
@@ -102,6 +103,7 @@ def compare(
     else:
         refuse_for_tables({
             "metrics": metrics, "labels": labels, "patients": patients, "human": human, "better": better,
+            "report": report,
         })  # fmt: skip
         low, high = range_of(value_range)
         inputs = {"table": table}
@@ -117,9 +119,11 @@ def compare(
         record.update(remarks=list(found.remarks), files=[file.name for file in files])
     for text in found.remarks:
         say(f"Note: {text}")
-    typer.echo(report(found))
+    typer.echo(text_of(found))
     pictures = sum(file.suffix == ".png" for file in files)
     say(f"Tables and {pictures} figure{'s' * (pictures != 1)} are in {out}.")
+    if report is not None:
+        write_page(report, places, out)
 
 
 # ---- what was asked ---------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from truevox.cli.running import SOME_FAILED, say
+from truevox.cli.running import SOME_FAILED, say, write_page
 
 if TYPE_CHECKING:
     from truevox.cohort import Cohort
@@ -74,6 +74,7 @@ def evaluate(
         str | None, typer.Option(help="local or tcp://host:8786 (Dask), ray or ray://host:10001.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Score finished cases again.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a report, e.g. report.html.")] = None,
 ) -> None:
     """Score predictions of any tool, case by case and label by label.
 
@@ -126,9 +127,23 @@ def evaluate(
     for text in odd:
         say(f"Note: {text}")
     typer.echo(table(totals))
+    if report is not None:
+        write_page(report, {name_of(folder): folder})
     if found.failures:
         say(f"{len(found.failures)} failed, see {folder / 'failures.csv'}:\n  {reasons(found.failures)}")
         raise typer.Exit(SOME_FAILED)
+
+
+def name_of(folder: Path) -> str:
+    """What an evaluation is called: its folder's name, or its parent's where that says nothing.
+
+    Examples
+    --------
+    >>> name_of(Path("eval/ours")), name_of(Path("preds/evaluation"))
+    ('ours', 'preds')
+    """
+    place = folder.resolve()
+    return place.parent.name if place.name == "evaluation" else place.name
 
 
 def settings_of(file: Path | None, options: dict[str, Any], lesions: str | None) -> EvaluationSettings:

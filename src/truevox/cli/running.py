@@ -7,13 +7,14 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from pathlib import Path
 from typing import ParamSpec
 
 import typer
 
 from truevox.errors import SettingsError, TrueVoxError
 
-__all__ = ["BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "guarded", "say", "say_remarks"]
+__all__ = ["BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "guarded", "say", "say_remarks", "write_page"]
 
 SOME_FAILED, USAGE, INVALID, BUG = 1, 2, 3, 70
 """Exit codes. The last is that of a mistake in TrueVox itself."""
@@ -28,6 +29,15 @@ _SIZE = re.compile(r" \(\d+x\d+x\d+\)")
 def say(text: str) -> None:
     """A line for the reader, on standard error."""
     typer.echo(text, err=True)
+
+
+def write_page(path: Path, evaluations: Mapping[str, Path], comparison: Path | None = None) -> None:
+    """Write the report of evaluations, given by their folders or by their tables, and say where it is."""
+    from truevox.report import write_report
+
+    folders = {name: place if place.is_dir() else place.parent for name, place in evaluations.items()}
+    write_report(path, folders, comparison=comparison)
+    say(f"The report is {path}.")
 
 
 def say_remarks(remarks: Mapping[str, int]) -> None:
