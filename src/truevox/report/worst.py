@@ -97,10 +97,13 @@ def picks(folders: Sequence[Folder], worst: int) -> list[Pick]:
             order = sorted((-bad, case) for bad, case in judged if not math.isnan(bad))
             if not order:
                 continue
-            for rank, (_, case) in enumerate(order[:worst]):
+            leading = first.setdefault((output, label), metric) == metric
+            # What is as good as the best is not among the worst; the first metric has pictures anyway.
+            ranked = order if leading else [one for one in order if one[0] < order[-1][0]]
+            for rank, (_, case) in enumerate(ranked[:worst]):
                 text = f"{_ordinal(rank)}worst {metric_title(metric)}"
                 reasons[number, case, output, label].append((rank, text))
-            if first.setdefault((output, label), metric) == metric and worst:
+            if leading and worst:
                 for share, name in ((0.05, "5 % from the worst"), (0.5, "median")):
                     place = round(share * (len(order) - 1))
                     if place >= worst:
@@ -146,8 +149,8 @@ def flags(folder: Folder) -> dict[tuple[str, str, str], list[str]]:
         direction = better(metric, scores[0].definition)
         judged = sorted((-_badness(one, direction), one.case) for one in scores)
         judged = [pair for pair in judged if not math.isnan(pair[0])]
-        for _, case in judged[: len(judged) // 10]:
-            bad[case, output, label] += 1
+        for goodness, case in judged[: len(judged) // 10]:
+            bad[case, output, label] += goodness < judged[-1][0]
     for key, count in bad.items():
         if count >= 2:
             found[key].append(f"poor in {count} metrics")
