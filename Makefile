@@ -72,8 +72,9 @@ docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 bench: data-is-named $(BENCH_STAMP)
-	@for work in benchmarks/sampling.py benchmarks/inference.py; do \
+	@for work in benchmarks/sampling.py benchmarks/inference.py benchmarks/metrics.py; do \
 	  echo "== $$work" >&2; .venv-bench/bin/python $$work --data "$(DATA)" || exit 1; done
+	@echo "== benchmarks/losses.py" >&2; .venv-bench/bin/python benchmarks/losses.py
 
 data-is-named:
 	@test -n "$(DATA)" || { echo "Name the data: make bench DATA=folder-with-the-data-sets" >&2; exit 2; }

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch):
     """Imports a benchmark by name, and forgets it afterwards."""
-    names = ("common", "contenders", "same_work", "sampling", "inference", "losses")
+    names = ("common", "contenders", "same_work", "sampling", "inference", "losses", "metrics")
     monkeypatch.syspath_prepend(str(FOLDER))
 
     def load(name: str) -> ModuleType:
@@ -113,3 +113,22 @@ def test_the_comparison_of_losses_sees_another_loss(bench) -> None:
     losses = bench("losses")
     work = losses.Work("", losses.WORKS["jaccard_metric"].ours, lambda: losses.nnunet_formula)
     assert losses.turns(work, 2, 12, 1)["agree"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "peer", "package"),
+    [
+        ("voxel", "kdtree", "scipy"),
+        ("voxel", "monai", "monai"),
+        ("surfel", "surface_distance", "surface_distance"),
+    ],
+)
+def test_metrics_are_those_of_the_peer(bench, name: str, peer: str, package: str) -> None:
+    pytest.importorskip(package)
+    metrics = bench("metrics")
+    p, r = np.zeros((2, 20, 18, 16), bool)
+    p[4:12, 5:12, 3:9], r[5:13, 5:11, 3:10], p[16, 3, 3] = True, True, True
+    work = metrics.WORKS[name]
+    (ours, theirs), _ = metrics.turns(work.ours, work.peers[peer](), (p, r), 1)
+    for metric in set(ours) & set(theirs):
+        assert ours[metric] == pytest.approx(theirs[metric], abs=1e-4), metric
