@@ -81,8 +81,8 @@ def losses(data: Labelled) -> dict[str, Loss]:
     """Every loss of the comparison.
 
     Overlaps are over the batch, as slices without the structure are truly empty. Among several classes
-    background counts as one: left out, soft Dice lost it to a class in one of two runs. Weights are the inverse
-    of a class's share.
+    background counts as one: left out, soft Dice lost it to a class in one of two runs. Weights are the
+    inverse of a class's share.
     """
     several = data.classes > 2
     count = np.bincount(data.labels[~data.test].ravel(), minlength=data.classes)
