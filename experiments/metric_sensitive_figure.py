@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
+UNDER = {"color": "white", "pad": 0.5, "alpha": 0.8}
 COLOURS = (BLUE, SKY, VERMILION, ORANGE, GREEN, "0.3", PURPLE)
 
 
@@ -74,7 +75,7 @@ def _differences(
             p = pair["p_holm"]
             text = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
             beside = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-            axis.annotate(text, (high, y), fontsize=8, color=GREY, **beside)
+            axis.annotate(text, (high, y), fontsize=8, color=GREY, bbox=UNDER, **beside)
     tidy(axis, "x")
 
 
@@ -86,6 +87,6 @@ def _areas(axis: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> None:
         axis.plot(row["area_percent"], y, "o", color=colour, markersize=6)
         axis.annotate(
             f"{row['area_percent']:+.0f} %", (row["area_percent_high"], y), (6, 0),
-            textcoords="offset points", fontsize=8, va="center", color=colour,
+            textcoords="offset points", fontsize=8, va="center", color=colour, bbox=UNDER,
         )  # fmt: skip
     tidy(axis, "x")

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -198,4 +199,5 @@ def directions(rows: Sequence[Mapping[str, Any]]) -> list[Check]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Under its own name, so that other processes find what they are to run.
+    sys.exit(import_module("phi_epsilon").main())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -209,4 +210,5 @@ def directions(rows: Sequence[Mapping[str, Any]], known: bool) -> list[Check]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Under its own name, so that other processes find what they are to run.
+    sys.exit(import_module("volume_bias").main())
