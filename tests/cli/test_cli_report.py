@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import pytest
 
 TrueVox = Callable[..., Any]
 FAST = ("--resamples", "100", "--rank-resamples", "20", "--no-figures")
@@ -50,3 +52,27 @@ def test_a_table_has_no_report(truevox: TrueVox, tmp_path: Path) -> None:
     done = truevox("compare", table, "--out", tmp_path / "out", "--report", tmp_path / "r.html", *FAST)
     assert done.code == 2
     assert "--report is for evaluations" in done.err
+
+
+def test_predictions_are_evaluated_and_compared_at_once(truevox: TrueVox, tmp_path: Path) -> None:
+    for k in range(4):
+        save(tmp_path / "truth", f"p{k}", 4)
+        save(tmp_path / "ours", f"p{k}", 5)
+        save(tmp_path / "theirs", f"p{k}", 6)
+    out = tmp_path / "out"
+    arguments = [
+        "compare", tmp_path / "ours", f"old={tmp_path / 'theirs'}", "--references", tmp_path / "truth",
+        "--labels", "lesion=1", "--metrics", "dice,volume_ml", "--out", out, *FAST,
+    ]  # fmt: skip
+    done = truevox(*arguments)
+    assert done.code == 0, done.err
+    with (out / "comparison.csv").open(newline="") as stream:
+        [row] = list(csv.DictReader(stream))
+    # Moved by one and by two of eight voxels: Dice 7/8 and 6/8.
+    assert (row["label"], row["first"], row["second"]) == ("lesion", "ours", "old")
+    assert float(row["mean_difference"]) == pytest.approx(1 / 8)
+    assert (out / "evaluations" / "old" / "metrics.csv").is_file()
+    (tmp_path / "theirs" / "p3.nii.gz").unlink()
+    done = truevox(*arguments)
+    assert done.code == 1
+    assert "1 x The prediction is missing. (p3)" in done.err

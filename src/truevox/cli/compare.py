@@ -6,12 +6,16 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from truevox.cli.comparison_text import report as text_of
-from truevox.cli.running import say, write_page
+from truevox.cli.running import SOME_FAILED, say, write_page
+from truevox.cli.scoring import Filters, score, settings_of, work_of
+
+if TYPE_CHECKING:
+    from truevox.evaluation.settings import EvaluationSettings
 
 __all__ = ["compare"]
 
@@ -19,9 +23,23 @@ __all__ = ["compare"]
 def compare(
     evaluations: Annotated[
         list[str],
-        typer.Argument(help="Folders of truevox evaluate, or name=folder; or one table of a challenge."),
+        typer.Argument(
+            help="Folders of truevox evaluate, or name=folder; with --references, folders of predictions; "
+            "or one table of a challenge."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("comparison"),
+    references: Annotated[
+        Path | None, typer.Option(help="Evaluate first, against this folder; --metrics and --labels define.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="With --references: settings of the evaluation (YAML).")
+    ] = None,
+    resample: Annotated[
+        bool | None,
+        typer.Option("--resample", help="With --references: read predictions on the references' grids."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="With --references: processes.")] = 1,
     metrics: Annotated[str | None, typer.Option(help="Only these, e.g. dice,hd95.")] = None,
     labels: Annotated[str | None, typer.Option(help="Only these, e.g. tumour,liver.")] = None,
     unit: Annotated[
@@ -76,6 +94,8 @@ def compare(
 ) -> None:
     """Compare several methods on the same cases: tests, intervals, effects, equivalence, rankings.
 
+    With --references the arguments are folders of predictions, and are evaluated first, into
+    OUT/evaluations.
     Writes comparison.csv, ranking.csv, agreement.csv, comparison.json, run.json and figures; prints the
     ranking and the differences.
     """
@@ -92,6 +112,11 @@ def compare(
     table = table_of(evaluations)
     columns = {"case": case, "method": method, "value": value, "task": task, "patient": patient}
     places = named(evaluations) if table is None else {}
+    failed = 0
+    if references is not None:
+        options = {"metrics": metrics, "labels": labels, "resample": resample}
+        places, failed = evaluated(places, references, out, settings_of(settings, options), settings, jobs)
+        metrics = labels = None
     if table is None:
         inputs = {name: file for name, place in places.items() if (file := metrics_file(place)).is_file()}
         inputs |= {} if patients is None else {"patients": patients}
@@ -103,7 +128,7 @@ def compare(
     else:
         refuse_for_tables({
             "metrics": metrics, "labels": labels, "patients": patients, "human": human, "better": better,
-            "report": report,
+            "report": report, "references": references,
         })  # fmt: skip
         low, high = range_of(value_range)
         inputs = {"table": table}
@@ -124,6 +149,26 @@ def compare(
     say(f"Tables and {pictures} figure{'s' * (pictures != 1)} are in {out}.")
     if report is not None:
         write_page(report, places, out)
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def evaluated(
+    predictions: Mapping[str, Path],
+    references: Path,
+    out: Path,
+    chosen: EvaluationSettings,
+    file: Path | None,
+    jobs: int,
+) -> tuple[dict[str, Path], int]:
+    """Folders of the evaluations of some folders of predictions, and how many cases failed."""
+    places, failed = {}, 0
+    for name, folder in predictions.items():
+        say(f"== {name}")
+        places[name] = out / "evaluations" / name
+        work = work_of(folder, references, None, None, chosen, Filters())
+        failed += score(work, places[name], chosen, file, jobs=jobs)
+    return places, failed
 
 
 # ---- what was asked ---------------------------------------------------------------------------

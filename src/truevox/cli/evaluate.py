@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from truevox.cli.running import SOME_FAILED, say, write_page
-
-if TYPE_CHECKING:
-    from truevox.cohort import Cohort
-    from truevox.evaluation import Failure, Summary
-    from truevox.evaluation.folders import Matched
-    from truevox.evaluation.settings import EvaluationSettings
+from truevox.cli.running import SOME_FAILED, write_page
+from truevox.cli.scoring import Filters, score, settings_of, work_of
 
 __all__ = ["evaluate"]
 
@@ -81,56 +73,19 @@ def evaluate(
     Writes metrics.csv, cases.csv, summary.json, run.json and, where they say something, lesions.csv and
     failures.csv; prints the summary. A killed run goes on where it stopped.
     """
-    from truevox.cli.record import recorded
-    from truevox.evaluation.resume import Kept
-    from truevox.evaluation.running import score_all
-    from truevox.evaluation.tables import remarks, write_evaluation
-    from truevox.progress import progress
-
     options = {
         "metrics": metrics, "labels": labels, "missing": missing, "resample": resample,
         "tolerance_mm": tolerance,
     }  # fmt: skip
     chosen = settings_of(settings, options, lesions)
-    chosen.check()
     filters = Filters(match, prediction_files, reference_files, images, scores)
-    work = work_of(predictions, reference, data, split, chosen, filters)
-    if work.matched.said:
-        say(work.matched.said)
     default = predictions if predictions.is_dir() else predictions.parent
     folder = default / "evaluation" if out is None else out
-    written = {
-        "predictions": str(predictions), "references": str(work.source), "split": split, "match": match,
-        "prediction_files": prediction_files, "reference_files": reference_files, "images": images,
-        "scores": scores,
-        "evaluation": chosen.model_dump(mode="json"),
-    }  # fmt: skip
-    inputs = work.inputs | ({} if settings is None else {"settings": settings})
-    listed = work.matched.jobs
-    with (
-        recorded(folder / "run.json", "evaluate", written, inputs) as record,
-        progress("Scoring", len(listed)) as advance,
-    ):
-        kept = Kept(folder / "resume.jsonl", fresh=restart)
-        found = score_all(listed, chosen, n_jobs=jobs, cluster=cluster, kept=kept, advance=advance)
-        found = replace(found, failures=[*found.failures, *work.matched.failures])
-        totals = write_evaluation(folder, found, chosen.lesion_rule is not None)
-        odd = remarks(found)
-        record.update(
-            cases=list(dict.fromkeys(job.case for job in listed)),
-            failed=[one.case for one in found.failures],
-            labels=found.labels,
-            labels_from=work.labels_from,
-            matching=dict(work.matched.record),
-            remarks=odd,
-        )
-    for text in odd:
-        say(f"Note: {text}")
-    typer.echo(table(totals))
+    work = work_of(predictions, reference, data, split, chosen, filters)
+    failed = score(work, folder, chosen, settings, jobs=jobs, cluster=cluster, restart=restart)
     if report is not None:
         write_page(report, {name_of(folder): folder})
-    if found.failures:
-        say(f"{len(found.failures)} failed, see {folder / 'failures.csv'}:\n  {reasons(found.failures)}")
+    if failed:
         raise typer.Exit(SOME_FAILED)
 
 
@@ -144,190 +99,3 @@ def name_of(folder: Path) -> str:
     """
     place = folder.resolve()
     return place.parent.name if place.name == "evaluation" else place.name
-
-
-def settings_of(file: Path | None, options: dict[str, Any], lesions: str | None) -> EvaluationSettings:
-    """The settings of a file, with what was given on the command line on top."""
-    from truevox.evaluation.settings import EvaluationSettings
-
-    given = {name: value for name, value in options.items() if value is not None}
-    found = EvaluationSettings.make(given) if file is None else EvaluationSettings.from_file(file, **given)
-    if lesions is None:
-        return found
-    rule = {} if found.lesions is None else found.lesions.model_dump()
-    return found.make({**found.model_dump(), "lesions": {**rule, "rule": lesions}})
-
-
-# ---- what is to be scored ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Filters:
-    """How files of two folders are chosen and matched."""
-
-    match: str | None
-    predictions: str
-    references: str
-    images: Path | None
-    scores: Path | None
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is to be scored, and where that is said."""
-
-    matched: Matched
-    source: Path
-    inputs: dict[str, Path]
-    labels_from: str
-
-
-def work_of(
-    predictions: Path,
-    reference: Path | None,
-    data: Path | None,
-    split: str | None,
-    settings: EvaluationSettings,
-    filters: Filters,
-) -> Work:
-    """Cases of a table, of a cohort or of two folders.
-
-    Raises
-    ------
-    SettingsError
-        If options do not go together.
-    """
-    from truevox.cli.data import one_cohort
-    from truevox.errors import SettingsError
-    from truevox.evaluation.cases import labelled
-    from truevox.evaluation.folders import match_folders, read_pairs
-    from truevox.evaluation.label_tables import beside, choose_labels
-
-    if predictions.is_file() and reference is None and data is None:
-        choice = choose_labels(settings.labels)
-        return Work(
-            labelled(read_pairs(predictions), choice), predictions, {"table": predictions}, choice.source
-        )
-    source = one_cohort(reference, data)
-    if data is not None or is_cohort(predictions, source):
-        return cohort_work(predictions, source, split, settings)
-    if split is not None:
-        raise SettingsError("A folder of references has no splits.", got=f"--split {split}")
-    matched = match_folders(
-        predictions, source, images=filters.images, scores=filters.scores, pattern=filters.match,
-        prediction_files=filters.predictions, reference_files=filters.references,
-    )  # fmt: skip
-    choice = choose_labels(settings.labels) if settings.labels is not None else beside(predictions, source)
-    if settings.labels is None:
-        say(
-            f"Labels of {choice.source}." if choice.source else "Labels: the values that occur; see --labels."
-        )
-    return Work(labelled(matched, choice), source, {}, choice.source)
-
-
-def is_cohort(predictions: Path, source: Path) -> bool:
-    """Whether the references are a cohort: a table, or a data set for predictions of ``truevox predict``."""
-    from truevox.cohort.opening import recognise
-    from truevox.errors import TrueVoxError
-
-    if not source.is_dir():
-        return True
-    if not (predictions / "labels.json").is_file():
-        return False
-    try:
-        return bool(recognise(source))
-    except TrueVoxError:
-        return False
-
-
-def cohort_work(predictions: Path, source: Path, split: str | None, settings: EvaluationSettings) -> Work:
-    """What ``truevox predict`` wrote, against the references of a cohort."""
-    from truevox.cli.data import described_by
-    from truevox.evaluation.cases import cohort_jobs, labelled
-    from truevox.evaluation.folders import Matched
-    from truevox.evaluation.label_tables import choose_labels
-    from truevox.measures import read_outputs
-
-    outputs = read_outputs(predictions)
-    cases = chosen(predictions, source, split, [str(o.reference) for o in outputs.values()])
-    matched = Matched(cohort_jobs(predictions, cases, outputs))
-    if settings.labels is not None:
-        matched = labelled(matched, choose_labels(settings.labels))
-    inputs = described_by(source) | {"labels": predictions / "labels.json"}
-    return Work(matched, source, inputs, str(predictions / "labels.json"))
-
-
-def chosen(predictions: Path, source: Path, split: str | None, references: Sequence[str]) -> Cohort:
-    """The cases to score: those of the split, else those that ``truevox predict`` was asked for, else all.
-
-    Of a folder, cases without a reference are left out: that is what its test cases are.
-    """
-    from truevox.cli.data import load_cohort, only
-    from truevox.errors import FileError
-    from truevox.files import read_json
-
-    cohort = load_cohort(source)
-    try:
-        ran = read_json(predictions / "run.json")
-        asked, splits = list(ran["cases"]), dict(ran.get("splits") or {})
-    except (FileError, KeyError, TypeError, ValueError):
-        asked, splits = [], {}
-    if "train" not in cohort.splits:
-        cohort = cohort.assigned({str(case): str(name) for case, name in splits.items()})
-    if split is not None:
-        cohort = only(cohort, split, source)
-    else:
-        known = {case.key for case in cohort}
-        wanted = [key for key in asked if key in known]
-        if wanted and len(wanted) < len(cohort):
-            say(f"{len(wanted)} of the {len(cohort)} cases: those that were predicted. See --split.")
-            cohort = cohort.select(wanted)
-    if source.is_dir():
-        scored = [case.key for case in cohort if any(case.has(name) for name in references)]
-        if scored and len(scored) < len(cohort):
-            say(f"{len(cohort) - len(scored)} of {len(cohort)} cases have no reference, and are left out.")
-            cohort = cohort.select(scored)
-    if trained := sum(splits.get(case.id) == "train" for case in cohort):
-        say(f"Note: {trained} of these {len(cohort)} cases trained the model; see --split val.")
-    return cohort
-
-
-# ---- what is said ----------------------------------------------------------------------------
-
-
-def table(totals: Sequence[Summary]) -> str:
-    """The summary as a plain table."""
-    rows = [("label", "metric", "unit", "mean", "95 % interval", "median", "n", "of which, or left out")]
-    for s in totals:
-        interval = f"{number(s.ci_low)} to {number(s.ci_high)}" if not math.isnan(s.ci_low) else ""
-        counts = {
-            "undefined": s.n_undefined, "missed": s.n_missed, "spurious": s.n_spurious, "failed": s.n_failed,
-        }  # fmt: skip
-        rest = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        rows.append((s.label, s.metric, s.unit, number(s.mean), interval, number(s.median), str(s.n), rest))
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return "\n".join("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
-def reasons(failures: Sequence[Failure]) -> str:
-    """What was wrong, how often, and what to do."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for one in failures:
-        text = one.message.splitlines()[0].partition(" (")[0].replace(f" of case {one.case}", "")
-        found.setdefault((text, one.remedy), []).append(one.case)
-    most = sorted(found.items(), key=lambda pair: -len(pair[1]))
-    lines = [
-        f"{len(cases)} x {text} {some(cases)}" + (f"\n      Remedy: {remedy}" if remedy else "")
-        for (text, remedy), cases in most[:5]
-    ]
-    return "\n  ".join([*lines, *(["..."] if len(most) > 5 else [])])
-
-
-def some(cases: Sequence[str]) -> str:
-    """The first of them."""
-    return f"({', '.join(cases[:3])}{', ...' if len(cases) > 3 else ''})"
-
-
-def number(value: float) -> str:
-    """Four significant digits."""
-    return "nan" if math.isnan(value) else f"{value:.4g}"
