@@ -351,3 +351,19 @@ def test_json_in_a_page_reads_back_and_holds_no_markup(value: object) -> None:
     text = safe_json(value)
     assert json.loads(text) == value
     assert not set(text) & set("<>&\u2028\u2029")
+
+
+def test_tables_of_a_comparison_hold_what_says_something(tmp_path: Path) -> None:
+    head = "label,metric,definition,unit,first,second,n,mean,bias,icc,dropped\n"
+    rows = (
+        "liver,dice,dice/voxel,1,a,,9,0.81234,,,0\nliver,volume_ml,volume/threshold,ml,a,b,9,,-1.23456,,0\n"
+    )
+    (tmp_path / "agreement.csv").write_text(head + rows)
+    (tmp_path / "ranking.csv").write_text("label,metric,method,rank,software\nliver,dice,a,1,truevox\n")
+    ranking, agreement = read_comparison(tmp_path).tables
+    assert (ranking.columns, ranking.rows) == (
+        ["label", "metric", "method", "rank"],
+        [["liver", "dice", "a", "1"]],
+    )
+    assert agreement.columns == ["label", "metric", "unit", "first", "second", "n", "bias"]
+    assert agreement.rows == [["liver", "volume_ml", "ml", "a", "b", "9", "-1.235"]]

@@ -20,6 +20,8 @@ _TABLES = {
     "comparison.csv": "Differences between methods",
     "agreement.csv": "Agreement of volumes",
 }
+_ELSEWHERE = ("software", "definition", "better")
+_NOTHING = ("", "0", "nan")
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,12 @@ def read_comparison(path: str | Path) -> ComparisonPart:
 
 
 def _table(path: Path, title: str) -> Table:
+    """A table without the columns that say nothing here, or that the definitions of the page say."""
     rows = read_table(path)
-    columns = [name for name in (rows[0] if rows else {}) if name != "software"]
+    if any(row.get("bias") for row in rows):  # means and deviations stand in the ranking already
+        rows = [row for row in rows if row["bias"]]
+    names = [name for name in (rows[0] if rows else {}) if name not in _ELSEWHERE]
+    columns = [name for name in names if any(row[name] not in _NOTHING for row in rows)]
     cells = [[_short(row[name]) for name in columns] for row in rows[:LARGEST]]
     return Table(title, path.name, columns, cells, max(len(rows) - LARGEST, 0))
 
