@@ -9,9 +9,11 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.inter_rater import aggregate_raters
+from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 
 from truevox.errors import SettingsError
-from truevox.evaluation.statistics.agreement import bland_altman, cohen_kappa, fleiss_kappa, icc
+from truevox.evaluation.statistics.agreement import bland_altman, icc
 from truevox.evaluation.statistics.effects import probability_of_superiority, rank_biserial
 from truevox.evaluation.statistics.equivalence import tost
 from truevox.evaluation.statistics.intervals import Resamples, bootstrap, mean_of, quantile_of, ratio_of
@@ -26,6 +28,7 @@ from truevox.evaluation.statistics.paired import (
     wilcoxon,
 )
 from truevox.evaluation.statistics.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
+from truevox.metrics import cohen_kappa, fleiss_kappa
 
 A = (0.80, 0.75, 0.90, 0.62, 0.70, 0.88, 0.55, 0.77, 0.81, 0.69)
 B = (0.78, 0.70, 0.91, 0.55, 0.66, 0.85, 0.56, 0.70, 0.80, 0.60)
@@ -270,6 +273,8 @@ def test_limits_of_agreement_of_patients_with_several_scans() -> None:
 
 
 def test_agreement_of_raters() -> None:
+    table = aggregate_raters(np.array(RATINGS).T)[0]
+    assert fleiss_kappa(RATINGS) == pytest.approx(statsmodels_fleiss(table))
     assert cohen_kappa(RATINGS[0], RATINGS[1]) == pytest.approx(2 / 3)
     assert cohen_kappa(RATINGS[0], RATINGS[3]) == pytest.approx(-0.2)
     assert fleiss_kappa(RATINGS) == pytest.approx(0.272727, abs=5e-7)

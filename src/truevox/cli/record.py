@@ -29,6 +29,8 @@ _PACKAGES = (
     "pydantic",
     "safetensors",
     "joblib",
+    "scipy",
+    "statsmodels",
 )
 
 

@@ -1,4 +1,4 @@
-"""Agreement of measurements: Bland-Altman, intraclass correlation, kappa."""
+"""Agreement of measurements: Bland-Altman, intraclass correlation. Kappas: :mod:`truevox.metrics.raters`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from truevox.errors import SettingsError
 from truevox.evaluation.statistics.intervals import Interval, Resamples, Statistic, bootstrap, mean_of
 
-__all__ = ["BlandAltman", "Correlations", "bland_altman", "cohen_kappa", "fleiss_kappa", "icc"]
+__all__ = ["BlandAltman", "Correlations", "bland_altman", "icc"]
 
 _REACH = 1.96  # of the limits of agreement
 
@@ -225,63 +224,3 @@ def _agreement(patients: float, rater: float, error: float, n: int, k: int, leve
     low = n * (patients - above * error) / (above * rest + n * patients)
     high = n * (below * patients - error) / (rest + n * below * patients)
     return Interval(float(value), float(low), float(high))
-
-
-def cohen_kappa(one: ArrayLike, two: ArrayLike) -> float:
-    """Agreement of two raters beyond chance; NaN if both give one same category only.
-
-    Parameters
-    ----------
-    one, two : (n,) of categories
-
-    References
-    ----------
-    Cohen (1960), A coefficient of agreement for nominal scales.
-
-    Examples
-    --------
-    >>> round(cohen_kappa([1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]), 6)
-    0.666667
-    """
-    from statsmodels.stats.inter_rater import cohens_kappa
-
-    first, second = np.asarray(one), np.asarray(two)
-    names, code = np.unique(np.concatenate([first, second]), return_inverse=True)
-    if len(names) < 2:
-        return float("nan")
-    count = len(names)
-    pairs = np.bincount(code[: len(first)] * count + code[len(first) :], minlength=count**2)
-    return float(cohens_kappa(pairs.reshape(count, count), return_results=False))  # type: ignore[arg-type]
-
-
-def fleiss_kappa(ratings: ArrayLike) -> float:
-    """Agreement of several raters beyond chance; NaN if there is one category only.
-
-    Parameters
-    ----------
-    ratings : (R, n)
-        One row per rater, of categories.
-
-    Raises
-    ------
-    SettingsError
-        If there are fewer than two raters.
-
-    References
-    ----------
-    Fleiss (1971), Measuring nominal scale agreement among many raters.
-
-    Examples
-    --------
-    >>> ratings = [[1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 1]]
-    >>> round(fleiss_kappa(ratings), 6)
-    0.272727
-    """
-    from statsmodels.stats.inter_rater import aggregate_raters
-    from statsmodels.stats.inter_rater import fleiss_kappa as statistic
-
-    x = np.asarray(ratings)
-    if x.ndim != 2 or len(x) < 2:
-        raise SettingsError("Fleiss' kappa needs two raters or more.", got=x.shape, expected="(raters, n)")
-    table = aggregate_raters(x.T)[0]
-    return float(statistic(table)) if table.shape[1] > 1 else float("nan")
