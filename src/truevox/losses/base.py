@@ -217,8 +217,35 @@ def _shared(
     return result
 
 
+class _OfParts(Loss):
+    """A loss whose value is made of those of its parts."""
+
+    def __call__(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        weight: Tensor | None = None,
+        label_present: Tensor | None = None,
+    ) -> Tensor:
+        """Sum of the parts."""
+        return self.total(self.parts(logits, target, weight=weight, label_present=label_present))
+
+    def on_probabilities(
+        self,
+        probabilities: Tensor,
+        target: Tensor,
+        *,
+        weight: Tensor | None = None,
+        label_present: Tensor | None = None,
+    ) -> Tensor:
+        """Sum of the parts, of probabilities."""
+        given = {"weight": weight, "label_present": label_present}
+        return self.total(self.parts(probabilities, target, **given, logits=False))
+
+
 @dataclass(frozen=True)
-class LossSum(Loss):
+class LossSum(_OfParts):
     """Weighted sum of losses; written ``a + 0.5 * b``. Terms that are sums over voxels share one pass.
 
     Parameters
@@ -247,29 +274,6 @@ class LossSum(Loss):
         if not self.terms or not all(isfinite(factor) for factor, _ in self.terms):
             raise GraphError("A sum of losses needs terms with finite factors.", got=self.terms)
 
-    def __call__(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        *,
-        weight: Tensor | None = None,
-        label_present: Tensor | None = None,
-    ) -> Tensor:
-        """Sum of the terms."""
-        return self.total(self.parts(logits, target, weight=weight, label_present=label_present))
-
-    def on_probabilities(
-        self,
-        probabilities: Tensor,
-        target: Tensor,
-        *,
-        weight: Tensor | None = None,
-        label_present: Tensor | None = None,
-    ) -> Tensor:
-        """Sum of the terms, of probabilities."""
-        given = {"weight": weight, "label_present": label_present}
-        return self.total(self.parts(probabilities, target, **given, logits=False))
-
     def at_step(self, step: int) -> LossSum:
         """The sum as it is at a step of training."""
         moved = [(factor, loss.at_step(step)) for factor, loss in self.terms]
@@ -283,7 +287,7 @@ class LossSum(Loss):
 
 
 @dataclass(frozen=True)
-class Scheduled(Loss):
+class Scheduled(_OfParts):
     """A loss whose factor moves with the step of training, in straight lines between points.
 
     Training asks for the loss at its step; called by itself, it is what it ends as.
@@ -346,26 +350,3 @@ class Scheduled(Loss):
         end = self.at_step(self.points[-1][0])
         given = {"weight": weight, "label_present": label_present, "logits": logits}
         return [end.total(end.parts(values, target, **given))]
-
-    def __call__(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        *,
-        weight: Tensor | None = None,
-        label_present: Tensor | None = None,
-    ) -> Tensor:
-        """Value at its end."""
-        return self.parts(logits, target, weight=weight, label_present=label_present)[0]
-
-    def on_probabilities(
-        self,
-        probabilities: Tensor,
-        target: Tensor,
-        *,
-        weight: Tensor | None = None,
-        label_present: Tensor | None = None,
-    ) -> Tensor:
-        """Value at its end, of probabilities."""
-        given = {"weight": weight, "label_present": label_present}
-        return self.parts(probabilities, target, **given, logits=False)[0]
