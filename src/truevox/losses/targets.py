@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from truevox.errors import GraphError
 
-__all__ = ["Link", "Scene", "check_activation", "check_finite", "exact", "scene"]
+__all__ = ["Link", "Scene", "check_activation", "check_finite", "exact", "scene", "wide"]
 
 ACTIVATIONS = (None, "sigmoid", "softmax")
 TINY = 1e-7
@@ -228,6 +228,14 @@ def check_finite(found: Iterable[Tensor], scene: Scene) -> None:
         expected="finite numbers",
         remedy="lower the learning rate, clip gradients, or look at the inputs of the network",
     )
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """The type in which values of voxels are added: float64, where the device has it.
+
+    In float32 the error would grow with the volume, and depend on how many lanes a register has.
+    """
+    return torch.float32 if x.device.type == "mps" else torch.float64
 
 
 def exact(x: Tensor) -> Tensor:
