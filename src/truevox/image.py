@@ -20,6 +20,11 @@ __all__ = ["Image", "Kind"]
 
 Kind = Literal["scalar", "label", "probability", "logits", "value"]
 KINDS = ("scalar", "label", "probability", "logits", "value")
+_OF_NUMPY = frozenset(
+    getattr(torch, name)
+    for name in "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 float32 float64".split()
+)
+"""Types of tensors that NumPy shares."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -191,34 +196,34 @@ class Image:
     def _sampled(self, grid: Grid, antialias: bool, field: sampling.Field | None) -> Image:
         found = sampling.coincidence(self.grid, grid) if field is None else None
         if found is not None:
-            device = self.data.device
-            if device.type == "cpu":
+            if self.data.device.type == "cpu" and self.data.dtype in _OF_NUMPY:
                 part = sampling.take(self.numpy(), found, grid.shape, self.fills())
                 part = part if min(part.strides) >= 0 else part.copy()
                 return self.replace(data=torch.from_numpy(part), grid=grid)
             return self._taken_on_device(found, grid)
-        steps = sampling.coarsening(self.grid, grid)
-        if antialias and (steps > sampling.COARSE).any():
+        coarse = antialias and bool((sampling.coarsening(self.grid, grid) > sampling.COARSE).any())
+        shares = antialias and self.kind == "probability"
+        if coarse or shares:
             # Averages touch every voxel: leave out those that are far from the new grid.
-            near = self.grid.covering(grid, 2 + int(np.ceil(steps.max())))
+            near = self.grid.covering(grid).pad(sampling.margin(self.grid, grid, coarse))
             if field is not None:
                 near = near.pad(field.reach(self.grid).tolist())
             window = sampling.clipped(near, self.grid)
             if window.shape != self.grid.shape:
                 return self.on(window)._sampled(grid, antialias, field)
-        if self.kind == "label":
-            if not (antialias and self.labels is not None and (steps > sampling.COARSE).any()):
-                out = sampling.resample(
-                    self.numpy(), self.grid, grid, self.fills(), mode="nearest", field=field
-                )
-                return self.replace(data=torch.from_numpy(out), grid=grid)
-            masks = self.labels.one_hot(self.numpy())
-            empty = np.zeros(len(masks))
-            empty[: self.labels.activation == "softmax"] = 1.0
-            out = sampling.resample(masks, self.grid, grid, empty, mode="area", field=field)
-            return Image(torch.from_numpy(out), grid, "probability", tuple(empty.tolist()), self.labels)
-        out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), antialias=antialias, field=field)
-        return self.replace(data=torch.from_numpy(out).to(self.data.device), grid=grid)
+        if self.kind != "label":
+            mode = "area" if shares else "linear"
+            out = sampling.resample(
+                self.numpy(), self.grid, grid, self.fills(), mode=mode, antialias=antialias, field=field
+            )
+            return self.replace(data=torch.from_numpy(out).to(self.data.device), grid=grid)
+        if not (coarse and self.labels is not None):
+            out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), mode="nearest", field=field)
+            return self.replace(data=torch.from_numpy(out), grid=grid)
+        masks = self.labels.one_hot(self.numpy())
+        empty = self.labels.one_hot(np.rint(self.fills()).astype(int).reshape(-1, 1, 1, 1)).ravel()
+        out = sampling.resample(masks, self.grid, grid, empty, mode="area", field=field)
+        return Image(torch.from_numpy(out), grid, "probability", tuple(empty.tolist()), self.labels)
 
     def _taken_on_device(self, found: tuple[list[int], list[int], list[int]], grid: Grid) -> Image:
         """Exact samples without leaving the accelerator: index per axis, then fill."""

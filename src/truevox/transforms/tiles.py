@@ -135,7 +135,8 @@ class _Accumulator:
             return
         start, shape = window
         box = self.reference.crop(start, shape)
-        value = image.on(box).data.detach().to("cpu", torch.float32)
+        # The border of a patch is no border of what it shows: nothing is mixed with what lies outside of it.
+        value = image.replace(kind="scalar").on(box).data.detach().to("cpu", torch.float32)
         weight = Image(weights, image.grid).on(box, antialias=False).data
         if coincidence(image.grid, box) is None:
             # In the outer half voxel of a patch its values are clamped: a neighbour that sees the place from
@@ -167,7 +168,7 @@ def _without_padding(image: Image, box: Grid, extent: Grid, value: Tensor) -> Te
         return value
     share = Image(real.float(), image.grid).on(box).data
     data = torch.where(real, image.data.detach().to("cpu", torch.float32), 0.0)
-    alone = Image(data, image.grid, image.kind, labels=image.labels).on(box).data
+    alone = Image(data, image.grid, labels=image.labels).on(box).data
     known = _within(extent, box, 0.5) & (share > 1e-4)
     return torch.where(known, alone / share.clamp(min=1e-4), value)
 
