@@ -36,6 +36,8 @@ COINCIDE = 1e-4
 """Voxels closer than this (in voxels) are the same voxel."""
 COARSE = 1.5
 """Steps longer than this (in voxels) are antialiased."""
+COMPILED = ("uint8", "uint16", "int16", "int32", "float32", "float64")
+"""Types for which interpolation is compiled; each takes seconds, once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +265,7 @@ def resample(
         Displacement through which the source is seen.
     """
     if mode == "nearest":
-        return _sampled(True, _plain(data), source, target, fill, field)
+        return _sampled(True, _plain(data, nearest=True), source, target, fill, field)
     steps = coarsening(source, target)
     coarse, shares = antialias & (steps > COARSE), antialias and mode == "area"
     axes = parallel(source, target) if field is None and (shares or coarse.any()) else None
@@ -325,8 +327,10 @@ def _separable(
     return out + np.where(rest > 0, rest * fill, np.float32(0))
 
 
-def _plain(data: Array) -> Array:
+def _plain(data: Array, nearest: bool = False) -> Array:
     """Contiguous, of a dtype that the compiled loops know."""
-    if data.dtype in (np.bool_, np.float16):
-        data = data.astype(np.uint8 if data.dtype == np.bool_ else np.float32)
+    if data.dtype == np.bool_:
+        data = data.view(np.uint8)
+    elif data.dtype == np.float16 or not (nearest or data.dtype.name in COMPILED):
+        data = data.astype(np.float32)
     return np.ascontiguousarray(data)

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from truevox.kernels.sample import EDGE, as_map, linear_at_numpy, nearest_at_numpy, positions
+from truevox.kernels.sample import EDGE, UP, as_map, linear_at_numpy, nearest_at_numpy, positions
 
 __all__ = [
     "displaced_plane",
@@ -147,7 +147,7 @@ def _nearest_line(
     channels, size_i, size_j, size_k = volume.shape
     flat = volume.reshape(channels, size_i * size_j * size_k)
     for k in range(where.shape[1]):
-        x, y, z = where[0, k] + 0.5, where[1, k] + 0.5, where[2, k] + 0.5
+        x, y, z = where[0, k] + UP, where[1, k] + UP, where[2, k] + UP
         inside = x >= 0 and y >= 0 and z >= 0 and x < size_i and y < size_j and z < size_k
         at = np.uint64((int(x) * size_j + int(y)) * size_k + int(z)) if inside else np.uint64(0)
         for c in range(channels):

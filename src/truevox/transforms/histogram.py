@@ -61,7 +61,7 @@ class _Histogram(Pointwise):
         pieces = [_increasing(s, np.array(t)) for s, t in zip(sources, self.landmarks, strict=True)]
 
         def apply(x: Tensor) -> Tensor:
-            data = x.detach().cpu().numpy()
+            data = x.detach().cpu().double().numpy()
             out = [_mapped(channel, *p, self.beyond) for channel, p in zip(data, pieces, strict=True)]
             return torch.from_numpy(np.stack(out)).to(x.device)
 
