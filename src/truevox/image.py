@@ -171,8 +171,11 @@ class Image:
 
         Where the voxels coincide (within 1e-4 voxel) this is slicing, exact; otherwise it is one
         interpolation: linear for scalars and probabilities, nearest for labels. Axes whose step exceeds
-        1.5 voxels are averaged over the new voxel; labels with a label table then become probabilities
-        (one-hot, area average), labels without one stay nearest. Outside lies ``fill``.
+        1.5 voxels are averaged over the new voxel, in any orientation; labels with a label table then become
+        probabilities (one-hot, area average), labels without one stay nearest. Outside lies ``fill``:
+        probabilities that reach out take their part of it, so that their volume is kept, while intensities
+        are means of what was measured. What a label table ignores has no share; where it is most of a voxel
+        the voxel is NaN.
 
         Parameters
         ----------
@@ -240,9 +243,10 @@ class Image:
         if not (coarse and self.labels is not None):
             out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), mode="nearest", field=field)
             return self.replace(data=torch.from_numpy(out), grid=grid)
-        masks = self.labels.one_hot(self.numpy())
-        empty = self.labels.one_hot(np.rint(self.fills()).astype(int).reshape(-1, 1, 1, 1)).ravel()
+        masks = _shares_of(self.labels, self.numpy())
+        empty = _shares_of(self.labels, np.rint(self.fills()).astype(int).reshape(-1, 1, 1, 1)).ravel()
         out = sampling.resample(masks, self.grid, grid, empty, mode="area", field=field)
+        out, empty = _of_annotated(self.labels, out), _of_annotated(self.labels, empty)
         return Image(torch.from_numpy(out), grid, "probability", tuple(empty.tolist()), self.labels)
 
     def _taken_by_torch(self, found: tuple[list[int], list[int], list[int]], grid: Grid) -> Image:
@@ -316,6 +320,27 @@ def _simple(fill: Any) -> float | tuple[float, ...]:
     """A fill per channel as one number where all channels agree; 0 where it is not defined."""
     values: Sequence[float] = np.nan_to_num(np.atleast_1d(fill), posinf=0.0, neginf=0.0).tolist()
     return float(values[0]) if len(set(values)) == 1 else tuple(float(v) for v in values)
+
+
+def _shares_of(table: Labels, label: np.ndarray) -> np.ndarray:
+    """One channel per class, and a last one of what is not annotated if the table knows of that."""
+    masks = table.one_hot(label)
+    if table.ignore is None:
+        return masks
+    unknown = (label[:1] == table.ignore).astype(np.float32)
+    if table.activation == "softmax":
+        masks[:1] -= unknown
+    return np.concatenate([masks, unknown])
+
+
+def _of_annotated(table: Labels, shares: np.ndarray) -> np.ndarray:
+    """Shares of what is annotated; NaN, not known, where that is less than half of a voxel."""
+    if table.ignore is None:
+        return shares
+    known = 1 - shares[-1]
+    return np.where(
+        known < 0.5 - 1e-6, np.float32(np.nan), np.minimum(shares[:-1] / np.maximum(known, 0.25), 1)
+    )
 
 
 def _voxels(data: Any, kind: str) -> Tensor:

@@ -210,3 +210,21 @@ def test_huge_steps_end_in_time():
     image = Image(torch.ones(1, 6, 6, 6), Grid((6, 6, 6)), "probability")
     seen = image.on(turned(image.grid, 4000.0, (0.1, 0.2, 0.3)).crop((1, 1, 1), (1, 1, 1)))
     assert 0 <= float(seen.data.max()) < 1e-3
+
+
+@pytest.mark.parametrize("names", [{"a": 1}, {"a": 1, "b": 2}, {"a": 1, "both": [1, 2]}])
+def test_what_is_not_annotated_has_no_share(names):
+    table = Labels(names, ignore=9)
+    line = np.array([1, 1, 9, 1, 9, 9, 0, 1, 9, 9, 9, 0], np.uint8).reshape(1, 12, 1, 1)
+    coarse = Image(line, Grid((12,)), "label", fill=9, labels=table).on(
+        Grid((12,)).lattice((0.5, 0, 0), (2, 1, 1), (6, 1, 1))
+    )
+    a = coarse.numpy()[table.channel_names["a"], :, 0, 0]
+    np.testing.assert_array_equal(a, [1, 1, np.nan, 0.5, np.nan, 0])
+    if table.activation == "softmax":
+        np.testing.assert_array_equal(coarse.numpy().sum(0).ravel(), [1, 1, np.nan, 1, np.nan, 1])
+    # Outside of the scan nothing is annotated either: a voxel that reaches out is what its part inside is.
+    wide = Image(line[:, :2], Grid((2,)), "label", fill=9, labels=table).on(
+        Grid((2,)).lattice((0.5, 0, 0), (3, 1, 1), (2, 1, 1))
+    )
+    np.testing.assert_allclose(wide.numpy()[table.channel_names["a"], :, 0, 0], [1, np.nan])

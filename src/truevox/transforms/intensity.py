@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from truevox.errors import GraphError
+from truevox.errors import CaseError, GraphError
 from truevox.image import Image
 from truevox.kernels.power import power_on_range
 from truevox.pipeline.graph import Rng, node
@@ -22,6 +22,7 @@ __all__ = [
     "RandomContrast",
     "RandomGamma",
     "air_of",
+    "demand_finite",
     "per_channel",
 ]
 
@@ -34,6 +35,20 @@ def per_channel(numbers: ArrayLike) -> Tensor:
 def air_of(image: Image) -> Tensor:
     """Where no signal lies: ``fill``, which goes through every pointwise node as air does. (C, 1, 1, 1)."""
     return per_channel(image.fills())
+
+
+def demand_finite(statistics: ArrayLike, what: str) -> None:
+    """Refuse statistics of a frame that holds voxels that are not finite: all others would become NaN.
+
+    Raises
+    ------
+    CaseError
+    """
+    if not np.isfinite(statistics).all():
+        raise CaseError(
+            f"{what} takes statistics of an image that holds voxels that are not finite (NaN or infinite).",
+            remedy="find out where they come from; if they mark the outside, replace them by a number",
+        )
 
 
 def _compiled(x: Tensor, loop: Callable[[np.ndarray], np.ndarray]) -> Tensor:
@@ -78,6 +93,7 @@ class RandomGamma(Pointwise):
         data = frame().numpy()
         data = data.reshape(len(data), -1)
         low, high = data.min(1), data.max(1)
+        demand_finite([low, high], "RandomGamma")
         span = high.astype(np.float32) - low
 
         def apply(x: Tensor) -> Tensor:
@@ -167,7 +183,9 @@ class RandomContrast(Pointwise):
         channels = image.channels if self.per_channel else 1
         factor = per_channel(rng.uniform(*plus_minus(self.factor, "factor", middle=1), channels))
         # The mean is that of ZScore: it does not depend on the number of threads.
-        mean = per_channel([c.mean(dtype=np.float64) for c in image.numpy()])
+        means = [c.mean(dtype=np.float64) for c in image.numpy()]
+        demand_finite(means, "RandomContrast")
+        mean = per_channel(means)
 
         def apply(x: Tensor) -> Tensor:
             return (x.float() - mean).mul_(factor).add_(mean)

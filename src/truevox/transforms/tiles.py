@@ -21,6 +21,7 @@ from truevox.pipeline.volumes import Volumes, blocks, release
 from truevox.sampling import coincidence
 from truevox.space import Grid
 from truevox.transforms.crops import full_size, padded_remark
+from truevox.transforms.ranges import check_image, check_size, number
 
 __all__ = ["GridCrop", "Put", "tile_starts", "touched"]
 
@@ -70,7 +71,8 @@ class GridCrop(FanOut):
     overlap: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overlap < 1:
+        check_size(self.size, "GridCrop: size")
+        if number(self.overlap, "GridCrop: overlap", 0) >= 1:
             raise GraphError("GridCrop: overlap is a fraction below 1.", got=self.overlap)
 
     def expand(
@@ -239,6 +241,10 @@ class Put(FanIn):
     def __post_init__(self) -> None:
         if self.weights not in ("gaussian", "uniform"):
             raise GraphError("Put: weights are 'gaussian' or 'uniform'.", got=self.weights)
+        check_image(self.like, "Put: like")
+        if self.uncovered is not None:
+            for value in np.atleast_1d(np.asarray(self.uncovered, dtype=object)).tolist():
+                number(value, "Put: uncovered")
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
         if len(inputs) != 1 or inputs[0].kind == "label":
