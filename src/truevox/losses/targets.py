@@ -273,6 +273,8 @@ def scene(
     link = link_of(values, activation, logits)
     if not logits:
         _in_unit(values, "probabilities")
+    if ignore_index is not None and target.is_floating_point():
+        target, weight = _without_unknown(target, weight)
     truth = _truth(target, values, link)
     return Scene(
         values.flatten(2),
@@ -299,6 +301,15 @@ def _truth(target: Tensor, values: Tensor, link: Link) -> Tensor:
         raise _misfit(target, values)
     index = index.to(torch.uint8) if index.dtype == torch.bool else index
     return index.flatten(1)
+
+
+def _without_unknown(target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Shares that are NaN are not known: such voxels have no weight."""
+    if not target.numel() or not bool(target.detach().amin().isnan()):  # NaN is the least of all
+        return target, weight
+    unknown = target.isnan().any(1, keepdim=True)
+    known = (~unknown).to(target.dtype)
+    return target.masked_fill(unknown, 0), known if weight is None else weight * known
 
 
 def _in_unit(x: Tensor, name: str) -> None:

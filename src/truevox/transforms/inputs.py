@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from truevox.errors import CaseError, LabelError
+from truevox.errors import CaseError, GraphError, LabelError
 from truevox.image import Image, Kind
 from truevox.labels import Labels
 from truevox.pipeline.graph import Node, Signature, node
 from truevox.pipeline.kinds import Source
 from truevox.pipeline.lazy import Deferred, Lazy
+from truevox.transforms.ranges import number, whole
 
 __all__ = ["Input", "Read"]
 
@@ -24,6 +25,20 @@ class Read(Source):
     labels: Labels | None = None
     channels: int | None = 1
     fill: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.column, str) or not self.column:
+            raise GraphError("An input names a column of the cohort.", got=repr(self.column))
+        if self.kind not in ("scalar", "label", "probability"):
+            raise GraphError(
+                f"Input '{self.column}' is of no known kind.",
+                got=self.kind,
+                expected="scalar | label | probability",
+            )
+        if self.channels is not None:
+            whole(self.channels, f"Input '{self.column}': channels")
+        if self.fill is not None:
+            number(self.fill, f"Input '{self.column}': fill")
 
     def columns(self) -> tuple[str, ...]:
         """Columns whose files the cache depends on."""
