@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import SettingsError
+from truevox.evaluation.statistics.by_patient import group_by_patient, of_patients, standard_error
 from truevox.evaluation.statistics.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
 
 __all__ = [
-    "CORRECTIONS", "DRAWS", "EXACT_SIGNS", "TESTS", "PairedTest", "adjusted", "friedman", "mcnemar",
-    "paired_t", "paired_test", "permutation", "sign_test", "wilcoxon",
+    "CORRECTIONS", "DRAWS", "EXACT_SIGNS", "TESTS", "PairedTest", "adjusted", "draws_for", "friedman", "mcnemar",
+    "paired_t", "paired_test", "permutation", "permutations", "sign_test", "wilcoxon",
 ]  # fmt: skip
 
 Correction = Literal["holm", "fdr", "none"]
@@ -24,7 +26,9 @@ CORRECTIONS = ("holm", "fdr", "none")
 EXACT_SIGNS = 15
 """Most pairs for which the permutation test tries all flips of signs."""
 DRAWS = 10_000
-"""Flips that it draws beyond."""
+"""Least flips that it draws beyond."""
+_MOST_DRAWS = 1_000_000
+_TENTH, _BATCH = 10, 1000
 _EXACT_RANKS = 25
 
 
@@ -60,15 +64,39 @@ class PairedTest:
     way: str
 
 
-def permutation(a: ArrayLike, b: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> PairedTest:
+def draws_for(tests: int, alpha: float = 0.05) -> int:
+    """Random flips that leave room below a correction for so many tests: at least :data:`DRAWS`, at most 10^6.
+
+    No p-value of B flips is below 1 / (B + 1). Holm multiplies the smallest one by the number of tests: it can
+    still come out at a tenth of ``alpha``.
+
+    Examples
+    --------
+    >>> draws_for(1), draws_for(1305), draws_for(10**6)
+    (10000, 261000, 1000000)
+    """
+    return min(_MOST_DRAWS, max(DRAWS, math.ceil(_TENTH * tests / alpha)))
+
+
+def permutation(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    patients: ArrayLike | Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> PairedTest:
     """Sign-flip permutation test of the mean difference.
 
-    All 2^n flips up to 15 pairs; beyond, ``draws`` random ones, of which the data count as one more.
+    All 2^n flips up to 15 patients; beyond, ``draws`` random ones, of which the data count as one more. All
+    scans of a patient flip together.
 
     Parameters
     ----------
     a, b : (n,)
-        Scores of two methods on the same patients.
+        Scores of two methods on the same scans.
+    patients : sequence of n names or numbers, optional
+        By default each scan is of a patient of its own.
     draws : int
     seed : int
 
@@ -87,20 +115,62 @@ def permutation(a: ArrayLike, b: ArrayLike, *, draws: int = DRAWS, seed: int = 0
     0.25
     """
     d = _differences(a, b)
-    n = len(d)
-    observed = abs(d.sum())
-    least = observed - 1e-12 * max(1.0, np.abs(d).sum())
-    zeros = int((d == 0).sum())
-    if n <= EXACT_SIGNS:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        p = float((np.abs(signs @ d) >= least).mean())
-        return PairedTest("permutation", float(d.mean()), p, n, zeros, "exact")
+    return permutations(d[None], patients=patients, draws=draws, seed=seed)[0]
+
+
+def permutations(
+    differences: ArrayLike,
+    *,
+    patients: ArrayLike | Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[PairedTest]:
+    """The same of several pairs of methods, by the same flips: what is drawn once serves all of them.
+
+    Parameters
+    ----------
+    differences : (T, n)
+        Rounded (:func:`truevox.evaluation.statistics.signed_ranks.paired_differences`).
+    patients, draws, seed
+        As for :func:`permutation`.
+
+    Examples
+    --------
+    >>> [one.p for one in permutations([[2, 3, 4], [2, -3, 4]])]
+    [0.25, 0.75]
+    """
+    scans = np.asarray(differences, dtype=np.float64)
+    if draws < 1:
+        raise SettingsError("A permutation test draws flips.", got=draws, expected="1 or more")
+    groups = group_by_patient(patients, scans.shape[1])
+    d = np.stack([np.bincount(groups, row) for row in scans])
+    n = d.shape[1]
+    total = d.sum(1)
+    least = np.abs(total) - 1e-12 * np.maximum(1.0, np.abs(d).sum(1))
+    exact = n <= EXACT_SIGNS
+    hits = np.zeros(len(d), dtype=np.int64)
+    for flips in _all_flips(n) if exact else _drawn_flips(n, draws, seed):
+        hits += (np.abs(total - 2 * (flips @ d.T)) >= least).sum(0)
+    p = hits / 2**n if exact else (hits + 1) / (draws + 1)
+    zeros = (np.abs(d) <= 1e-12).sum(1)
+    way = "exact" if exact else "monte carlo"
+    means = scans.mean(1)
+    return [
+        PairedTest("permutation", float(means[k]), float(p[k]), n, int(zeros[k]), way) for k in range(len(d))
+    ]
+
+
+def _all_flips(n: int) -> Iterator[NDArray[np.float64]]:
+    """All subsets of n, (b, n) of 0 and 1 at a time."""
+    for start in range(0, 2**n, _BATCH):
+        which = np.arange(start, min(start + _BATCH, 2**n))
+        yield ((which[:, None] >> np.arange(n)) & 1).astype(np.float64)
+
+
+def _drawn_flips(n: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
-    hits = 0
-    for start in range(0, draws, 1000):
-        flips = rng.integers(0, 2, (min(1000, draws - start), n), dtype=np.int8)
-        hits += int((np.abs(d.sum() - 2 * (flips @ d)) >= least).sum())
-    return PairedTest("permutation", float(d.mean()), (hits + 1) / (draws + 1), n, zeros, "monte carlo")
+    for start in range(0, draws, _BATCH):
+        yield rng.integers(0, 2, (min(_BATCH, draws - start), n), dtype=np.int8).astype(np.float64)
 
 
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> PairedTest:
@@ -154,8 +224,12 @@ def _rank_sum_counts(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     return counts
 
 
-def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
-    """Student's t-test of the mean difference; NaN for fewer than two pairs.
+def paired_t(
+    a: ArrayLike, b: ArrayLike, *, patients: ArrayLike | Sequence[str] | None = None
+) -> PairedTest:
+    """Student's t-test of the mean difference, with the standard error by patient.
+
+    NaN for fewer than two patients, and where all differ by the same: nothing tells the error then.
 
     Examples
     --------
@@ -165,15 +239,15 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
     from scipy.stats import t
 
     d = _differences(a, b)
-    zeros = int((d == 0).sum())
-    if len(d) < 2:
-        return PairedTest("t", float("nan"), float("nan"), len(d), zeros, "t")
-    error = d.std(ddof=1) / np.sqrt(len(d))
-    if error <= 1e-12 * max(1.0, abs(d.mean())):
-        p = 1.0 if d.mean() == 0 else 0.0
-        return PairedTest("t", float(np.sign(d.mean()) * np.inf) if p == 0 else 0.0, p, len(d), zeros, "t")
-    statistic = float(d.mean() / error)
-    return PairedTest("t", statistic, float(2 * t.sf(abs(statistic), len(d) - 1)), len(d), zeros, "t")
+    found = standard_error(d, patients)
+    zeros, nan = int((d == 0).sum()), float("nan")
+    if not d.any():
+        return PairedTest("t", 0.0, 1.0, found.patients, zeros, "t")
+    if not found.error > 0:
+        return PairedTest("t", nan, nan, found.patients, zeros, "t")
+    statistic = found.mean / found.error
+    p = float(2 * t.sf(abs(statistic), found.degrees))
+    return PairedTest("t", statistic, p, found.patients, zeros, "t")
 
 
 def sign_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
@@ -237,8 +311,28 @@ TESTS = {
 """Tests by name."""
 
 
-def paired_test(name: str, a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> PairedTest:
-    """A test by its name; the seed is that of the permutation test.
+def paired_test(
+    name: str,
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    patients: ArrayLike | Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> PairedTest:
+    """A test by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`TESTS`.
+    a, b : (n,)
+        Scores of two methods on the same scans.
+    patients : sequence of n names or numbers, optional
+        ``permutation`` and ``t`` ask for the mean over scans, by patient; the others for the mean of each
+        patient's scans.
+    draws, seed : int
+        Of the permutation test.
 
     Raises
     ------
@@ -251,10 +345,12 @@ def paired_test(name: str, a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Pair
     0.5
     """
     if name == "permutation":
-        return permutation(a, b, seed=seed)
+        return permutation(a, b, patients=patients, draws=draws, seed=seed)
+    if name == "t":
+        return paired_t(a, b, patients=patients)
     if name not in TESTS:
         raise SettingsError("There is no such test.", got=name, expected=", ".join(TESTS))
-    return TESTS[name](a, b)
+    return TESTS[name](of_patients(a, patients), of_patients(b, patients))
 
 
 def friedman(values: ArrayLike) -> tuple[float, float]:
