@@ -82,9 +82,9 @@ def bland_altman(
 
     References
     ----------
-    Bland and Altman (1999), Measuring agreement in method comparison studies; (2007), Agreement between methods
-    of measurement with multiple observations per individual; Zou (2013), Confidence interval estimation for the
-    Bland-Altman limits of agreement with multiple observations per individual.
+    Bland and Altman (1999), Measuring agreement in method comparison studies; (2007), Agreement between
+    methods of measurement with multiple observations per individual; Zou (2013), Confidence interval
+    estimation for the Bland-Altman limits of agreement with multiple observations per individual.
 
     Examples
     --------
@@ -108,15 +108,17 @@ def bland_altman(
             return no_interval(value, bias.n, bias.patients, bias.reason)
         inner, outer = (below, above) if side > 0 else (above, below)
         return Interval(
-            value, value - float(np.hypot(down, inner)), value + float(np.hypot(up, outer)), bias.n, bias.patients
+            value,
+            value - float(np.hypot(down, inner)),
+            value + float(np.hypot(up, outer)),
+            bias.n,
+            bias.patients,
         )
 
     return BlandAltman(len(d), bias.patients, float(sd), bias, limit(-1), limit(1))
 
 
-def _variance(
-    d: NDArray[np.float64], groups: NDArray[np.intp], level: float
-) -> tuple[float, float, float]:
+def _variance(d: NDArray[np.float64], groups: NDArray[np.intp], level: float) -> tuple[float, float, float]:
     """Variance of a new difference of a new patient, and its interval."""
     from scipy.stats import chi2
 

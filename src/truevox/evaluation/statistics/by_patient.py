@@ -1,7 +1,8 @@
 """Intervals by patient: the one place where an interval of a mean, a bias or a proportion is computed.
 
 A scan says nothing new of a patient who was scanned before, nor a second lesion of him: what is left out, in
-turn, is a patient with all that is his. :mod:`truevox.evaluation.statistics.intervals` has the bootstrap, for what has no formula.
+turn, is a patient with all that is his.
+:mod:`truevox.evaluation.statistics.intervals` has the bootstrap, for what has no formula.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
 FEWEST = 3
 """Patients below which no interval is shown."""
 _NOTHING = 1e-12
+_LONGEST = 1.5
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,7 @@ class StandardError:
     pulls: NDArray[np.float64]
 
 
-def standard_error(
-    values: ArrayLike, patients: ArrayLike | Sequence[str] | None = None
-) -> StandardError:
+def standard_error(values: ArrayLike, patients: ArrayLike | Sequence[str] | None = None) -> StandardError:
     """The jackknife's standard error of a mean: patients are left out in turn, each with all its values.
 
     Parameters
@@ -200,8 +200,8 @@ def mean_interval(
     -----
     Student's t with the jackknife's standard error, and P - 1 degrees of freedom, where P is the number of
     patients, or (sum of scans)^2 / (sum of squared scans) where some have more scans than others. It is
-    corrected for skewness (Hall), to the side to which values are skewed; to the other it is never shorter than
-    Student's.
+    corrected for skewness (Hall) on the side to which values are skewed, by half of Student's reach at most;
+    on the other side it is Student's. What it covers: docs/intervals.md.
 
     References
     ----------
@@ -236,7 +236,9 @@ def mean_interval(
     q = _quantile(level, found.degrees)
     skewness = float(np.mean(((count - 1) * found.pulls) ** 3)) / (error * np.sqrt(count)) ** 3
     pull = skewness / np.sqrt(count)
-    ends = value - error * max(q, _unskewed(q, pull)), value - error * min(-q, _unskewed(-q, pull))
+    down = min(max(q, _unskewed(q, pull)), _LONGEST * q)
+    up = min(max(q, -_unskewed(-q, pull)), _LONGEST * q)
+    ends = value - error * down, value + error * up
     below, above = (float(np.clip(end, low, high)) for end in ends)
     return Interval(value, below, above, len(x), count)
 
@@ -363,7 +365,7 @@ def _quantile(level: float, degrees: float) -> float:
 
 
 def _unskewed(z: float, a: float) -> float:
-    """The t whose transform T = t + a t^2 / 3 + a^2 t^3 / 27 + a / 6 is z: Hall's cubic, which has one root."""
+    """The t at which Hall's cubic t + a t^2 / 3 + a^2 t^3 / 27 + a / 6, which has one root, is z."""
     if abs(a) < 1e-9:
         return z
     return 3 / a * (float(np.cbrt(1 + a * (z - a / 6))) - 1)
