@@ -225,10 +225,12 @@ def icc(measurements: ArrayLike, *, level: float = 0.95) -> Correlations:
     )
 
 
-def _without(value: float, n: int) -> Interval | None:
-    """Of few patients, or of a perfect agreement: the F distribution says nothing then."""
+def _without(value: float, n: int, patients: float, rest: float) -> Interval | None:
+    """Of few patients, of patients that do not vary, or of a perfect agreement: F says nothing then."""
     if n < FEWEST:
         return no_interval(value, n, n, f"fewer than {FEWEST} patients")
+    if patients <= 1e-12 * rest:
+        return no_interval(value, n, n, "patients do not vary")
     return no_interval(value, n, n, "the agreement is perfect") if value >= 1 - 1e-12 else None
 
 
@@ -237,7 +239,7 @@ def _one_way(patients: float, rest: float, n: int, k: int, degrees: int, level: 
     from scipy.stats import f
 
     value = float((patients - rest) / (patients + (k - 1) * rest)) if patients + rest > 0 else float("nan")
-    if (without := _without(value, n)) is not None or np.isnan(value):
+    if (without := _without(value, n, patients, rest)) is not None or np.isnan(value):
         return without or no_interval(value, n, n, "neither patients nor measurements vary")
     ratio, tail = patients / rest, (1 + level) / 2
     low = ratio / f.ppf(tail, n - 1, degrees)
@@ -250,7 +252,7 @@ def _agreement(patients: float, rater: float, error: float, n: int, k: int, leve
 
     whole = patients + (k - 1) * error + k * (rater - error) / n
     value = float((patients - error) / whole) if whole > 0 else float("nan")
-    if (without := _without(value, n)) is not None or np.isnan(value):
+    if (without := _without(value, n, patients, rater + error)) is not None or np.isnan(value):
         return without or no_interval(value, n, n, "neither patients nor measurements vary")
     # A negative estimate stands for none: the approximation is made of variances.
     kept = max(value, 0.0)
