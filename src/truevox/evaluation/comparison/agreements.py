@@ -87,6 +87,7 @@ def _means(table: Resolved, analysis: Analysis) -> list[dict[str, Any]]:
     rows = []
     for k, name in enumerate(scores.methods):
         row = _row(scores, name, None, values.shape[1], len(set(table.patients)))
+        row["metric"] = scores.compared
         if values.shape[1]:
             row["mean"] = table.mean(k).value
             row["sd"] = float(values[k].std(ddof=1)) if values.shape[1] > 1 else None

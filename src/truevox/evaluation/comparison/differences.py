@@ -97,7 +97,7 @@ def _rows(table: Resolved, analysis: Analysis, draws: int) -> list[dict[str, Any
         if margin is not None:
             same = tost(values[i], values[j], margin, patients=patients, alpha=analysis.alpha)
         rows.append({
-            "label": scores.label, "metric": scores.metric, "unit": scores.unit,
+            "label": scores.label, "metric": scores.compared, "unit": scores.unit,
             "definition": scores.definition, "better": scores.better,
             "first": scores.methods[i], "second": scores.methods[j],
             "n": len(table.cases), "patients": table.field.patients, "dropped": table.dropped,
@@ -174,6 +174,6 @@ def friedman_rows(tables: Sequence[Resolved]) -> list[dict[str, Any]]:
         if len(values) < 3:
             continue
         statistic, p = friedman(values)
-        entries = (table.scores.label, table.scores.metric, len(values), values.shape[1], statistic, p)
+        entries = (table.scores.label, table.scores.compared, len(values), values.shape[1], statistic, p)
         rows.append(dict(zip(FRIEDMAN_COLUMNS, entries, strict=True)))
     return rows

@@ -80,6 +80,11 @@ class Scores:
     when_empty: NDArray[np.float64] | None = None
     known_empty: bool = True
 
+    @property
+    def compared(self) -> str:
+        """What is compared: the metric, or its absolute value, which its mean must not be taken for."""
+        return f"|{self.metric}|" if self.better == "zero" else self.metric
+
 
 @dataclass(frozen=True)
 class Resolved:

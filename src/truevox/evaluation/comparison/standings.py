@@ -52,7 +52,7 @@ class Standing:
         A challenge table without tasks has no label: then it is the metric alone.
         """
         scores = self.table.scores
-        return f"{scores.metric}, {scores.label}" if scores.label else scores.metric
+        return f"{scores.compared}, {scores.label}" if scores.label else scores.compared
 
     def rows(self) -> list[dict[str, Any]]:
         """One per method, with ``RANKING_COLUMNS``."""
@@ -61,7 +61,7 @@ class Standing:
         means = [self.table.mean(k) for k in range(len(values))]
         return [
             {
-                "label": scores.label, "metric": scores.metric, "method": scores.methods[k],
+                "label": scores.label, "metric": scores.compared, "method": scores.methods[k],
                 "n": values.shape[1], "patients": self.table.field.patients,
                 "mean": means[k].value, "ci_low": means[k].low, "ci_high": means[k].high,
                 "median": float(np.median(values[k])),
@@ -78,7 +78,7 @@ class Standing:
         mean, low, middle, high = self.stability.tau_quantiles
         scores = self.table.scores
         return {
-            "label": scores.label, "metric": scores.metric, "mean": mean, "quartile_low": low,
+            "label": scores.label, "metric": scores.compared, "mean": mean, "quartile_low": low,
             "median": middle, "quartile_high": high,
         }  # fmt: skip
 
