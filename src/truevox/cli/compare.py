@@ -65,7 +65,9 @@ def compare(
             "rank_then_median, test_then_rank."
         ),
     ] = "mean_then_rank",
-    interval: Annotated[str, typer.Option(help="Of the bootstrap: percentile or bca.")] = "percentile",
+    interval: Annotated[
+        str, typer.Option(help="t, as everywhere; or of the bootstrap, too short for few: percentile, bca.")
+    ] = "t",
     human: Annotated[
         str | None, typer.Option(help="The evaluation of a rater against another: who is within its range?")
     ] = None,
@@ -88,6 +90,12 @@ def compare(
     ] = None,
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap samples of differences.")] = 10_000,
     rank_resamples: Annotated[int, typer.Option(min=1, help="Bootstrap samples of rankings.")] = 1000,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Random flips of the permutation test; as many as all tests ask for if left out."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 0,
     figures: Annotated[bool, typer.Option(help="Write figures.")] = True,
     report: Annotated[Path | None, typer.Option(help="Write a report, e.g. report.html.")] = None,
@@ -107,7 +115,7 @@ def compare(
     common: dict[str, Any] = {
         "test": test, "correction": correction, "missing": missing, "margins": margins_of(margin or []),
         "scheme": rank, "interval": interval, "resamples": resamples, "rank_resamples": rank_resamples,
-        "seed": seed,
+        "draws": draws, "seed": seed,
     }  # fmt: skip
     table = table_of(evaluations)
     columns = {"case": case, "method": method, "value": value, "task": task, "patient": patient}

@@ -37,6 +37,9 @@ __all__ = [
     "labelled",
 ]
 
+_PATIENT_COLUMNS = ("patient", "subject", "participant_id")
+"""Columns of a cohort that say whose a case is."""
+
 
 def evaluate(
     predictions: str | Path,
@@ -191,6 +194,15 @@ def cohort_jobs(
     return [_job(folder, case, name, output) for case in cohort for name, output in wanted.items()]
 
 
+def _patient(case: Case) -> str:
+    """What a column of the cohort calls the patient; empty where there is none: then it is the case."""
+    for name in _PATIENT_COLUMNS:
+        if case.has(name) and name not in case.files:
+            value = case.value(name)
+            return f"{value:g}" if isinstance(value, float) else str(value)
+    return ""
+
+
 def _job(folder: Path, case: Case, name: str, output: Output) -> Job:
     place = folder.joinpath(*case.key.split("/"))
     path = find_output(place, name) or place / f"{name}.nii.gz"
@@ -200,6 +212,7 @@ def _job(folder: Path, case: Case, name: str, output: Output) -> Job:
     except TrueVoxError as error:
         problem = failure_of(case.key, name, error)
     return Job(
-        case.key, path, reference, labels=output.labels, output=name, strict=True, problem=problem,
+        case.key, path, reference, labels=output.labels, output=name, patient=_patient(case), strict=True,
+        problem=problem,
         score=find_output(place, f"{name}_probabilities"), called=(f"prediction {name}", column),
     )  # fmt: skip

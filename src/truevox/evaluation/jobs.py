@@ -23,8 +23,12 @@ __all__ = [
     "failure_of",
 ]
 
-METRIC_COLUMNS = ("case", "label", "metric", "value", "unit", "status", "definition", "output", "software")
-"""Order of the columns of ``metrics.csv``."""
+METRIC_COLUMNS = (
+    "case", "label", "metric", "value", "unit", "status", "definition", "output", "patient", "when_empty",
+    "software",
+)  # fmt: skip
+"""Order of the columns of ``metrics.csv``; ``when_empty`` is what an empty prediction of the case would get,
+for metrics whose range has no end."""
 LESION_COLUMNS = (
     "case", "output", "label", "rule", "kind", "reference_lesion", "prediction_lesion", "reference_ml",
     "prediction_ml", "overlap_ml", "iou", "dice", "assd_mm", "x_mm", "y_mm", "z_mm", "score", "touches",
@@ -87,7 +91,7 @@ class Job:
     output : str
         Name of the output of a model.
     patient : str
-        Whose case it is, where that is not what stands before the first ``/`` of its key.
+        Whose case it is; empty: what stands before the first ``/`` of its key.
     binary : bool
         All that is not 0 is one label.
     strict : bool
@@ -114,6 +118,17 @@ class Job:
     score: Path | None = None
     called: tuple[str, str] = ("prediction", "reference")
 
+    @property
+    def owner(self) -> str:
+        """The patient: as named, else what stands before the first ``/`` of the case.
+
+        Examples
+        --------
+        >>> Job("p1/t0", None, None).owner, Job("s01", None, None, patient="p1").owner
+        ('p1', 'p1')
+        """
+        return self.patient or self.case.partition("/")[0]
+
     def as_row(self, notes: list[str]) -> dict[str, Any]:
         """A row of ``cases.csv``."""
         files = {"prediction": self.prediction, "reference": self.reference, "image": self.image}
@@ -121,7 +136,7 @@ class Job:
             "case": self.case,
             **{name: "" if path is None else os.path.abspath(path) for name, path in files.items()},
             "output": self.output,
-            "patient": self.patient or self.case.partition("/")[0],
+            "patient": self.owner,
             "notes": "; ".join(notes),
         }
 
@@ -132,7 +147,7 @@ class Result:
 
     Parameters
     ----------
-    values : dict of label to list of [metric, value, unit, status, definition]
+    values : dict of label to list of [metric, value, unit, status, definition, when_empty]
     absent : dict of label to the same
         What a label has that is in neither mask; ``""`` for labels without metrics of their own. Filled
         where no table says which labels there are.

@@ -17,7 +17,7 @@ from truevox.cohort import Case, Cohort
 from truevox.cohort.check import describe_mismatch
 from truevox.errors import CaseError, GeometryError, LabelError, SettingsError, TrueVoxError
 from truevox.evaluation.cases import Failure
-from truevox.evaluation.summary import bootstrap_interval
+from truevox.evaluation.statistics.by_patient import mean_interval
 from truevox.files import software
 from truevox.io.access import as_labels, label_counts
 from truevox.progress import Advance
@@ -57,7 +57,7 @@ class RaterBias:
     expected_volume_ml : float
         Mean over the cases.
     bias_ml, ci_low_ml, ci_high_ml : float
-        Mean over the cases, and its 95 % bootstrap interval over patients (NaN for fewer than two).
+        Mean over the cases, and its 95 % interval by patient (NaN for fewer than three).
     relative_bias_percent : float
         Sum of the biases over the sum of the expected volumes.
     expected_score : float
@@ -301,7 +301,8 @@ def _bias(rule: tuple[str, str, str], rows: Sequence[dict[str, Any]]) -> RaterBi
     bias, expected, score = (
         np.array([row[name] for row in rows]) for name in ("bias_ml", "expected_volume_ml", "expected_score")
     )
-    low, high = bootstrap_interval(bias, [row["patient"] for row in rows])
-    numbers = (expected.mean(), bias.mean(), low, high, 100 * bias.sum() / expected.sum(), score.mean())
+    found = mean_interval(bias, [row["patient"] for row in rows])
+    share = 100 * bias.sum() / expected.sum() if expected.sum() > 0 else float("nan")
+    numbers = (expected.mean(), found.value, found.low, found.high, share, score.mean())
     names = [field.name for field in fields(RaterBias)][4:]
     return RaterBias(*rule, len(rows), **{name: float(x) for name, x in zip(names, numbers, strict=True)})

@@ -181,9 +181,10 @@ def _rows(job: Job, label: str, values: Sequence[Sequence[Any]]) -> list[dict[st
     return [
         {
             "case": job.case, "label": label, "metric": metric, "value": value, "unit": unit,
-            "status": status, "definition": definition, "output": job.output, "software": software(),
+            "status": status, "definition": definition, "output": job.output, "patient": job.owner,
+            "when_empty": rest[0] if rest else None, "software": software(),
         }
-        for metric, value, unit, status, definition in values
+        for metric, value, unit, status, definition, *rest in values
     ]  # fmt: skip
 
 

@@ -146,6 +146,36 @@ def _is_contours(path: Path) -> bool:
     return str(found.get("Modality", "")) == "RTSTRUCT"
 
 
+class Hollow:
+    """What an empty prediction would get, so that a comparison can hold failing against it.
+
+    Examples
+    --------
+    >>> from truevox.metrics import definition
+    >>> hollow, pair = Hollow(), Pair([[1, 1, 0, 0]], [[0, 1, 1, 1]], (10, 10), whole=(30, 40))
+    >>> hollow.value(definition("hd95"), pair)
+    500.0
+    >>> hollow.value(definition("dice"), pair) is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._pairs: dict[int, Pair] = {}
+
+    def value(self, metric: Definition, pair: Pair) -> float | None:
+        """None for metrics whose range has an end, or that have no direction: nothing has to be known."""
+        end = metric.low if metric.better == "higher" else metric.high
+        if metric.better == "none" or (metric.better != "zero" and math.isfinite(end)):
+            return None
+        if metric.empties:
+            return float((metric.missed if pair.situation in ("ok", "missed") else metric.spurious)(pair))
+        if id(pair) not in self._pairs:
+            nothing = np.zeros_like(pair.reference, dtype=bool)
+            score = None if pair.score is None else np.zeros_like(pair.score)
+            self._pairs[id(pair)] = Pair(nothing, pair.reference, pair.spacing, score, whole=pair.whole)
+        return float(metric.compute(self._pairs[id(pair)]))
+
+
 class _Scorer:
     """Metrics of the labels of one case, on the grid of its reference."""
 
@@ -171,7 +201,12 @@ class _Scorer:
         solid = flat
         if len(self.axes) < 3 or not np.allclose(self.volume_spacing, self.grid.spacing, rtol=1e-12):
             solid = Pair(*masks[:2], self.volume_spacing, field=masks.known, whole=masks.whole)
-        return [self._row(one, solid if one.unit == "ml" else flat) for one in wanted]
+        hollow = Hollow()
+        return [
+            [*self._row(one, pair), None if self._lacks(one, pair) else hollow.value(one, pair)]
+            for one in wanted
+            for pair in (solid if one.unit == "ml" else flat,)
+        ]
 
     def absent(self) -> dict[str, list[list[Any]]]:
         """The same for labels that are in neither mask."""
@@ -206,10 +241,14 @@ class _Scorer:
         if self.missing and metric.empties:
             # Nothing was predicted at all: the worst, even where there was nothing to find.
             return [metric.name, float(metric.missed(pair)), metric.unit, "missed", metric.id]
-        if pair.score is None and metric.name in self.unscored:
+        if self._lacks(metric, pair):
             return [metric.name, math.nan, metric.unit, "failed", metric.id]
         value = value_of(metric, pair, self.empty)
         return [metric.name, float(value.value), value.unit, value.status, metric.id]
+
+    def _lacks(self, metric: Definition, pair: Pair) -> bool:
+        """Whether there are no probabilities, which the metric needs."""
+        return pair.score is None and metric.name in self.unscored
 
     def _flat(self, mask: NDArray) -> NDArray:
         return mask.reshape([mask.shape[k] for k in self.axes])

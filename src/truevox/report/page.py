@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import SettingsError
+from truevox.evaluation.comparison.missing import RULES, Missing
 from truevox.files import atomic_path, software
 from truevox.report.bland_altman import agreements
 from truevox.report.comparison import read_comparison
@@ -22,7 +23,7 @@ from truevox.report.gallery import Exhibit, gallery
 from truevox.report.headline import headline
 from truevox.report.lesions import detections
 from truevox.report.provenance import provenance
-from truevox.report.words import metric_title, number
+from truevox.report.words import interval, metric_title, number
 
 __all__ = ["write_report"]
 
@@ -95,6 +96,8 @@ def _render(
 ) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    compared = None if comparison is None else read_comparison(comparison)
+    missing: Missing = "drop" if compared is not None and compared.missing == "drop" else "worst"
     shown = gallery(folders, worst, cases_in_viewer)
     agreed = agreements(folders)
     volumes = _volumes(shown.exhibits)
@@ -108,7 +111,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, metric=metric_title)
+    environment.filters.update(number=number, metric=metric_title, interval=interval)
     return environment.get_template("report.html.j2").render(
         title=title,
         software=software(),
@@ -125,13 +128,14 @@ def _render(
         structures=list(
             dict.fromkeys(f.structure(one.output, one.label) for f in folders for one in f.scores)
         ),
-        headline=headline(folders),
+        headline=headline(folders, missing),
+        missing_rule=RULES[missing],
         gallery=shown,
         detections=detections(folders),
         agreements=agreed,
         left_out_volumes=sum(one.left_out for one in agreed),
         probabilities=_probabilities(folders),
-        comparison=None if comparison is None else read_comparison(comparison),
+        comparison=compared,
         meanings=meanings(folders),
         provenance=[provenance(folder) for folder in folders],
         third_party=_asset("THIRD_PARTY.md"),
