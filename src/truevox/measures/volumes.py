@@ -185,16 +185,15 @@ def _counts(array: NDArray, labels: Labels | None) -> Iterable[tuple[str, float]
                 remedy='pass labels=Labels({"name": value, ...}), or {"name": [values]} for their union',
             )
         return [("foreground", float(count))]
-    if len(array) == len(labels.names) > 1:
-        return [(name, float(np.count_nonzero(mask))) for name, mask in zip(labels.names, array, strict=True)]
-    if len(array) != 1:
-        raise LabelError(
-            "Channels and label table differ.", got=len(array), expected=f"1 or {len(labels.names)}"
-        )
+    if len(array) > 1:
+        return [
+            (name, float(np.count_nonzero(m)))
+            for name, m in zip(labels.names, labels.masks(array), strict=True)
+        ]
     count = label_counts(array)
     labels.check(np.array(list(count)))
-    wanted = {name: labels.values_of(name) for name in labels.names}
-    return [(name, float(sum(count.get(v, 0) for v in set(vs)))) for name, vs in wanted.items()]
+    wanted = {name: {v for _, v in labels.places(name, 1) if v is not None} for name in labels.names}
+    return [(name, float(sum(count.get(v, 0) for v in values))) for name, values in wanted.items()]
 
 
 def _channels(array: NDArray, labels: Labels | None) -> dict[str, int]:

@@ -144,12 +144,10 @@ def _of_map(p: NDArray, r: NDArray, labels: Mapping[str, Members] | None) -> Par
     if any(value == 0 for one in members.values() for value in one) or not all(members.values()):
         raise LabelError("A label has values other than 0, which is background.", got=members)
     values = sorted({value for one in members.values() for value in one})
-    found = [_boxes(array, values) for array in (p, r)]
+    found = [value_boxes(array, values) for array in (p, r)]
     parts: Parts = {}
     for name, own in members.items():
-        box = _around([one[value] for one in found for value in own if value in one], p.ndim)
-        low, high = np.maximum(box[:, 0] - 1, 0), np.minimum(box[:, 1] + 1, p.shape)
-        cut = tuple(slice(int(a), int(b)) for a, b in zip(low, np.maximum(high, low + 1), strict=True))
+        cut = around([one[value] for one in found for value in own if value in one], p.shape)
         one, other = (_is_one_of(array[cut], own) for array in (p, r))
         parts[name] = (cut, one, other)
     return parts
@@ -162,16 +160,30 @@ def _is_one_of(array: NDArray, values: tuple[int, ...]) -> NDArray[np.bool_]:
     return found
 
 
-def _around(boxes: Sequence[NDArray[np.int64]], ndim: int) -> NDArray[np.int64]:
-    """The box (axes, 2) of some boxes; without any, nothing at the origin."""
+def around(boxes: Sequence[NDArray[np.int64]], shape: tuple[int, ...]) -> Box:
+    """A box around boxes (axes, 2) in an image, with a voxel more; the first voxel if there are none.
+
+    Examples
+    --------
+    >>> around([np.array([[2, 3], [0, 1]])], (5, 5))
+    (slice(1, 4, None), slice(0, 2, None))
+    """
     if not boxes:
-        return np.zeros((ndim, 2), np.int64)
+        return (slice(0, 1),) * len(shape)
     together = np.array(boxes)
-    return np.stack([together[..., 0].min(0), together[..., 1].max(0)], 1)
+    low = np.maximum(together[..., 0].min(0) - 1, 0)
+    high = np.minimum(together[..., 1].max(0) + 1, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
-def _boxes(array: NDArray, values: Sequence[int]) -> dict[int, NDArray[np.int64]]:
-    """Boxes (axes, 2) of those values that the array holds."""
+def value_boxes(array: NDArray, values: Sequence[int]) -> dict[int, NDArray[np.int64]]:
+    """Boxes (axes, 2) of those values, in ascending order, that the array holds.
+
+    Examples
+    --------
+    >>> value_boxes(np.array([[0, 0, -3]]), [-3, 1])[-3].tolist()
+    [[0, 1], [2, 3]]
+    """
     from truevox.kernels.label_boxes import label_boxes
 
     turned = array.flags.f_contiguous and not array.flags.c_contiguous

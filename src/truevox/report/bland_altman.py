@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from truevox import io
 from truevox.errors import TrueVoxError
-from truevox.io.access import as_labels, label_counts
+from truevox.io.segments import read_segments
 from truevox.report.error_maps import label_values
 from truevox.report.folder import Folder, Score
 
@@ -158,7 +157,7 @@ def _from_file(
 def _count(path: Path) -> tuple[dict[int, int], float] | None:
     """Voxels of each value, and the volume of one in ml; None if the file can't be read."""
     try:
-        array, header = io.read(path)
-        return label_counts(as_labels(array, path, None)), header.grid.voxel_volume_ml
+        found, header = read_segments(path)
+        return None if len(found.array) > 1 else (found.counts[0], header.grid.voxel_volume_ml)
     except TrueVoxError:
         return None

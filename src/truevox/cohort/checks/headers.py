@@ -101,15 +101,16 @@ def grid_problems(case: Case, headers: Mapping[str, io.Header], tol_mm: float) -
         )
 
 
-def describe_mismatch(case: str, headers: Mapping[str, io.Header], tol_mm: float) -> str:
+def describe_mismatch(case: str, headers: Mapping[str, io.Header], tol_mm: float | None) -> str:
     """The text of two grids that should be one: both, and the largest displacement of a corner."""
     (one, first), (two, second) = headers.items()
     width = max(len(one), len(two))
     displacement = first.grid.displacement(second.grid)
+    limit = "less than half a voxel" if tol_mm is None else f"{tol_mm:g} mm"
     how_far = f"{displacement:.3g} mm" if np.isfinite(displacement) else "not defined: the shapes differ"
     return (
         f"'{two}' and '{one}' of case {case} are not on the same grid.\n"
         f"  {one:<{width}}  {first.grid.describe()}  {first.path}\n"
         f"  {two:<{width}}  {second.grid.describe()}  {second.path}\n"
-        f"  largest corner displacement {how_far} (tolerance {tol_mm:g} mm)"
+        f"  largest corner displacement {how_far} (tolerance {limit})"
     )
