@@ -175,7 +175,7 @@ def _of_mapping(data: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("names", "labels"):
         if isinstance(data.get(key), Mapping):
             found = described(data[key])
-            rest = {name: data[name] for name in ("swap", "ignore") if data.get(name) is not None}
+            rest = {name: data[name] for name in ("swap", "ignore", "layers") if data.get(name) is not None}
             return found | (rest if key == "names" else {})
     outputs = {
         k: v for k, v in data.items() if isinstance(v, Mapping) and isinstance(v.get("names"), Mapping)
@@ -187,7 +187,7 @@ def _of_mapping(data: Mapping[str, Any]) -> dict[str, Any]:
                 got=", ".join(map(str, outputs)),
                 remedy='truevox.measures.read_outputs(folder)["..."].labels takes one of them',
             )
-        return _of_mapping(data[outputs[0]])
+        return _of_mapping(next(iter(outputs.values())))
     return described(data)
 
 
