@@ -13,7 +13,7 @@ import numpy as np
 
 from truevox.errors import FileError, LabelError
 
-__all__ = ["described", "resolved", "table_in", "whole_number"]
+__all__ = ["described", "number_in", "resolved", "table_in", "whole_number"]
 
 # Index, colour (red, green, blue, opacity), visibility, visibility of the mesh, name in quotes.
 _SNAP = re.compile(r"\s*(\d+)\s+(?:[\d.]+\s+){6}\"(.*)\"\s*")
@@ -91,9 +91,9 @@ def described(table: Mapping[Any, Any]) -> dict[str, Any]:
     >>> described({"0": "background", "1": "core", "2": "ignore"})
     {'names': {'core': 1}, 'ignore': 2}
     """
-    pairs = [(name, _number(value)) for name, value in table.items()]
+    pairs = [(name, number_in(value)) for name, value in table.items()]
     if pairs and all(isinstance(value, str) for _, value in pairs):
-        pairs = [(value, _number(name)) for name, value in pairs]
+        pairs = [(value, number_in(name)) for name, value in pairs]
         if twice := sorted({str(n) for n, _ in pairs if sum(n == m for m, _ in pairs) > 1}):
             raise LabelError(f"Class '{twice[0]}' is there twice.", got=dict(table))
     names = {str(name): value for name, value in pairs if value not in (0, [0])}
@@ -191,10 +191,10 @@ def _of_mapping(data: Mapping[str, Any]) -> dict[str, Any]:
     return described(data)
 
 
-def _number(value: Any) -> Any:
+def number_in(value: Any) -> Any:
     """A whole number, or a list of them, also where JSON has them as text; else the value as it is."""
     if isinstance(value, list):
-        return [_number(v) for v in value]
+        return [number_in(v) for v in value]
     if (found := whole_number(value)) is not None:
         return found
     try:
@@ -209,7 +209,7 @@ def _foreground(pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
     """Names and values of a table's rows without the background: each name and each value once."""
     table: dict[str, int] = {}
     for name, text in pairs:
-        value = _number(text)
+        value = number_in(text)
         if not isinstance(value, int):
             raise LabelError(f"The value of class '{name}' is no whole number.", got=text)
         if value == 0:

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from truevox.errors import LabelError
 from truevox.label_files import resolved, table_in, whole_number
+from truevox.label_masks import Place, mask_at
 
-__all__ = ["IGNORE_INDEX", "Labels", "Place", "mask_at"]
+__all__ = ["IGNORE_INDEX", "Labels"]
 
-Place = tuple[int, int | None]
-"""Channel and voxel value of a class in a label image; None: all values but 0 (a channel that is a mask)."""
 
 IGNORE_INDEX = 255
 """Class index that losses give no weight to."""
@@ -80,9 +79,7 @@ class Labels:
                 "A label table names at least one foreground class.", remedy='e.g. {"tumour": 1}'
             )
         if any(0 in self.values_of(n) for n in table):
-            raise LabelError(
-                "Value 0 is the background and needs no name.", got=dict(table), remedy="leave it out"
-            )
+            raise LabelError("Value 0 is the background and needs no name.", got=table, remedy="leave it out")
         if self.ignore is not None:
             ignored = whole_number(self.ignore)
             if ignored is None:
@@ -91,9 +88,7 @@ class Labels:
         if self.layers is not None:
             layers = {str(n): whole_number(k) for n, k in self.layers.items()}
             if layers.keys() != table.keys() or any(k is None or k < 0 for k in layers.values()):
-                raise LabelError(
-                    "Every class has a layer, a channel from 0.", got=dict(self.layers), expected=list(table)
-                )
+                raise LabelError("Every class has a layer, from 0.", got=layers, expected=list(table))
             object.__setattr__(self, "layers", layers)
         if self.ignore is not None and any(self.ignore in self.values_of(n) for n in table):
             raise LabelError("The value to ignore is also a class.", got=self.ignore)
@@ -168,11 +163,15 @@ class Labels:
             return tuple((0, v) for v in self.values_of(name))
         if self.layers is None and channels == len(self.names):
             return ((list(self.names).index(name), None),)
-        expected = f"1, or {len(self.names)}: a mask for each of {', '.join(self.names)}"
+        several = f", or {len(self.names)}: a mask for each of {', '.join(self.names)}" * (
+            len(self.names) > 1
+        )
         raise LabelError(
             "The channels of the label image do not fit the label table.",
             got=f"{channels} channels",
-            expected=expected if self.layers is None else f"{max(self.layers.values()) + 1} or more",
+            expected=f"1 channel{several}"
+            if self.layers is None
+            else f"{max(self.layers.values()) + 1} or more",
             remedy="name one class for each channel, or extract the channel that is meant",
         )
 
@@ -397,25 +396,3 @@ class Labels:
         except LabelError as error:
             error.file = error.file or str(file)
             raise
-
-
-def mask_at(array: NDArray, places: Iterable[Place], box: tuple[slice, ...] = ()) -> NDArray[np.bool_]:
-    """The voxels (i, j, k) of a label image (C, I, J, K), or of a box of it, that are at some places.
-
-    Examples
-    --------
-    >>> mask_at(np.array([[[[0, 1, 2]]], [[[1, 0, 0]]]]), [(0, 2), (1, None)]).tolist()
-    [[[True, False, True]]]
-    """
-    held: dict[int, list[int | None]] = {}
-    for channel, value in places:
-        held.setdefault(channel, []).append(value)
-    out: NDArray[np.bool_] | None = None
-    for channel, values in held.items():
-        part = array[channel][box]
-        if None in values:
-            found = part != 0
-        else:
-            found = part == values[0] if len(values) == 1 else np.isin(part, values)
-        out = found if out is None else out | found
-    return np.zeros(array[0][box].shape, bool) if out is None else out

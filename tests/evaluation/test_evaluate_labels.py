@@ -15,8 +15,10 @@ from PIL import Image as Pillow
 
 import truevox as tv
 from truevox import io
-from truevox.errors import LabelError
+from truevox.cohort import Case
+from truevox.errors import LabelError, SettingsError
 from truevox.evaluation import EvaluationSettings, evaluate_folders
+from truevox.evaluation.label_tables import beside
 from truevox.image import Image
 from truevox.labels import Labels
 from truevox.report.error_maps import error_map
@@ -278,3 +280,57 @@ def test_values_of_any_size_and_sign_are_kept_apart(tmp_path: Path, values: list
     for k, value in enumerate(values):
         both = np.count_nonzero((one == value) & (two == value))
         assert found[f"v{k}"] == pytest.approx(2 * both / (np.sum(one == value) + np.sum(two == value)))
+
+
+def test_minus_one_is_not_one(tmp_path: Path) -> None:
+    nifti(tmp_path / "mine" / "a.nii.gz", -1 * LIVER)
+    nifti(tmp_path / "theirs" / "a.nii.gz", LIVER)
+    assert scores(tmp_path) == {"-1": 0.0, "1": 0.0}
+
+
+# ---- tables of files, of folders and of the caller ----------------------------------------------------
+
+
+def test_tables_of_both_folders_must_agree(tmp_path: Path) -> None:
+    def choice(mine: str, theirs: str) -> Labels | None:
+        for side, text in (("mine", mine), ("theirs", theirs)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            (tmp_path / side / "dataset.json").write_text(f'{{"labels": {text}}}')
+        return beside(tmp_path / "mine", tmp_path / "theirs").labels
+
+    one = choice('{"background": 0, "liver": 1, "kidney": 2}', '{"liver": 1}')
+    assert one is not None
+    assert dict(one.names) == {"liver": 1, "kidney": 2}
+    for other in ('{"liver": 2, "kidney": 1}', '{"spleen": 1}', '{"liver": [1, 2]}'):
+        with pytest.raises(SettingsError, match="contradict each other") as caught:
+            choice('{"liver": 1, "kidney": 2}', other)
+        assert str(tmp_path / "mine" / "dataset.json") in str(caught.value)
+        assert str(tmp_path / "theirs" / "dataset.json") in str(caught.value)
+
+
+def test_a_volume_asked_for_by_name_is_that_of_the_name(tmp_path: Path) -> None:
+    image = tv.load(layered(tmp_path / "a.seg.nrrd"), "label")
+    assert tv.volume(image, labels=Labels({"lesion": 3})).ml == pytest.approx(LESION.sum() / 1000)
+    one = tv.load(slicer(tmp_path / "b.seg.nrrd", LIVER, [("kidney", 0, 1)]), "label")
+    with pytest.raises(LabelError, match="contradict each other") as caught:
+        tv.volume(one, labels=Labels({"kidney": 2}))
+    assert "kidney=1" in str(caught.value)
+    assert "kidney=2" in str(caught.value)
+    with pytest.raises(LabelError, match="contradict each other"):
+        tv.load(tmp_path / "b.seg.nrrd", "label", Labels({"liver": 1}))
+    renamed = tv.load(tmp_path / "b.seg.nrrd", "label", Labels({"liver": 1}), by_value=True)
+    assert tv.volume(renamed).label == "liver"
+
+
+def test_training_takes_the_names_of_the_recipe_or_of_the_column(tmp_path: Path) -> None:
+    case = Case("p", {"mask": layered(tmp_path / "a.seg.nrrd")})
+    [lazy] = tv.Input("mask", "label", labels={"kidney": 4, "liver": 3}).call.op.read(case)
+    assert np.array_equal(np.unique(lazy.image().numpy()), [0, 3, 4])
+    assert np.count_nonzero(lazy.image().numpy() == 3) == LIVER.sum()
+    # A table made of the column's name claims nothing of what a file calls its value.
+    plain = Case("p", {"mask": slicer(tmp_path / "b.seg.nrrd", LIVER, [("liver", 0, 1)])})
+    [lazy] = tv.Input("mask", "label", labels={"mask": 1}).call.op.read(plain)
+    assert np.count_nonzero(lazy.image().numpy()) == LIVER.sum()
+    [lazy] = tv.Input("mask", "label", labels={"kidney": 1}).call.op.read(plain)
+    with pytest.raises(LabelError, match="contradict"):
+        lazy.image()

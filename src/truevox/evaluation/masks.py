@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from truevox.errors import LabelError
 from truevox.io.segments import Places, Segments, same_name
-from truevox.labels import Labels, mask_at
+from truevox.label_masks import mask_at
+from truevox.labels import Labels
 from truevox.metrics.multilabel import around, value_boxes
 
 __all__ = ["MaskPair", "Masks", "check_table", "declared", "found_in", "order", "scores_of"]

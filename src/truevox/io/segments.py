@@ -15,63 +15,17 @@ from numpy.typing import NDArray
 from truevox.errors import LabelError
 from truevox.io.access import as_labels, label_counts, read
 from truevox.io.header import Header
-from truevox.io.registry import bare
-from truevox.labels import Labels, Place, mask_at
+from truevox.io.label_voxels import MASK_VALUES, label_voxels, some
+from truevox.label_masks import Place, mask_at
+from truevox.labels import Labels
 
-__all__ = ["Places", "Segments", "generated", "label_voxels", "labelled", "read_segments", "same_name"]
+__all__ = ["Places", "Segments", "generated", "labelled", "read_segments", "same_name"]
 
 Places = tuple[Place, ...]
-_LOSSY = (".jpg", ".jpeg")
 # "Segment_1", "label 3", "7": a number that a tool gave, and no name.
 _NUMBERED = re.compile(
     r"(?:seg(?:ment)?|label|class|roi|region|structure|object|value)?[\W_]*\d+", re.IGNORECASE
 )
-_MASK = (1, 255)
-"""What the only value of a mask without names may be."""
-
-
-def label_voxels(array: NDArray, header: Header) -> NDArray:
-    """The voxels (C, I, J, K) of a file as labels: the smallest integers, without colours.
-
-    A mask that was saved as a picture in colours or with opacity is its grey values.
-
-    Raises
-    ------
-    LabelError
-        If voxels are no integers, are colours, or come from a format that changes values.
-    """
-    array = as_labels(array, header.path, None)
-    if header.colour and len(array) > 1:
-        array = _grey(array, header.path)
-    if bare(header.path).suffix.lower() in _LOSSY and (odd := set(label_counts(array)) - {0, *_MASK}):
-        raise LabelError(
-            "JPEG changes values, so the file holds no labels any more.",
-            file=header.path,
-            got=f"values {_some(odd)}",
-            remedy="export the mask again as PNG, TIFF or NIfTI",
-        )
-    return array
-
-
-def _grey(array: NDArray, path: Path) -> NDArray:
-    colours, opacity = (array[:-1], array[-1]) if len(array) in (2, 4) else (array, None)
-    if opacity is not None and opacity.min() != opacity.max():
-        raise LabelError(
-            "The picture is transparent in parts, so what it says of them is not sure.",
-            file=path,
-            got=f"opacity from {opacity.min()} to {opacity.max()}",
-            remedy="save the mask in grey, without opacity (alpha)",
-        )
-    if (colours != colours[:1]).any():
-        found = np.unique(colours.reshape(len(colours), -1), axis=1).T
-        raise LabelError(
-            "The file holds colours, and no table says which label each of them is.",
-            file=path,
-            got=", ".join(str(tuple(one)) for one in found[:5].tolist())
-            + (", ..." if len(found) > 5 else ""),
-            remedy="save the mask in grey, one value per label",
-        )
-    return colours[:1]
 
 
 def same_name(name: str) -> str:
@@ -79,9 +33,11 @@ def same_name(name: str) -> str:
 
     Examples
     --------
-    >>> same_name("Left_Kidney") == same_name("left kidney")
-    True
+    >>> same_name("Left_Kidney") == same_name("left kidney"), same_name("-1") == same_name("1")
+    (True, False)
     """
+    if name.lstrip("-").isdigit():
+        return name
     return " ".join(re.sub(r"[\s_\-]+", " ", name).split()).casefold()
 
 
@@ -120,6 +76,11 @@ class Segments:
     def mask(self, places: Collection[Place]) -> NDArray[np.bool_]:
         """Where some places are: (I, J, K)."""
         return mask_at(self.array, places)
+
+    def called(self, name: str) -> Places | None:
+        """Where the class of a name is, if the file has one, and only one, of that name."""
+        alike = [] if self.table is None else [n for n in self.table.names if same_name(n) == same_name(name)]
+        return self.table.places(alike[0], len(self.array)) if self.table and len(alike) == 1 else None
 
     def ignored(self, wanted: Labels | None) -> NDArray[np.bool_] | None:
         """Where nobody annotated, by the file or by the table asked for; None if nowhere."""
@@ -206,12 +167,12 @@ class Segments:
             error.file = error.file or str(self.path)
             raise
         for (name, places), counts in zip(found.items(), self.counts, strict=True):
-            odd = set(counts) - {0, wanted.ignore, *_MASK, *wanted.values_of(name)}
+            odd = set(counts) - {0, wanted.ignore, *MASK_VALUES, *wanted.values_of(name)}
             if odd:
                 raise LabelError(
                     f"Channel {places[0][0]} was to be the mask of '{name}', and holds another value.",
                     file=self.path,
-                    got=f"values {_some(odd)}",
+                    got=f"values {some(odd)}",
                     expected=f"0 and 1, or 0 and {', '.join(map(str, wanted.values_of(name)))}",
                     remedy="write one channel of label values, or one mask per label, in their order",
                 )
@@ -399,7 +360,3 @@ def _name(channel: int, value: int, table: Labels | None, channels: int) -> str:
 
 def _plus(values: Collection[int]) -> str:
     return "+".join(map(str, sorted(values)))
-
-
-def _some(values: Collection[int]) -> str:
-    return ", ".join(map(str, sorted(values)[:8])) + (", ..." if len(values) > 8 else "")

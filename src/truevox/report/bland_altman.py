@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from truevox.errors import TrueVoxError
-from truevox.io.segments import read_segments
+from truevox.io.segments import Segments, read_segments
 from truevox.report.error_maps import label_values
 from truevox.report.folder import Folder, Score
 
@@ -136,7 +136,7 @@ def _from_file(
     case: str,
     output: str,
     label: str,
-    counted: dict[Path, tuple[dict[int, int], float] | None],
+    counted: dict[Path, tuple[Segments, float] | None],
 ) -> float | None:
     files = folder.files(case, output)
     if files is None:
@@ -146,18 +146,23 @@ def _from_file(
     known = counted[files.reference]
     if known is None:
         return None
+    found, voxel_ml = known
+    if (own := found.called(label)) is not None:
+        return voxel_ml * int(np.count_nonzero(found.mask(own)))
+    if len(found.array) > 1:
+        return None
     try:
         values = label_values(folder, output, label, files.prediction or files.reference)
     except TrueVoxError:
         return None
-    counts, voxel_ml = known
-    return voxel_ml * sum(n for value, n in counts.items() if (value in values if values else value != 0))
+    counts = found.counts[0].items()
+    return voxel_ml * sum(n for value, n in counts if (value in values if values else value != 0))
 
 
-def _count(path: Path) -> tuple[dict[int, int], float] | None:
-    """Voxels of each value, and the volume of one in ml; None if the file can't be read."""
+def _count(path: Path) -> tuple[Segments, float] | None:
+    """The labels of a file, and the volume of a voxel in ml; None if it can't be read."""
     try:
         found, header = read_segments(path)
-        return None if len(found.array) > 1 else (found.counts[0], header.grid.voxel_volume_ml)
+        return found, header.grid.voxel_volume_ml
     except TrueVoxError:
         return None

@@ -15,7 +15,7 @@ from truevox import io, sampling
 from truevox.alignment import shared_grid
 from truevox.errors import GeometryError, LabelError, TrueVoxError
 from truevox.files import read_json
-from truevox.io.segments import read_segments, same_name
+from truevox.io.segments import read_segments
 from truevox.labels import Labels
 from truevox.report.folder import CaseFiles, Folder
 from truevox.space import Grid
@@ -176,10 +176,8 @@ def error_map(files: CaseFiles, values: tuple[int, ...], label: str = "") -> Err
 
 def _mask(path: Path, values: tuple[int, ...], label: str) -> tuple[NDArray[np.bool_], Grid]:
     found, header = read_segments(path)
-    if found.table is not None:
-        own = [name for name in found.table.names if same_name(name) == same_name(label)]
-        if len(own) == 1:
-            return found.mask(found.table.places(own[0], len(found.array))), header.grid
+    if (own := found.called(label)) is not None:
+        return found.mask(own), header.grid
     if not values:
         return (found.array != 0).any(0), header.grid
     if len(found.array) != 1:
