@@ -154,7 +154,9 @@ class Image:
             data = data.narrow(axis + 1, low, count) if step == 1 else data.index_select(axis + 1, index)
         fill = self.fill if isinstance(self.fill, (int, float)) else tuple(self.fill)[first]
         whole = channels == range(self.channels)
-        labels = self.labels if whole or self.kind == "label" else None
+        labels = self.labels if whole else None
+        if not whole and self.kind == "label" and self.labels is not None:
+            labels = self.labels.of_channels(list(channels), self.channels)
         grid = self.grid.lattice(offset, stride, shape)
         part = self.replace(data=data, grid=grid, fill=fill, labels=labels)
         return part if grid.handedness == self.grid.handedness else part.mirrored()

@@ -67,7 +67,7 @@ def test_scores_of_two_labels(tmp_path: Path) -> None:
 
 
 def test_every_case_is_listed(tmp_path: Path) -> None:
-    shifted = Grid(GRID.shape, GRID.affine + np.array([[0, 0, 0, 0.5], [0] * 4, [0] * 4, [0] * 4]))
+    shifted = Grid(GRID.shape, GRID.affine + np.array([[0, 0, 0, 1.5], [0] * 4, [0] * 4, [0] * 4]))
     cohort = build(
         tmp_path,
         {
@@ -78,7 +78,7 @@ def test_every_case_is_listed(tmp_path: Path) -> None:
             "no_prediction": (None, mask(1)),
             "no_reference": (mask(1), None),
             "moved": (mask(1, grid=shifted), mask(1)),
-            "other_shape": (mask(1, grid=Grid((4, 4, 2), GRID.affine)), mask(1)),
+            "other_shape": (mask(1, grid=GRID.with_spacing(7)), mask(1)),
             "undeclared": (mask(1), mask(1, 7)),
         },
         Labels({"tumour": 1}),
@@ -95,7 +95,7 @@ def test_every_case_is_listed(tmp_path: Path) -> None:
     messages = {f.case: f.message for f in found.failures}
     assert messages["no_prediction"] == "The prediction is missing."
     assert messages["no_reference"] == "The file does not exist."
-    assert "largest corner displacement 0.5 mm (tolerance 0.001 mm)" in messages["moved"]
+    assert "largest corner displacement 1.5 mm (tolerance less than half a voxel)" in messages["moved"]
     assert "not on the same grid" in messages["other_shape"]
     assert "does not declare" in messages["undeclared"]
     assert "\n" not in found.failures[2].as_row()["message"]

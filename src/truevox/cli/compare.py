@@ -35,6 +35,10 @@ def compare(
     settings: Annotated[
         Path | None, typer.Option(help="With --references: settings of the evaluation (YAML).")
     ] = None,
+    by_value: Annotated[
+        bool | None,
+        typer.Option("--by-value", help="With --references: names of labels in files do not count."),
+    ] = None,
     resample: Annotated[
         bool | None,
         typer.Option("--resample", help="With --references: read predictions on the references' grids."),
@@ -122,7 +126,7 @@ def compare(
     places = named(evaluations) if table is None else {}
     failed = 0
     if references is not None:
-        options = {"metrics": metrics, "labels": labels, "resample": resample}
+        options = {"metrics": metrics, "labels": labels, "resample": resample, "by_value": by_value}
         places, failed = evaluated(places, references, out, settings_of(settings, options), settings, jobs)
         metrics = labels = None
     if table is None:
@@ -136,7 +140,7 @@ def compare(
     else:
         refuse_for_tables({
             "metrics": metrics, "labels": labels, "patients": patients, "human": human, "better": better,
-            "report": report, "references": references,
+            "report": report, "references": references, "by_value": by_value,
         })  # fmt: skip
         low, high = range_of(value_range)
         inputs = {"table": table}

@@ -46,13 +46,14 @@ def evaluate(
     cohort: Cohort,
     outputs: Mapping[str, Output] | None = None,
     *,
-    tol_mm: float | None = 1e-3,
+    tol_mm: float | None = None,
     n_jobs: int = 1,
     settings: EvaluationSettings | None = None,
 ) -> Evaluation:
     """Scores of every case, output and label of a cohort: predictions as ``truevox predict`` writes them.
 
-    Scores are computed on the grid of the reference file as it is stored. Every file is read once. A case
+    Scores are computed on the grid of the reference file as it is stored, and whatever the prediction holds
+    beyond it. Every file is read once. A case
     whose prediction or reference is missing, can't be read or lies on another grid is listed as failed,
     and the others go on.
 
@@ -65,8 +66,8 @@ def evaluate(
     outputs : mapping of output to Output, optional
         Label table and reference column of every output; from the folder's ``labels.json`` by default.
     tol_mm : float, optional
-        Largest displacement of a corner between prediction and reference, in mm; None: a tenth of
-        the smallest voxel side.
+        Largest displacement of a corner between prediction and reference, in mm; None: less than half a
+        voxel (:func:`truevox.alignment.aligned`).
     n_jobs : int
         Processes (joblib).
     settings : EvaluationSettings, optional

@@ -34,7 +34,9 @@ LESION_COLUMNS = (
     "prediction_ml", "overlap_ml", "iou", "dice", "assd_mm", "x_mm", "y_mm", "z_mm", "score", "touches",
 )  # fmt: skip
 """Order of the columns of ``lesions.csv``."""
-CASE_COLUMNS = ("case", "prediction", "reference", "image", "output", "patient", "notes")
+CASE_COLUMNS = (
+    "case", "prediction", "reference", "image", "output", "patient", "displacement_mm", "notes",
+)  # fmt: skip
 """Order of the columns of ``cases.csv``."""
 FAILURE_COLUMNS = ("case", "output", "file", "message", "remedy")
 """Order of the columns of ``failures.csv``."""
@@ -129,15 +131,17 @@ class Job:
         """
         return self.patient or self.case.partition("/")[0]
 
-    def as_row(self, notes: list[str]) -> dict[str, Any]:
+    def as_row(self, result: Result) -> dict[str, Any]:
         """A row of ``cases.csv``."""
+        moved = result.displacement_mm
         files = {"prediction": self.prediction, "reference": self.reference, "image": self.image}
         return {
             "case": self.case,
             **{name: "" if path is None else os.path.abspath(path) for name, path in files.items()},
             "output": self.output,
             "patient": self.owner,
-            "notes": "; ".join(notes),
+            "displacement_mm": "" if moved is None else round(moved, 6),
+            "notes": "; ".join(result.notes),
         }
 
 
@@ -156,6 +160,8 @@ class Result:
     notes : list of str
         What was done to the case or is odd about it.
     failure : Failure, optional
+    displacement_mm : float, optional
+        How far corners of prediction and reference are apart that were taken for one.
     """
 
     values: dict[str, list[list[Any]]] = field(default_factory=dict)
@@ -163,6 +169,7 @@ class Result:
     lesions: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failure: Failure | None = None
+    displacement_mm: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

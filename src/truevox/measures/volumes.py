@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from truevox.errors import LabelError, SettingsError
 from truevox.io.access import label_counts
+from truevox.io.segments import Segments
 from truevox.labels import Labels
 
 if TYPE_CHECKING:
@@ -75,8 +77,8 @@ def volume(
     threshold : float
         Between 0 and 1. Exclusive classes have none: there the most probable class decides.
     labels : Labels, optional
-        Names of the classes; ``image.labels`` by default. Without either, a single channel, or a
-        single foreground value, is ``"foreground"``.
+        Names of the classes; ``image.labels`` by default, which they must not contradict. Without either, a
+        single channel, or a single foreground value, is ``"foreground"``.
 
     Returns
     -------
@@ -87,7 +89,8 @@ def volume(
     ------
     LabelError
         If the image holds logits or intensities, several classes without names, a number of channels
-        that the label table does not have, or values outside of [0, 1].
+        that the label table does not have, or values outside of [0, 1]; or if the labels asked for contradict
+        those of the image.
     SettingsError
         If the method is unknown, or the threshold is not between 0 and 1 or has no meaning.
 
@@ -116,7 +119,16 @@ def volume(
             if image.kind == "logits"
             else 'say what its numbers are: kind="probability" or kind="label"',
         )
-    found = volumes_of(image.numpy(), image.kind, image.grid.voxel_volume_ml, method, threshold, table)
+    array, ml = image.numpy(), image.grid.voxel_volume_ml
+    if image.kind == "label" and labels is not None and image.labels not in (None, labels):
+        path = Path() if image.header is None else image.header.path
+        segments = Segments(array, path, image.labels)
+        found = [
+            Volume(float(np.count_nonzero(segments.mask(places)) * ml), method, "ok", name)
+            for name, places in segments.asked(labels).items()
+        ]
+    else:
+        found = volumes_of(array, image.kind, ml, method, threshold, table)
     return found[0] if len(found) == 1 else {one.label: one for one in found}
 
 
@@ -185,16 +197,15 @@ def _counts(array: NDArray, labels: Labels | None) -> Iterable[tuple[str, float]
                 remedy='pass labels=Labels({"name": value, ...}), or {"name": [values]} for their union',
             )
         return [("foreground", float(count))]
-    if len(array) == len(labels.names) > 1:
-        return [(name, float(np.count_nonzero(mask))) for name, mask in zip(labels.names, array, strict=True)]
-    if len(array) != 1:
-        raise LabelError(
-            "Channels and label table differ.", got=len(array), expected=f"1 or {len(labels.names)}"
-        )
+    if len(array) > 1:
+        return [
+            (name, float(np.count_nonzero(m)))
+            for name, m in zip(labels.names, labels.masks(array), strict=True)
+        ]
     count = label_counts(array)
     labels.check(np.array(list(count)))
-    wanted = {name: labels.values_of(name) for name in labels.names}
-    return [(name, float(sum(count.get(v, 0) for v in set(vs)))) for name, vs in wanted.items()]
+    wanted = {name: {v for _, v in labels.places(name, 1) if v is not None} for name in labels.names}
+    return [(name, float(sum(count.get(v, 0) for v in values))) for name, values in wanted.items()]
 
 
 def _channels(array: NDArray, labels: Labels | None) -> dict[str, int]:

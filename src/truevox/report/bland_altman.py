@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from truevox import io
 from truevox.errors import TrueVoxError
 from truevox.evaluation.statistics.agreement import BlandAltman, bland_altman
 from truevox.evaluation.statistics.by_patient import counted
-from truevox.io.access import as_labels, label_counts
+from truevox.io.segments import Segments, read_segments
 from truevox.report.error_maps import label_values
 from truevox.report.folder import Folder, Score
 
@@ -69,7 +68,7 @@ def agreements(folders: Sequence[Folder]) -> list[Agreement]:
     A reference's volume follows from the tables where they hold the relative difference or the volumetric
     similarity. Elsewhere the reference's file is read once, and its voxels counted.
     """
-    counted_files: dict[Path, tuple[dict[int, int], float] | None] = {}
+    counted_files: dict[Path, tuple[Segments, float] | None] = {}
     found = []
     for number, folder in enumerate(folders):
         groups: dict[tuple[str, str], dict[str, dict[str, Score]]] = defaultdict(lambda: defaultdict(dict))
@@ -116,7 +115,7 @@ def _from_file(
     case: str,
     output: str,
     label: str,
-    counted: dict[Path, tuple[dict[int, int], float] | None],
+    counted: dict[Path, tuple[Segments, float] | None],
 ) -> float | None:
     files = folder.files(case, output)
     if files is None:
@@ -126,18 +125,23 @@ def _from_file(
     known = counted[files.reference]
     if known is None:
         return None
+    found, voxel_ml = known
+    if (own := found.called(label)) is not None:
+        return voxel_ml * int(np.count_nonzero(found.mask(own)))
+    if len(found.array) > 1:
+        return None
     try:
         values = label_values(folder, output, label, files.prediction or files.reference)
     except TrueVoxError:
         return None
-    counts, voxel_ml = known
-    return voxel_ml * sum(n for value, n in counts.items() if (value in values if values else value != 0))
+    counts = found.counts[0].items()
+    return voxel_ml * sum(n for value, n in counts if (value in values if values else value != 0))
 
 
-def _count(path: Path) -> tuple[dict[int, int], float] | None:
-    """Voxels of each value, and the volume of one in ml; None if the file can't be read."""
+def _count(path: Path) -> tuple[Segments, float] | None:
+    """The labels of a file, and the volume of a voxel in ml; None if it can't be read."""
     try:
-        array, header = io.read(path)
-        return label_counts(as_labels(array, path, None)), header.grid.voxel_volume_ml
+        found, header = read_segments(path)
+        return found, header.grid.voxel_volume_ml
     except TrueVoxError:
         return None

@@ -49,7 +49,9 @@ class Read(Source):
 
     def read(self, case: Any) -> tuple[Lazy, ...]:
         header = case.header(self.column)
-        if self.channels is not None and header.channels != self.channels:
+        # Labels in several layers of a file, and in a picture in colours of grey, become one channel.
+        layered = self.kind == "label" and self.labels is not None and bool(header.labels or header.colour)
+        if self.channels is not None and header.channels != self.channels and not layered:
             expected = "3D" if self.channels == 1 else f"{self.channels} channels"
             raise CaseError(
                 f"'{self.column}' is 4D with {header.channels} volumes where {expected} is expected.",
@@ -61,6 +63,13 @@ class Read(Source):
 
         def make() -> Image:
             image = case.load(self.column, self.kind, self.labels)
+            if self.channels is not None and image.channels != self.channels:
+                raise CaseError(
+                    f"The classes of '{self.column}' may overlap, so no single label image holds them.",
+                    file=getattr(header, "path", None),
+                    got=f"{image.channels} channels",
+                    remedy="name exclusive classes, or tv.Input(..., channels=None)",
+                )
             if self.kind == "label" and self.labels is not None:
                 try:
                     self.labels.check(image.numpy())
