@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -9,12 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truevox.errors import FileError, TrueVoxError
+from truevox.errors import FileError, GeometryError, TrueVoxError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["DIRECTORY", "is_dicom", "need", "parsing", "quiet", "read_dataset", "read_tags"]
+__all__ = [
+    "DIRECTORY",
+    "extent",
+    "is_dicom",
+    "need",
+    "number",
+    "numbers",
+    "parsing",
+    "quiet",
+    "read_dataset",
+    "read_tags",
+]
 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR."""
@@ -123,6 +135,59 @@ def parsing(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
         raise _damaged(path, str(error)) from error
+
+
+def extent(dataset: Any, path: Path) -> tuple[int, int, int]:
+    """Frames, rows and columns, each at least 1.
+
+    Raises
+    ------
+    FileError
+        If there are none.
+    """
+    frames = 1 if dataset.get("NumberOfFrames") is None else _count(dataset, "NumberOfFrames", path)
+    return frames, _count(dataset, "Rows", path), _count(dataset, "Columns", path)
+
+
+def number(dataset: Any, keyword: str, path: Path) -> float | None:
+    """One finite number of a header; None where it is missing or empty."""
+    found = numbers(dataset, keyword, 1, path)
+    return None if found is None else found[0]
+
+
+def numbers(dataset: Any, keyword: str, count: int, path: Path) -> tuple[float, ...] | None:
+    """``count`` finite numbers of a header; None where they are missing or empty.
+
+    Raises
+    ------
+    FileError
+        If the tag holds no numbers, or another count.
+    GeometryError
+        If they are not finite.
+    """
+    try:
+        raw = dataset.get(keyword)
+        if raw is None or raw == "":
+            return None
+        values = (
+            [float(v) for v in raw] if hasattr(raw, "__iter__") and not isinstance(raw, str) else [float(raw)]
+        )
+    except (ValueError, TypeError, OverflowError, NotImplementedError, AttributeError) as error:
+        raise FileError(f"The header's {keyword} can't be read.", file=path, got=str(error)) from error
+    if not values:
+        return None
+    if len(values) != count:
+        raise FileError(f"The header's {keyword} has {len(values)} values, not {count}.", file=path)
+    if not all(map(math.isfinite, values)):
+        raise GeometryError(f"The header's {keyword} is not finite.", file=path, got=values)
+    return tuple(values)
+
+
+def _count(dataset: Any, keyword: str, path: Path) -> int:
+    size = number(dataset, keyword, path)
+    if size is None or size < 1 or size != int(size):
+        raise FileError(f"The header's {keyword} makes no image.", file=path, got=size)
+    return int(size)
 
 
 def _damaged(path: Path, why: str) -> FileError:

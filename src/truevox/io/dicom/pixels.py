@@ -127,16 +127,18 @@ def result_type(stored: Stored, planes: Sequence[Plane]) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def rescaled(frame: NDArray, plane: Plane, stored: Stored, kind: np.dtype) -> NDArray:
+def rescaled(frame: NDArray, plane: Plane, stored: Stored, kind: np.dtype, *, measured: bool) -> NDArray:
     """A frame's values after its own slope and intercept.
 
     MONOCHROME1 without them says that low values are bright: these are turned over, so that bright is
-    high in every X-ray (as SimpleITK does). With them the values are a measure, and stay what they are.
+    high in every X-ray (as SimpleITK does). If any frame of the series has them, values are ``measured``,
+    and stay what they are.
     """
     slope, intercept = plane.scaling
     if (slope, intercept) == (1.0, 0.0):
         values = frame.astype(kind, copy=False)
-        return sum(stored.bounds()) - values if stored.photometric == "MONOCHROME1" else values
+        turned = stored.photometric == "MONOCHROME1" and not measured
+        return sum(stored.bounds()) - values if turned else values
     if kind.kind in "iu":
         return frame.astype(np.int64) * int(slope) + int(intercept)
     return frame.astype(np.float64) * slope + intercept
