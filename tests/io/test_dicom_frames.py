@@ -408,3 +408,13 @@ def test_uneven_times_of_a_cine_loop(tmp_path: Path) -> None:
     data = dicoms.dataset(frames([1, 2, 3]), Modality="XA", NumberOfFrames=3, FrameTimeVector=[0, 40, 80])
     header = io.read_header(dicoms.save(tmp_path, "a.dcm", data))
     np.testing.assert_allclose(header.times, (0, 0.04, 0.12))
+
+
+def test_frames_of_ct_without_groups_are_slices(tmp_path: Path) -> None:
+    data = dicoms.dataset(
+        frames([1, 2, 3]), Modality="CT", NumberOfFrames=3, SpacingBetweenSlices=0.5, **PLACE
+    )
+    image = tv.load(dicoms.save(tmp_path, "a.dcm", data))
+    assert image.numpy()[0, 0, 0].tolist() == [1, 2, 3]
+    np.testing.assert_allclose(image.grid.spacing, (3, 2, 0.5))
+    assert any("does not say where they lie" in note for note in image.header.notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DIRECTORY",
     "extent",
+    "has_preamble",
     "is_dicom",
     "need",
+    "no_dicom",
     "number",
     "numbers",
     "parsing",
@@ -31,6 +34,14 @@ __all__ = [
 DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR."""
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_HEAD = 132
+# Without a preamble a file begins with its first tag: of group 2 or 8, then its type or length.
+_BARE = re.compile(
+    rb"(?:\x02\0[\0\x01\x02\x10]\0|\x08\0[\0\x01\x05\x06\x08\x12\x14\x16\x18]\0)"
+    rb"(?:[A-Z]{2}|.[\0-\x03]\0\0)",
+    re.DOTALL,
+)
 
 
 def need(module: str) -> Any:
@@ -61,9 +72,16 @@ def quiet() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM: DICM after 128 bytes."""
+    """Whether a file says that it is DICOM: DICM after 128 bytes, or a first tag at once."""
     with open(path, "rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+        head = stream.read(_HEAD)
+    return head[128:] == b"DICM" or _BARE.match(head) is not None
+
+
+def has_preamble(path: Path) -> bool:
+    """Whether a DICOM file is of the form that the standard asks for; old and bare exports are not."""
+    with open(path, "rb") as stream:
+        return stream.read(_HEAD)[128:] == b"DICM"
 
 
 def read_tags(path: Path) -> tuple[Dataset, int]:
@@ -85,13 +103,13 @@ def read_dataset(path: Path) -> Dataset:
 def _read(path: Path, pixels: bool) -> tuple[Dataset, int]:
     pydicom = need("pydicom")
     with parsing(path), open(path, "rb") as stream:
-        if stream.read(132)[128:] != b"DICM":
-            raise FileError(
-                "The file is no DICOM: DICM is missing after its first 128 bytes.",
-                file=path,
-                remedy="is it text or another format under this name? remove it, or export it again",
-            )
-        meta = pydicom.filereader.read_file_meta_info(path)
+        head = stream.read(_HEAD)
+        bare = head[128:] != b"DICM"
+        if bare and not _BARE.match(head):
+            raise no_dicom(path)
+        meta = {} if bare else pydicom.filereader.read_file_meta_info(path)
+        if bare and _DEFLATED.encode() in stream.read(4096):
+            meta = {"TransferSyntaxUID": _DEFLATED}
         if meta.get("TransferSyntaxUID") == _DEFLATED:
             raise FileError(
                 "The file is packed as a whole (Deflated Explicit VR); it could unpack to any size.",
@@ -100,6 +118,9 @@ def _read(path: Path, pixels: bool) -> tuple[Dataset, int]:
             )
         stream.seek(0)
         dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=True)
+        if bare and not dataset.file_meta.get("TransferSyntaxUID"):
+            implicit, little = dataset.original_encoding
+            dataset.file_meta.TransferSyntaxUID = _NATIVE[0 if implicit else 1 if little else 2]
         here = stream.tell()
         rest = stream.seek(0, os.SEEK_END) - here
         kind = dataset.get("SOPClassUID")
@@ -188,6 +209,28 @@ def _count(dataset: Any, keyword: str, path: Path) -> int:
     if size is None or size < 1 or size != int(size):
         raise FileError(f"The header's {keyword} makes no image.", file=path, got=size)
     return int(size)
+
+
+def no_dicom(path: Path) -> FileError:
+    """The error for a file that is something else under the name of a DICOM file; says what it is."""
+    with open(path, "rb") as stream:
+        content = stream.read(256)
+    text = content.lstrip().lower()
+    if not content:
+        what, got = "The file is empty.", "0 bytes"
+    elif text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        what, got = (
+            "The file is a web page under the name of a DICOM file.",
+            content[:60].decode("utf-8", "replace"),
+        )
+    else:
+        what, got = "The file is no DICOM: DICM is missing after its first 128 bytes.", None
+    return FileError(
+        what,
+        file=path,
+        got=got,
+        remedy="is it text or another format under this name? remove it, or export it again",
+    )
 
 
 def _damaged(path: Path, why: str) -> FileError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
-from truevox.io.dicom.datasets import DIRECTORY, extent, is_dicom, number, parsing, read_tags
+from truevox.io.dicom.datasets import DIRECTORY, extent, is_dicom, no_dicom, number, parsing, read_tags
 from truevox.io.dicom.planes import Plane, planes_of
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
 
 LABEL_OBJECTS = ("SEG", "RTSTRUCT")
 """Modalities that are labels: read by modules of their own."""
+_SUFFIXES = (".dcm", ".dicom", ".ima")
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 # Compressed frames of more than 1000:1 (but for the first 256 MiB) are taken for damage or a bomb.
 _DENSEST = 1000
@@ -79,7 +80,7 @@ def dicom_files(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises
     ------
     FileError
-        If a file can't be read.
+        If a file can't be read, or one that is named like a DICOM file is none: a slice of the series.
     """
     found: list[Path] = []
     others: list[Path] = []
@@ -94,6 +95,10 @@ def dicom_files(folder: Path) -> tuple[list[Path], list[Path]]:
         raise FileError(
             f"The folder can't be read: {error.strerror}.", file=error.filename or folder
         ) from error
+    bare = any(not file.suffix for file in found)
+    for file in others if found else ():
+        if file.suffix.lower() in _SUFFIXES or (bare and not file.suffix and not file.stat().st_size):
+            raise no_dicom(file)
     return found, others
 
 
@@ -214,8 +219,6 @@ def _notes(dataset: Any, path: Path) -> tuple[str, ...]:
         notes.append(
             f"voxels outside of the scan are marked by the stored value {padding:g} (PixelPaddingValue)"
         )
-    if dataset.get("ModalityLUTSequence"):
-        notes.append("a modality look-up table was not applied: values are as stored")
     if dataset.get("PixelSpacing") is None and (
         dataset.get("ImagerPixelSpacing") or dataset.get("NominalScannedPixelSpacing")
     ):

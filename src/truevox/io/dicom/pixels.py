@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import FileError
-from truevox.io.dicom.datasets import need, quiet
+from truevox.io.dicom.datasets import has_preamble, need, quiet, read_dataset
 from truevox.io.dicom.instances import Stored
 from truevox.io.dicom.planes import Plane
 
@@ -63,7 +63,7 @@ def frames(path: Path, wanted: Sequence[int], stored: Stored, shape: tuple[int, 
     pydicom = need("pydicom.pixels")
     _expect_decoder(path, stored)
     _expect_size(path, stored, shape)
-    decoded = pydicom.iter_pixels(path, indices=list(wanted))
+    decoded = pydicom.iter_pixels(path if has_preamble(path) else read_dataset(path), indices=list(wanted))
     for number in wanted:
         try:
             with quiet():
@@ -118,6 +118,10 @@ def result_type(stored: Stored, planes: Sequence[Plane]) -> np.dtype:
     """The type of rescaled voxels: the smallest integer that holds all that could be stored, else float32."""
     if stored.floating:
         return np.dtype(f"f{stored.allocated // 8}")
+    tables = {plane.table for plane in planes if plane.table is not None}
+    if tables:
+        # Of at most 16 bits, and not rescaled (PS3.3 C.11.1: a table or a slope, not both).
+        return np.dtype(np.int32)
     scalings = {plane.scaling for plane in planes}
     if all(slope.is_integer() and intercept.is_integer() for slope, intercept in scalings):
         ends = [slope * end + intercept for slope, intercept in scalings for end in stored.bounds()]
@@ -134,6 +138,9 @@ def rescaled(frame: NDArray, plane: Plane, stored: Stored, kind: np.dtype, *, me
     high in every X-ray (as SimpleITK does). If any frame of the series has them, values are ``measured``,
     and stay what they are.
     """
+    if plane.table is not None:
+        first, values = plane.table
+        return np.array(values, kind)[np.clip(frame.astype(np.int64) - first, 0, len(values) - 1)]
     slope, intercept = plane.scaling
     if (slope, intercept) == (1.0, 0.0):
         values = frame.astype(kind, copy=False)

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from truevox.errors import FileError, GeometryError
 from truevox.io.dicom.datasets import extent, number, numbers
 from truevox.io.dicom.vectors import frames_of
@@ -32,6 +34,8 @@ _PLACES = (
     *("ImagePositionPatient", "ImagePositionVolume", "InStackPositionNumber", "SliceLocation"),
     *("ReferencedSegmentNumber", "PlanePositionSequence", "ImageOrientationPatient", "FrameNumber"),
 )
+# Of ultrasound's regions: an image of tissue, lengths in centimetres.
+_TISSUE, _CENTIMETRES = 1, 3
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
@@ -41,7 +45,7 @@ class Plane:
 
     ``spacing`` is between rows, then between columns; ``between`` is SpacingBetweenSlices. ``marks`` are
     what may tell it from other frames at its place, ``units`` what its values are measured in, where the
-    file says so.
+    file says so, ``table`` the first stored value of a modality look-up table and its values.
     """
 
     path: Path
@@ -55,6 +59,7 @@ class Plane:
     scaling: tuple[float, float] = (1.0, 0.0)
     marks: Mapping[str, Any] = field(default_factory=dict)
     units: str = ""
+    table: tuple[int, tuple[int, ...]] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -100,6 +105,24 @@ def _spacing(dataset: Any, path: Path) -> tuple[float, ...] | None:
     return None
 
 
+def _other_spacing(dataset: Any, path: Path) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
+    """The spacing of an image that has none as such: ultrasound's regions, or the shape of its pixels."""
+    steps = {
+        (number(region, "PhysicalDeltaY", path), number(region, "PhysicalDeltaX", path))
+        for region in dataset.get("SequenceOfUltrasoundRegions") or ()
+        if region.get("RegionSpatialFormat") == _TISSUE
+        and {region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")} == {_CENTIMETRES}
+    }
+    if len(steps) == 1 and all(step := next(iter(steps))):
+        # They point right and down, or left and up: lengths alone count.
+        return tuple(abs(s or 0.0) * 10 for s in step), ("the spacing is that of its ultrasound region",)
+    aspect = numbers(dataset, "PixelAspectRatio", 2, path)
+    if aspect is not None and min(aspect) > 0 and aspect[0] != aspect[1]:
+        tall = aspect[0] / aspect[1]
+        return (tall, 1.0), (f"no pixel spacing: 1 mm is a guess; pixels are {tall:g} times as high as wide",)
+    return None, ()
+
+
 def _scaling(dataset: Any, path: Path) -> tuple[float, float]:
     dose = number(dataset, "DoseGridScaling", path)
     if dose:
@@ -107,6 +130,32 @@ def _scaling(dataset: Any, path: Path) -> tuple[float, float]:
     slope = number(dataset, "RescaleSlope", path)
     # A slope of 0 would erase the image; it is what some programs write for "none".
     return (slope or 1.0, number(dataset, "RescaleIntercept", path) or 0.0)
+
+
+def _table(dataset: Any, path: Path) -> tuple[int, tuple[int, ...]] | None:
+    """The modality look-up table, PS3.3 C.11.1.1."""
+    found = dataset.get("ModalityLUTSequence")
+    if not found:
+        return None
+    descriptor = numbers(found[0], "LUTDescriptor", 3, path)
+    data = found[0].get("LUTData")
+    if descriptor is None or data is None:
+        raise FileError("The header's modality look-up table is not whole.", file=path)
+    count, first, bits = (int(n) for n in descriptor)
+    # A count of 0 stands for 65536, which does not fit into its 16 bits.
+    count = count or 65536
+    # 8 bits may be packed by two into a word.
+    kind = np.uint8 if isinstance(data, bytes) and bits <= 8 and len(data) < 2 * count else np.dtype("<u2")
+    values = np.frombuffer(data, kind) if isinstance(data, bytes) else np.array(data, np.uint16)
+    if len(values) < count:
+        raise FileError(
+            "The header's modality look-up table is not whole.",
+            file=path,
+            got=f"{len(values)} values",
+            expected=count,
+            remedy="export it again from its source",
+        )
+    return first, tuple(values[:count].tolist())
 
 
 def _seconds(clock: Any) -> float | None:
@@ -157,18 +206,23 @@ def _classic(dataset: Any, shape: tuple[int, int], path: Path) -> Plane:
         marks["ImageIndex"] = _pet_volume(dataset, path)
     for name in ("AcquisitionDateTime", "AcquisitionTime", "ContentTime"):
         marks[name] = _seconds(dataset.get(name))
+    spacing, notes = _spacing(dataset, path), ()
+    if spacing is None:
+        spacing, notes = _other_spacing(dataset, path)
     return Plane(
         path,
         0,
         shape,
         numbers(dataset, "ImagePositionPatient", 3, path),
         numbers(dataset, "ImageOrientationPatient", 6, path),
-        _spacing(dataset, path),
+        spacing,
         _positive(dataset, "SliceThickness", path),
         _positive(dataset, "SpacingBetweenSlices", path),
         _scaling(dataset, path),
         _kept(marks),
         _units(dataset),
+        _table(dataset, path),
+        notes,
     )
 
 
@@ -224,5 +278,6 @@ def _enhanced(
         _scaling(scaling, path),
         _kept(marks),
         _units(scaling),
+        None,
         () if own is None else ("positions in the ultrasound volume's own frame: orientation is a guess",),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,7 @@ def open_series(
         If the images make no volume; says why.
     """
     _refuse_copies(instances, source)
+    _expect_one_frame(instances, source)
     storage = {instance.path: instance.stored for instance in instances if instance.stored is not None}
     kinds = set(storage.values())
     if len({(kind.samples, kind.photometric, kind.floating) for kind in kinds}) > 1:
@@ -217,7 +219,7 @@ def open_series(
         )
     kind = np.result_type(*(result_type(kind, planes) for kind in kinds))
     channels = len(found.order) * first.samples
-    measured = any(plane.scaling != (1.0, 0.0) for plane in planes)
+    measured = any(plane.scaling != (1.0, 0.0) or plane.table is not None for plane in planes)
     told = dict.fromkeys(
         (*notes, *found.notes, *_series_notes(instances, planes, len(found.order), measured))
     )
@@ -273,6 +275,18 @@ def _refuse_copies(instances: Sequence[Instance], source: Path) -> None:
                 got=f"{other.name} and {instance.path.name}",
                 remedy="remove the copies",
             )
+
+
+def _expect_one_frame(instances: Sequence[Instance], source: Path) -> None:
+    """Refuse positions that are counted from several origins."""
+    frames = Counter(instance.frame_of_reference for instance in instances if instance.frame_of_reference)
+    if len(frames) > 1:
+        raise CaseError(
+            "The images of this series are placed in several frames of reference (the patient was moved).",
+            file=source,
+            got=", ".join(f"{count} images in {uid}" for uid, count in frames.most_common(4)),
+            remedy="name the files of one",
+        )
 
 
 def _read(

@@ -52,6 +52,12 @@ def frames_of(dataset: Any, first: Plane, count: int) -> Iterator[Plane]:
         yield from _at(_guessed(first), _dose_planes(first, offsets))
         return
     times = _frame_times(dataset, first, count)
+    if times is None and dataset.get("Modality") == "CT":
+        # No standard form, but written by scanners of jaws; others read it like this, too.
+        step, first = _step(first, first.between)
+        note = "frames are taken for slices in the order of the file, which does not say where they lie"
+        yield from _at(_noted(_guessed(first), note), [k * step for k in range(count)])
+        return
     for k in range(count):
         marks = {"Frame": k} if times is None else {"FrameTime": times[k]}
         yield replace(first, frame=k, marks=marks)
