@@ -257,7 +257,7 @@ def test_a_truncated_slice_is_named(tmp_path: Path, length: int) -> None:
 
 @pytest.mark.parametrize(
     ("content", "text"),
-    [(b"", "The file is empty"), (b"<!DOCTYPE html><p>404", "a web page"), (b"hello", "is no DICOM")],
+    [(b"", "The file is empty"), (b"<!DOCTYPE html><p>404", "a web page"), (b"hello", "The file is text")],
 )
 def test_a_slice_that_is_something_else_is_not_left_out(tmp_path: Path, content: bytes, text: str) -> None:
     """The last slice: nothing else would tell that it is missing."""
@@ -301,7 +301,10 @@ def test_files_without_a_preamble_are_slices_too(tmp_path: Path, meta: bool, imp
 
 def test_what_is_no_dicom_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_text("not an image")
-    assert "DICM is missing" in refusal(FileError, tmp_path / "a.dcm")
+    assert "The file is text" in refusal(FileError, tmp_path / "a.dcm")
+    (tmp_path / "d.dcm").write_bytes(bytes(200))
+    assert "DICM is missing" in refusal(FileError, tmp_path / "d.dcm")
+    (tmp_path / "d.dcm").unlink()
     assert "holds no DICOM file" in refusal(FileError, tmp_path)
     assert "does not exist" in refusal(FileError, tmp_path / "b.dcm")
     assert "does not exist" in refusal(FileError, tmp_path / "b?series=2")

@@ -16,13 +16,15 @@ from isal import igzip, igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from truevox.errors import FileError
-from truevox.io.guard import allocate, damaged, reading
+from truevox.io.guard import allocate, damaged, foreign, reading
 from truevox.io.registry import Box
 
 __all__ = ["Block", "first_bytes", "write_gzip"]
 
 # Deflate can't make more of a byte (zlib's documentation: 1032:1).
 _MOST_PACKED = 1032
+# The shortest image: a header of NIfTI.
+_HEAD = 348
 # Pieces that stay in the processor's cache are unpacked a quarter faster than the whole at once.
 _PIECE = 2**20
 _DAMAGED = (gzip.BadGzipFile, EOFError, cast("type[Exception]", igzip_lib.error))
@@ -161,8 +163,10 @@ def first_bytes(path: Path, count: int, *, packed: bool = False) -> bytes:
         unpacker, found = isal_zlib.decompressobj(31), b""
         while len(found) < count and not unpacker.eof and (piece := stream.read(4096)):
             found += unpacker.decompress(piece, count - len(found))
-    if len(found) == count or not unpacker.eof:
+    if len(found) == count:
         return found
+    if not unpacker.eof:
+        raise damaged(path, f"{len(found)} bytes when unpacked, then its end", "a whole gzip stream")
     # Short, or in several members.
     with _opened(path, 0, "gzip") as stream:
         return stream.read(count)
@@ -225,10 +229,12 @@ def _stored(path: Path, start: int, packing: str | None) -> Iterator[BinaryIO]:
         if packing == "gzip" and stream.peek(2)[:2] != b"\x1f\x8b":
             if start:
                 raise damaged(path, "voxels that are not compressed with gzip", "as the header says")
-            raise FileError(
+            content = stream.read(_HEAD)
+            plain = path.suffixes[-2] if len(path.suffixes) > 1 else "its true suffix"
+            raise foreign(path, content, "a file packed with gzip") or FileError(
                 "The file is not compressed with gzip, as its name says.",
                 file=path,
-                remedy=f"rename it to {path.suffixes[-2] if len(path.suffixes) > 1 else 'its true suffix'}",
+                remedy=f"rename it to {plain}" if len(content) == _HEAD else "copy it again from its source",
             )
         try:
             yield stream

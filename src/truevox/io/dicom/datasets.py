@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truevox.errors import FileError, GeometryError, TrueVoxError
+from truevox.io.guard import foreign
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -214,22 +215,11 @@ def _count(dataset: Any, keyword: str, path: Path) -> int:
 def no_dicom(path: Path) -> FileError:
     """The error for a file that is something else under the name of a DICOM file; says what it is."""
     with open(path, "rb") as stream:
-        content = stream.read(256)
-    text = content.lstrip().lower()
-    if not content:
-        what, got = "The file is empty.", "0 bytes"
-    elif text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        what, got = (
-            "The file is a web page under the name of a DICOM file.",
-            content[:60].decode("utf-8", "replace"),
-        )
-    else:
-        what, got = "The file is no DICOM: DICM is missing after its first 128 bytes.", None
-    return FileError(
-        what,
+        content = stream.read(1024)
+    return foreign(path, content, "a DICOM file") or FileError(
+        "The file is no DICOM: DICM is missing after its first 128 bytes.",
         file=path,
-        got=got,
-        remedy="is it text or another format under this name? remove it, or export it again",
+        remedy="is it another format under this name? remove it, or export it again",
     )
 
 
