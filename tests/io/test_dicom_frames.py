@@ -301,6 +301,21 @@ def test_directions_and_averages_of_diffusion(tmp_path: Path) -> None:
     assert [row[0] // 100 for row in shown(tmp_path)] == [1, 2, 4, 3]
 
 
+@pytest.mark.parametrize("dated", [True, False])
+def test_a_scan_over_midnight(tmp_path: Path, dated: bool) -> None:
+    def clock(data, v: int, s: int) -> None:
+        data.AcquisitionTime = ("235958.5", "0000")[v - 1]
+        if dated:
+            data.AcquisitionDate = ("20251231", "20260101")[v - 1]
+
+    pet(tmp_path, 2, 2, clock, Modality="MR")
+    if dated:
+        assert shown(tmp_path) == [[101, 102], [201, 202]]
+        assert io.read_header(tmp_path).times == (0, 1.5)
+    else:
+        assert shown(tmp_path) == [[201, 202], [101, 102]]
+
+
 # ---- enhanced images --------------------------------------------------------------------------------
 
 
@@ -329,6 +344,26 @@ def test_dimensions_tell_volumes_apart(tmp_path: Path, keyword: str | None, name
     file = dicoms.save(tmp_path, "a.dcm", data)
     assert shown(file) == [[101, 102], [201, 202]]
     assert any(f"told apart by {name}: 1, 2" in note for note in io.read_header(file).notes)
+
+
+def test_what_an_enhanced_image_says_once_for_all_its_frames(tmp_path: Path) -> None:
+    data = dicoms.multiframe(frames([1, 2]), [[0, 0, z] for z in (0, 4)])
+    data.SharedFunctionalGroupsSequence = Items([item()])
+    data.RescaleSlope, data.RescaleIntercept = 2, -1000
+    data.PixelSpacing, data.ImageOrientationPatient = [2, 3], AXIAL
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    assert shown(file) == [[-998, -996]]
+    np.testing.assert_allclose(io.read_header(file).grid.spacing, (3, 2, 4))
+
+
+def test_stacks_of_several_directions_are_refused(tmp_path: Path) -> None:
+    data = dicoms.multiframe(frames([1, 2]), [[0, 0, z] for z in (0, 4)])
+    data.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence = None
+    for group, way in zip(data.PerFrameFunctionalGroupsSequence, (AXIAL, CORONAL), strict=True):
+        group.PlaneOrientationSequence = Items([item(ImageOrientationPatient=way)])
+    with pytest.raises(GeometryError, match="directions differ") as caught:
+        io.read_header(dicoms.save(tmp_path, "a.dcm", data))
+    assert caught.value.remedy == "export the stacks of this file one by one"
 
 
 def test_magnitude_and_phase_of_an_enhanced_image(tmp_path: Path) -> None:

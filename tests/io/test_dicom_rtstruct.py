@@ -375,6 +375,14 @@ def test_points_are_left_out_with_a_note(tmp_path: Path, grid: tv.Grid) -> None:
     assert "seed: no closed contour" in image.header.notes
 
 
+def test_contours_that_were_cut_off_say_so(tmp_path: Path, grid: tv.Grid) -> None:
+    file = structure_set(tmp_path, grid, {"a": [ring(1), ring(2)]})
+    content = file.read_bytes()
+    assert content.count(b"IS\x04\x00200 ") == 2
+    file.write_bytes(content.replace(b"IS\x04\x00200 ", b"IS\x04\x00300 ", 1))
+    assert "a: 1 contours have another number of points than they say" in io.read_header(file).notes
+
+
 @pytest.mark.parametrize("damage", [b"nan", b"1e999", b"x", b"", b"1 1"])
 def test_damaged_points_are_named(tmp_path: Path, grid: tv.Grid, damage: bytes) -> None:
     file = structure_set(tmp_path, grid, {"a": [ring(2)]})

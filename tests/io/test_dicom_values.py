@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRBigEndian, JPEGLSLossless, ParametricMapStorag
 import truevox as tv
 from truevox import io
 from truevox.errors import CaseError, FileError
+from truevox.io.dicom.datasets import DEFLATED
 
 VOLUME = np.arange(5 * 4 * 6, dtype=np.int16).reshape(5, 4, 6) - 50
 PLACE = {
@@ -307,12 +308,31 @@ def test_a_syntax_that_nothing_decodes_is_named(tmp_path: Path) -> None:
     assert io.read_header(file).grid.shape == (6, 4, 1)
 
 
-def test_a_deflated_file_is_refused(tmp_path: Path) -> None:
-    data = dicoms.dataset(VOLUME[0], **PLACE)
-    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
-    file = dicoms.save(tmp_path, "a.dcm", data)
-    with pytest.raises(FileError, match="could unpack to any size"):
+def test_a_deflated_file_is_read_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicoms.series(tmp_path, VOLUME, change=lambda k, d: setattr(d.file_meta, "TransferSyntaxUID", DEFLATED))
+    np.testing.assert_array_equal(io.read(tmp_path)[0][0], VOLUME.transpose(2, 1, 0))
+    file = dicoms.save(tmp_path / "large", "a.dcm", dicoms.dataset(np.zeros((512, 512), np.int16), **PLACE))
+    content = file.read_bytes()
+    data = dicoms.dataset(np.zeros((512, 512), np.int16), **PLACE)
+    data.file_meta.TransferSyntaxUID = DEFLATED
+    file = dicoms.save(tmp_path / "large", "a.dcm", data)
+    assert 20 * file.stat().st_size < len(content)
+    assert io.read_header(file).grid.shape == (512, 512, 1)
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(FileError, match="truncated or damaged"):
+        io.read(file)
+    file = dicoms.save(tmp_path / "large", "a.dcm", data)
+    monkeypatch.setattr("truevox.io.dicom.datasets._MOST", 2**18)
+    with pytest.raises(FileError, match="unpacks to more than is safe") as caught:
         tv.load(file)
+    assert caught.value.remedy
+
+
+def test_masks_of_one_bit_per_pixel(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (8, 16)).astype(np.uint8)
+    data = dicoms.dataset(bits, **PLACE, BitsAllocated=1, BitsStored=1, HighBit=0)
+    data.PixelData = np.packbits(bits, bitorder="little").tobytes()
+    np.testing.assert_array_equal(io.read(dicoms.save(tmp_path, "a.dcm", data))[0][0, :, :, 0].T, bits)
 
 
 def test_a_compressed_bomb_takes_no_memory(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from truevox.errors import FileError, GeometryError, TrueVoxError
 from truevox.io.guard import foreign
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = [
+    "DEFLATED",
     "DIRECTORY",
     "extent",
     "has_preamble",
@@ -34,7 +37,9 @@ __all__ = [
 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR."""
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+"""Transfer syntax of a file that is packed as a whole."""
+_MOST = 2**28
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _HEAD = 132
 # Without a preamble a file begins with its first tag: of group 2 or 8, then its type or length.
@@ -109,21 +114,23 @@ def _read(path: Path, pixels: bool) -> tuple[Dataset, int]:
         if bare and not _BARE.match(head):
             raise no_dicom(path)
         meta = {} if bare else pydicom.filereader.read_file_meta_info(path)
-        if bare and _DEFLATED.encode() in stream.read(4096):
-            meta = {"TransferSyntaxUID": _DEFLATED}
-        if meta.get("TransferSyntaxUID") == _DEFLATED:
-            raise FileError(
-                "The file is packed as a whole (Deflated Explicit VR); it could unpack to any size.",
-                file=path,
-                remedy="export it again uncompressed (Explicit VR Little Endian)",
-            )
         stream.seek(0)
-        dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=True)
-        if bare and not dataset.file_meta.get("TransferSyntaxUID"):
+        if meta.get("TransferSyntaxUID") == DEFLATED:
+            # What is inside is a file without a preamble.
+            source, bare = (
+                _unpacked(stream, _HEAD + 12 + int(meta.FileMetaInformationGroupLength), path),
+                True,
+            )
+        else:
+            source = stream
+        dataset = pydicom.dcmread(source, stop_before_pixels=not pixels, force=True)
+        if meta.get("TransferSyntaxUID") == DEFLATED:
+            dataset.file_meta = meta
+        elif bare and not dataset.file_meta.get("TransferSyntaxUID"):
             implicit, little = dataset.original_encoding
             dataset.file_meta.TransferSyntaxUID = _NATIVE[0 if implicit else 1 if little else 2]
-        here = stream.tell()
-        rest = stream.seek(0, os.SEEK_END) - here
+        here = source.tell()
+        rest = source.seek(0, os.SEEK_END) - here
         kind = dataset.get("SOPClassUID")
         series = dataset.get("SeriesInstanceUID")
         image = kind is not None and "Image" in kind.name
@@ -131,6 +138,20 @@ def _read(path: Path, pixels: bool) -> tuple[Dataset, int]:
         if not whole and meta.get("MediaStorageSOPClassUID") != DIRECTORY:
             raise _damaged(path, "it ends before it says what it is")
     return dataset, rest
+
+
+def _unpacked(stream: BinaryIO, start: int, path: Path) -> BinaryIO:
+    """What is packed as a whole, within bounds: deflate makes up to a thousand times as much of it."""
+    stream.seek(start)
+    content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), _MOST + 1)
+    if len(content) > _MOST:
+        raise FileError(
+            "The file is packed as a whole (Deflated Explicit VR), and unpacks to more than is safe.",
+            file=path,
+            got=f"over {_MOST >> 20} MiB",
+            remedy="export it again uncompressed (Explicit VR Little Endian)",
+        )
+    return io.BytesIO(content)
 
 
 @contextmanager

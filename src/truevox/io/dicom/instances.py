@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
-from truevox.io.dicom.datasets import DIRECTORY, extent, is_dicom, no_dicom, number, parsing, read_tags
+from truevox.io.dicom.datasets import (
+    DEFLATED,
+    DIRECTORY,
+    extent,
+    is_dicom,
+    no_dicom,
+    number,
+    parsing,
+    read_tags,
+)
 from truevox.io.dicom.planes import Plane, planes_of
 
 __all__ = [
@@ -187,7 +196,7 @@ def expect_whole(dataset: Any, stored: Stored, path: Path, rest: int) -> None:
     """
     frames, rows, columns = extent(dataset, path)
     declared = -(-frames * rows * columns * stored.samples * stored.allocated // 8)
-    if stored.syntax in _NATIVE:
+    if stored.syntax in (*_NATIVE, DEFLATED):
         # Tag and length come first, and but for the implicit syntax the type.
         start = 8 if stored.syntax == _NATIVE[0] else 12
         least = start + (declared * 2 // 3 if stored.photometric.endswith("422") else declared)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import FileError
-from truevox.io.dicom.datasets import has_preamble, need, quiet, read_dataset
+from truevox.io.dicom.datasets import DEFLATED, has_preamble, need, quiet, read_dataset
 from truevox.io.dicom.instances import Stored
 from truevox.io.dicom.planes import Plane
 
@@ -63,7 +63,9 @@ def frames(path: Path, wanted: Sequence[int], stored: Stored, shape: tuple[int, 
     pydicom = need("pydicom.pixels")
     _expect_decoder(path, stored)
     _expect_size(path, stored, shape)
-    decoded = pydicom.iter_pixels(path if has_preamble(path) else read_dataset(path), indices=list(wanted))
+    # pydicom reads frames of a file one by one only where the file is as the standard's part 10 says.
+    whole = stored.syntax != DEFLATED and has_preamble(path)
+    decoded = pydicom.iter_pixels(path if whole else read_dataset(path), indices=list(wanted))
     for number in wanted:
         try:
             with quiet():

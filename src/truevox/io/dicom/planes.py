@@ -87,7 +87,11 @@ def planes_of(dataset: Any, path: Path) -> tuple[Plane, ...]:
         )
     shared = dataset.get("SharedFunctionalGroupsSequence") or [{}]
     dimensions = _dimensions(dataset)
-    return tuple(_enhanced(group, shared[0], k, shape, path, dimensions) for k, group in enumerate(groups))
+    clocks = _clocks(dataset)
+    return tuple(
+        _enhanced(group, shared[0], dataset, k, shape, path, dimensions, clocks)
+        for k, group in enumerate(groups)
+    )
 
 
 def _positive(dataset: Any, keyword: str, path: Path) -> float | None:
@@ -175,6 +179,19 @@ def _seconds(clock: Any) -> float | None:
     return seconds + (float(f"0.{digits}") if digits.isdigit() else 0.0)
 
 
+def _clocks(dataset: Any) -> dict[str, float | None]:
+    """Seconds by the clocks of a file, on from its dates where it has them: scans run over midnight."""
+    found = {"AcquisitionDateTime": _seconds(dataset.get("AcquisitionDateTime"))}
+    for name in ("Acquisition", "Content"):
+        date, time = (str(dataset.get(f"{name}{what}") or "") for what in ("Date", "Time"))
+        whole = time.partition(".")[0]
+        if len(whole) in (2, 4):
+            time = time.replace(whole, whole.ljust(6, "0"), 1)
+        dated = _seconds(date + time) if len(date) == 8 else None
+        found[f"{name}Time"] = _seconds(time) if dated is None else dated
+    return found
+
+
 def _kept(marks: dict[str, Any]) -> dict[str, Any]:
     """The marks that there are. A direction belongs to a b-value: without weighting there is none."""
     if marks.get("DiffusionBValue") == 0:
@@ -204,8 +221,7 @@ def _classic(dataset: Any, shape: tuple[int, int], path: Path) -> Plane:
     if dataset.get("Modality") == "PT":
         marks["FrameReferenceTime"] = number(dataset, "FrameReferenceTime", path)
         marks["ImageIndex"] = _pet_volume(dataset, path)
-    for name in ("AcquisitionDateTime", "AcquisitionTime", "ContentTime"):
-        marks[name] = _seconds(dataset.get(name))
+    marks |= _clocks(dataset)
     spacing, notes = _spacing(dataset, path), ()
     if spacing is None:
         spacing, notes = _other_spacing(dataset, path)
@@ -240,16 +256,23 @@ def _dimensions(dataset: Any) -> list[str | None]:
 
 
 def _enhanced(
-    group: Any, shared: Any, k: int, shape: tuple[int, int], path: Path, dimensions: Sequence[str | None]
+    group: Any,
+    shared: Any,
+    top: Any,
+    k: int,
+    shape: tuple[int, int],
+    path: Path,
+    dimensions: Sequence[str | None],
+    clocks: Mapping[str, Any],
 ) -> Plane:
     def within(sequence: str) -> Any:
+        # Some programs leave what is the same for all frames at the top, as in classic objects.
         found = group.get(sequence) or shared.get(sequence)
-        return found[0] if found else {}
+        return found[0] if found else top
 
     measures, content = within("PixelMeasuresSequence"), within("FrameContentSequence")
-    marks: dict[str, Any] = {
-        name: number(within(sequence), keyword, path) for name, (sequence, keyword) in _MARKS.items()
-    }
+    marks: dict[str, Any] = dict(clocks)
+    marks |= {name: number(within(sequence), keyword, path) for name, (sequence, keyword) in _MARKS.items()}
     for direction in (within("MRDiffusionSequence").get("DiffusionGradientDirectionSequence") or ())[:1]:
         marks["DiffusionGradientOrientation"] = numbers(direction, "DiffusionGradientOrientation", 3, path)
     marks["TemporalPositionTimeOffset"] = number(
@@ -257,7 +280,8 @@ def _enhanced(
     )
     kinds = (within(sequence).get("FrameType") for sequence in _FRAME_TYPES)
     marks["ImageType"] = next((tuple(kind) for kind in kinds if kind), None)
-    marks["AcquisitionDateTime"] = _seconds(content.get("FrameAcquisitionDateTime"))
+    if (clock := _seconds(content.get("FrameAcquisitionDateTime"))) is not None:
+        marks["AcquisitionDateTime"] = clock
     index = content.get("DimensionIndexValues")
     index = [index] if isinstance(index, int) else list(index or ())
     if len(index) == len(dimensions):

@@ -126,6 +126,7 @@ def _contours(dataset: Any, names: dict[int, str], path: Path, notes: list[str])
     values = _values(dataset)
     closed: dict[int, list[_Contour]] = {}
     others: dict[int, int] = {}
+    cut: dict[int, int] = {}
     for roi in dataset.get("ROIContourSequence") or ():
         key = values.get(int(roi.get("ReferencedROINumber") or 0))
         if key is None or key not in names:
@@ -134,12 +135,16 @@ def _contours(dataset: Any, names: dict[int, str], path: Path, notes: list[str])
         for contour in roi.get("ContourSequence") or ():
             points = _points(contour, path)
             kind = contour.get("ContourGeometricType")
+            if int(contour.get("NumberOfContourPoints") or len(points)) != len(points):
+                cut[key] = cut.get(key, 0) + 1
             if kind in _CLOSED and len(points) > 2:
                 closed.setdefault(key, []).append(_Contour(points, kind == _EXCLUSIVE))
             else:
                 others[key] = others.get(key, 0) + 1
     for key, count in others.items():
         notes.append(f"{names[key]}: {count} points or open contours were left out")
+    for key, count in cut.items():
+        notes.append(f"{names[key]}: {count} contours have another number of points than they say")
     return closed
 
 
