@@ -442,7 +442,7 @@ def test_a_dose_of_one_frame_is_scaled(tmp_path: Path) -> None:
 def test_uneven_times_of_a_cine_loop(tmp_path: Path) -> None:
     data = dicoms.dataset(frames([1, 2, 3]), Modality="XA", NumberOfFrames=3, FrameTimeVector=[0, 40, 80])
     header = io.read_header(dicoms.save(tmp_path, "a.dcm", data))
-    np.testing.assert_allclose(header.times, (0, 0.04, 0.12))
+    np.testing.assert_allclose(header.times or (), (0, 0.04, 0.12))
 
 
 def test_frames_of_ct_without_groups_are_slices(tmp_path: Path) -> None:

@@ -96,6 +96,10 @@ def test_directions_of_nan_are_none(tmp_path: Path, first: bool) -> None:
     wanted = np.diag([-2.0, -3, 4, 1])
     wanted[:3, 3] = (-1, -2, 3)
     np.testing.assert_array_equal(header.grid.affine, wanted)
+    nowhere = lines.replace("(1,2,3)", NAN)
+    header = io.read_header(nrrd(tmp_path / "c.nrrd", "short", "raw", content, first=first, lines=nowhere))
+    assert header.grid.affine[:3, 3].tolist() == [0, 0, 0]
+    assert header.notes == ("a space origin of nan: position is a guess",)
     odd = lines.replace("(2,0,0)", "(2,nan,0)")
     path = nrrd(tmp_path / "b.nrrd", "short", "raw", content, first=first, lines=odd)
     with pytest.raises(GeometryError, match="space directions are not finite"):

@@ -269,6 +269,8 @@ def _grid(
             for a, axis in enumerate(space):
                 affine[a, a] = found[axis]
     origin = text.vectors("space origin")
+    if origin == [None]:
+        notes.append("a space origin of nan: position is a guess")
     if origin and origin[0] is not None:
         affine[: len(origin[0][:3]), 3] = origin[0][:3]
     for a, unit in enumerate(text.words("space units", 3)):

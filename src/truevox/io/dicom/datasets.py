@@ -113,7 +113,7 @@ def _read(path: Path, pixels: bool) -> tuple[Dataset, int]:
         bare = head[128:] != b"DICM"
         if bare and not _BARE.match(head):
             raise no_dicom(path)
-        meta = {} if bare else pydicom.filereader.read_file_meta_info(path)
+        meta: Any = {} if bare else pydicom.filereader.read_file_meta_info(path)
         stream.seek(0)
         if meta.get("TransferSyntaxUID") == DEFLATED:
             # What is inside is a file without a preamble.

@@ -65,6 +65,8 @@ def split(
     together = [n for many in range(1, _TOGETHER + 1) for n in combinations(telling, many)]
     tries = [(names, True) for names in together if _whole(names, telling)]
     for names, exact in (*tries, *(((clock,), False) for clock in _CLOCKS)):
+        if len({_mark(planes[k], names) for k in places[0]}) < most:
+            continue
         keys = [[_mark(planes[k], names) for k in place] for place in places]
         if any(None in row or len(set(row)) < most for row in keys):
             continue

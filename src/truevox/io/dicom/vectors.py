@@ -65,10 +65,15 @@ def frames_of(dataset: Any, first: Plane, count: int) -> Iterator[Plane]:
 
 def _at(first: Plane, along: Sequence[float]) -> Iterator[Plane]:
     """Frames at distances along the normal from the first plane's position."""
-    normal = np.cross(*np.reshape(first.orientation, (2, 3)))
+    normal = _normal(first)
     for k, distance in enumerate(along):
         position = tuple((np.array(first.position) + distance * normal).tolist())
         yield replace(first, frame=k, position=position)
+
+
+def _normal(plane: Plane) -> np.ndarray:
+    x, y = np.reshape(plane.orientation or _AXIAL, (2, 3))
+    return np.cross(x, y)
 
 
 def _dose_planes(first: Plane, offsets: Sequence[float] | None) -> list[float]:
@@ -83,7 +88,7 @@ def _dose_planes(first: Plane, offsets: Sequence[float] | None) -> list[float]:
     relative = [offset - offsets[0] for offset in offsets]
     if offsets[0] == 0:
         return relative
-    normal = np.cross(*np.reshape(first.orientation or _AXIAL, (2, 3)))
+    normal = _normal(first)
     if first.position is None or abs(offsets[0] - first.position[2]) > 0.01 or abs(normal[2]) < 1 - 1e-3:
         raise GeometryError(
             "The header's GridFrameOffsetVector contradicts its ImagePositionPatient.",
