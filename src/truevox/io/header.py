@@ -36,6 +36,10 @@ class Header:
         where there are several.
     colour : bool
         Whether the channels are colours or opacity: red, green, blue, and alpha behind them or behind grey.
+        Where the file names its labels itself (segments, structures): their table.
+    step : float
+        How far the values that the file can hold are apart, where it scales integers (NIfTI's slope);
+        0 where they are what is stored.
 
     Examples
     --------
@@ -52,3 +56,4 @@ class Header:
     times: tuple[float, ...] | None = None
     labels: Labels | None = None
     colour: bool = False
+    step: float = 0.0
