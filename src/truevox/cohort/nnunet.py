@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from truevox.cohort.case import Case
-from truevox.cohort.found import Found, expect_names, file_names, labels_in, read_description, without_suffix
+from truevox.cohort.found import (
+    Found,
+    expect_names,
+    file_names,
+    labels_in,
+    path_of,
+    read_description,
+    without_suffix,
+)
 from truevox.errors import CaseError, FileError
 from truevox.files import read_json
 
@@ -97,7 +105,10 @@ def _listed(table: Any, folder: Path) -> Files:
                 expected='{"case_1": {"images": ["a.nii.gz"], "label": "b.nii.gz"}}',
             )
         label = entry.get("label")
-        found[str(case)] = ([folder / str(name) for name in images], folder / str(label) if label else None)
+        found[str(case)] = (
+            [path_of(folder, str(name)) for name in images],
+            path_of(folder, str(label)) if label else None,
+        )
     return found
 
 
@@ -151,12 +162,14 @@ def _values(
     if len(files) < len(columns) and files[0].name.startswith(f"{case}_0000"):
         files = [*files, *(_channel(case, k, files[0]) for k in range(len(files), len(columns)))]
     if len(files) != len(columns):
+        there = [file.name for file in files if file.exists()]
         raise CaseError(
             "A case has another number of images than dataset.json names channels.",
             case=case,
             file=folder,
-            got=f"{len(files)} images",
-            expected=f"{len(columns)}: {', '.join(columns)}",
+            got=f"{len(there)}: {', '.join(there[:8])}",
+            expected=f"{len(columns)}: {', '.join(columns)}, numbered from 0000",
+            remedy="rename the files, or correct channel_names in dataset.json",
         )
     return {**dict(zip(columns, files, strict=True)), LABEL: label}
 

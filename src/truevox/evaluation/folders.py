@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from truevox.cohort.found import without_suffix
+from truevox.cohort.cells import is_missing
+from truevox.cohort.found import path_of, without_suffix
 from truevox.cohort.rows import read_table
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation.jobs import OUTPUT, Failure, Job
@@ -153,7 +154,7 @@ def read_pairs(table: Path) -> Matched:
 
 
 def _cell(table: Path, text: str) -> Path | None:
-    return table.parent / text if text else None
+    return None if is_missing(text) else path_of(table.parent, text)
 
 
 # ---- looking through folders -----------------------------------------------------------

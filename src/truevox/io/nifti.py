@@ -83,7 +83,7 @@ def _open(path: Path, data: Path, form: str) -> tuple[Header, Voxels]:
     grid, notes = _grid(raw, shape, path)
     if _in_pixels(raw):
         grid = Grid(grid.shape, grid.affine, "px")
-        notes = (*notes, "no spacing: lengths are in pixels (px)")
+        notes = notes or ("no spacing: lengths are in pixels (px)",)
     kind = _scaled(stored, slope, inter)
 
     def voxels(box: Box) -> NDArray:
@@ -237,7 +237,8 @@ def _grid(raw: Any, shape: tuple[int, ...], path: Path) -> tuple[Grid, tuple[str
         found = sform or qform
         if found is not None:
             return found, notes
-        note = "no sform and no qform: spacing only, orientation and position are guesses"
+        known = "lengths are in pixels (px)" if _in_pixels(raw) else "spacing only"
+        note = f"no sform and no qform: {known}, orientation and position are guesses"
         return Grid(shape[:3], scale * raw.get_base_affine()), (*notes, note)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
         raise GeometryError(
