@@ -45,6 +45,7 @@ _OLD_TYPES = {"MET_LONG": "int32", "MET_ULONG": "uint32"}
 _END = re.compile(rb"(?m)^ElementDataFile[ \t]*=[^\n]*\n")
 _PLACES = ("Offset", "Position", "Origin")
 _SPACINGS = ("ElementSpacing", "ElementSize")
+_OPPOSITE = str.maketrans("RLAPIS", "LRPASI")
 _DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
 
 
@@ -52,7 +53,7 @@ _DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
 def read_metaimage(path: Path) -> tuple[Header, Voxels]:
     """Open a MetaImage, raw or packed: its header, and its voxels (C, I, J, K) on demand.
 
-    The matrix and the offset are LPS, as ITK has them; ``AnatomicalOrientation`` says nothing more.
+    The matrix and the offset are LPS, as ITK has them; an ``AnatomicalOrientation`` that differs is noted.
     Components of a voxel, or a fourth axis, are channels.
 
     Raises
@@ -88,7 +89,7 @@ def read_metaimage(path: Path) -> tuple[Header, Voxels]:
     dtype = np.dtype({**_TYPES, **_OLD_TYPES}[kind])
     grid = _grid(fields, shape[:3], axes, path)
     block = _block(fields, path, end, shape, dtype, interleaved=components > 1)
-    return Header(path, grid, shape[3], dtype.name, None, _notes(fields)), voxels_of(block)
+    return Header(path, grid, shape[3], dtype.name, None, _notes(fields, grid)), voxels_of(block)
 
 
 @writer(".mha")
@@ -199,12 +200,17 @@ def _block(
     return replace(block, start=at_the_end(block)) if skip == -1 else block
 
 
-def _notes(fields: Mapping[str, str]) -> tuple[str, ...]:
+def _notes(fields: Mapping[str, str], grid: Grid) -> tuple[str, ...]:
     notes = []
     if _first(fields, _SPACINGS) is None:
         notes.append("no ElementSpacing: lengths are in pixels (px)")
     if _first(fields, _DIRECTIONS) is None:
         notes.append("no TransformMatrix: spacing only, orientation is a guess")
+    # Programs write where an axis begins (ITK), or where it ends.
+    ends = grid.orientation
+    word = fields.get("AnatomicalOrientation", "").upper()
+    if re.fullmatch("[RLAPIS]{3}", word) and word not in (ends, ends.translate(_OPPOSITE)):
+        notes.append(f"an AnatomicalOrientation of {word} where its matrix says {ends.translate(_OPPOSITE)}")
     for name, plain in (("ElementToIntensityFunctionSlope", "1"), ("ElementToIntensityFunctionOffset", "0")):
         if fields.get(name, plain) != plain:
             notes.append(f"an {name} of {fields[name]}, which is not applied (as in ITK)")

@@ -81,6 +81,8 @@ def _open(path: Path, data: Path, form: str) -> tuple[Header, Voxels]:
     block = Block(data, shape, stored, offset, packing="gzip" if packed else None)
     block.check()
     grid, notes = _grid(raw, shape, path)
+    if (unit := int(raw["xyzt_units"]) & 0b111) > 3:
+        notes = (*notes, f"a unit of length that NIfTI does not define (code {unit}), taken for mm")
     if _in_pixels(raw):
         grid = Grid(grid.shape, grid.affine, "px")
         notes = notes or ("no spacing: lengths are in pixels (px)",)
