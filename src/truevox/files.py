@@ -255,16 +255,25 @@ def read_json(path: str | Path) -> Any:
     Raises
     ------
     FileError
-        If the file is missing, can't be read or is not JSON.
+        If the file is missing, can't be read, is not JSON, or has two entries of one name.
     """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path), object_pairs_hook=_once)
     except OSError as error:
         raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
     except ValueError as error:
         raise FileError(f"The file is not JSON: {error}.", file=path, remedy="write it again") from error
     except RecursionError as error:
         raise FileError("The file is nested too deeply.", file=path, remedy="write it again") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON; of two entries of one name, one would be lost without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' is there twice")
+    return found
 
 
 def software() -> str:

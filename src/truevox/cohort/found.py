@@ -152,10 +152,11 @@ def labels_in(data: Mapping[str, Any], file: Path) -> Labels | None:
 
 
 def _number(value: Any) -> Any:
-    """A whole number, or a list of them, also where JSON has them as text; else the value as it is."""
+    """A whole number, or a list of them, also from text or 1.0; else the value as it is."""
     if isinstance(value, list):
         return [_number(v) for v in value]
     try:
-        return int(value) if isinstance(value, str) else value
+        number = float(value) if isinstance(value, (str, float)) else value
     except ValueError:
         return value
+    return int(number) if isinstance(number, float) and number.is_integer() else value

@@ -32,6 +32,7 @@ def read_nnunet(folder: Path, fold: int | None = None) -> Found:
     data = read_description(folder)
     labels = labels_in(data, file)
     said = data.get("channel_names", data.get("modality"))
+    said = {str(k): name for k, name in enumerate(said)} if isinstance(said, list) else said
     if not isinstance(said, Mapping) or not all(str(key).isdigit() for key in said) or not said:
         raise FileError(
             "dataset.json does not name its channels.",
@@ -40,7 +41,7 @@ def read_nnunet(folder: Path, fold: int | None = None) -> Found:
             expected='"channel_names": {"0": "T1", "1": "FLAIR"}',
         )
     shown = [str(said[key]) for key in sorted(said, key=int)]
-    ending = data.get("file_ending")
+    ending = _ending(data, file)
     test = {case: (files, None) for case, files in _images(folder / "imagesTs", ending).items()}
     training = _listed(data["dataset"], folder) if "dataset" in data else _matched(folder, ending)
     if not training and not test:
@@ -76,6 +77,19 @@ def read_nnunet(folder: Path, fold: int | None = None) -> Found:
     expect_names(cases, file)
     found = {LABEL: labels} if labels is not None else {}
     return Found(cases, found, dict(zip(columns, shown, strict=True)))
+
+
+def _ending(data: Mapping[str, Any], file: Path) -> str | None:
+    """How the names of images end, in lower case and with the dot; None if dataset.json leaves it open."""
+    said = data.get("file_ending")
+    if not isinstance(said, str | None):
+        raise FileError(
+            "'file_ending' of dataset.json is no word.",
+            file=file,
+            got=said,
+            expected='"file_ending": ".nii.gz"',
+        )
+    return f".{said.strip().lower().lstrip('.')}" if said and said.strip() else None
 
 
 Files = dict[str, tuple[list[Path], Path | None]]
@@ -151,7 +165,7 @@ def _by_name(folder: Path, ending: str | None) -> dict[str, Path]:
 def _stem(name: str, ending: str | None) -> str | None:
     """The name without its ending; None if it has another one, or none that can be read."""
     if ending:
-        return name[: -len(ending)] if name.endswith(ending) else None
+        return name[: -len(ending)] if name.lower().endswith(ending) else None
     stem = without_suffix(name)
     return stem if stem != name else None
 
