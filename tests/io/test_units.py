@@ -99,6 +99,8 @@ def test_units_of_nrrd_in_whatever_words(word: str, factor: float, tmp_path: Pat
 def test_units_of_nrrd_that_differ_or_are_no_units(tmp_path: Path) -> None:
     grid = io.read_header(nrrd(tmp_path / "a.nrrd", "spacings: 1 2 3", 'units: "mm" "um" "cm"')).grid
     assert np.allclose(grid.spacing, [1, 2e-3, 30])
+    grid = io.read_header(nrrd(tmp_path / "a.nrrd", "space: RAS", DIRECTIONS, "space units: um")).grid
+    assert np.allclose(grid.spacing, [1e-3, 2e-3, 3e-3])
     grid = io.read_header(
         nrrd(tmp_path / "a.nrrd", "space: RAS", DIRECTIONS, 'space units: "px" "px" "px"')
     ).grid
@@ -207,6 +209,15 @@ def test_units_of_ome_ngff(tmp_path: Path) -> None:
         assert any("(px)" in note for note in header.notes)
     with pytest.raises(GeometryError, match="furlong"):
         io.read_header(ngff(tmp_path / "a.zarr", space("furlong"), [SCALE]))
+
+
+def test_units_of_a_plain_zarr(tmp_path: Path) -> None:
+    for word, unit, factor in (("mm", "mm", 1), ("micrometer", "mm", 1e-3), ("px", "px", 1)):
+        attributes = {"affine": np.diag([1, 2, 3, 1]).tolist(), "unit": word}
+        array = np.zeros((2, 3, 4), np.uint8)
+        zarr.create_array(tmp_path / "a.zarr", data=array, attributes=attributes, overwrite=True)  # type: ignore[arg-type]
+        grid = io.read_header(tmp_path / "a.zarr").grid
+        assert (grid.unit, grid.spacing.tolist()) == (unit, pytest.approx([factor, 2 * factor, 3 * factor]))
 
 
 def test_transformations_of_ome_ngff(tmp_path: Path) -> None:

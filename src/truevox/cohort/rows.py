@@ -149,7 +149,7 @@ def _text(table: Path) -> tuple[list[str], list[list[str]], str]:
         said = _SAID.fullmatch(first)
         mark = said[1] if said else _delimiter(first, table)
         stream.seek(len(first) if said else 0)
-        reader = csv.reader(stream, delimiter=mark)
+        reader = csv.reader(stream, delimiter=mark, strict=True)
         for line in reader:
             cells = [cell.strip() for cell in line]
             if not any(cells):
@@ -166,7 +166,15 @@ def _text(table: Path) -> tuple[list[str], list[list[str]], str]:
         raise FileError(
             f"The table can't be read: {error.strerror}.", file=table, remedy="check the path"
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        # A quote that is never closed would swallow the rows behind it.
+        open_quote = "unexpected end of data" in str(error)
+        raise FileError(
+            f"The table is not CSV in UTF-8: {'a quote is not closed' if open_quote else error}.",
+            file=table,
+            remedy="correct the line; a quote inside a cell is written twice, and the cell between quotes",
+        ) from error
+    except UnicodeDecodeError as error:
         raise FileError(
             f"The table is not CSV in UTF-8: {error}.", file=table, remedy="save it as CSV UTF-8"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -203,7 +204,9 @@ def _is_probabilities(name: str, names: set[str]) -> bool:
 
 def _stems(files: Sequence[Path], folder: Path) -> list[str]:
     parts = [file.relative_to(folder) for file in files]
-    return [part.with_name(without_suffix(part.name) or part.name).as_posix() for part in parts]
+    names = [part.with_name(without_suffix(part.name) or part.name).as_posix() for part in parts]
+    # macOS writes an accent as a character of its own.
+    return [unicodedata.normalize("NFC", name) for name in names]
 
 
 def _probabilities(folder: Path) -> list[Path]:

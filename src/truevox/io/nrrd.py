@@ -306,7 +306,11 @@ def _lengths(text: _Text, space: list[int], axes: int, *, turned: bool) -> list[
                 got=text.fields["units"],
                 remedy='write `space units: "mm" "mm" "mm"` into the header, and lengths in mm',
             )
-        words = words[:1] * 3 if turned else words
+        words = words[:1] if turned else words
+    if len(words) == 1:
+        words *= 3
+    if len(words) < len(space):
+        raise damaged(text.path, f"{len(words)} units of length in the header", f"{len(space)}")
     words += [""] * (3 - len(words))
     return [millimetres(word, text.path) if word else 1.0 for word in words]
 

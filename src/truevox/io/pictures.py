@@ -35,6 +35,7 @@ _MODES = {
     "P": ("uint8", 1),
     "I;16": ("uint16", 1),
     "I;16B": ("uint16", 1),
+    "I": ("uint16", 1),  # the same, by Pillow before 11
     "LA": ("uint8", 2),
     "RGB": ("uint8", 3),
     "RGBA": ("uint8", 4),
@@ -151,7 +152,7 @@ def _opened(path: Path) -> Iterator[Pillow.Image]:
 
 def _mode(picture: Pillow.Image, path: Path) -> tuple[str, int]:
     """Type and channels. Pillow would halve the digits of colours of 16 bit without a word."""
-    deep = picture.format == "PNG" and _png_depth(path) == 16 and picture.mode not in ("I;16", "I;16B")
+    deep = picture.format == "PNG" and _png_depth(path) == 16 and picture.mode not in ("I;16", "I;16B", "I")
     if deep or picture.mode not in _MODES:
         raise FileError(
             f"Pictures of this kind are not read: {'16 bit, ' if deep else ''}{picture.mode}.",

@@ -122,7 +122,10 @@ def _plain(array: zarr.Array, path: Path) -> _Found:
     affine, times = array.attrs.get("affine"), array.attrs.get("times")
     notes = (NO_AFFINE,) if affine is None else ()
     seconds = None if times is None else tuple(float(t) for t in times)  # type: ignore[union-attr]
-    return _Found(array, dims, affine, seconds, notes, str(array.attrs.get("unit", "mm")))
+    length = millimetres(str(array.attrs.get("unit", "mm")), path)
+    if affine is not None and length not in (1.0, None):
+        affine = np.diag([length, length, length, 1.0]) @ np.asarray(affine, np.float64)
+    return _Found(array, dims, affine, seconds, notes, "px" if length is None else "mm")
 
 
 def _multiscale(group: zarr.Group, path: Path) -> _Found:
