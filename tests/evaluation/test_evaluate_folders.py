@@ -418,3 +418,14 @@ def test_values_that_number_lesions_are_said(tmp_path: Path) -> None:
     assert remarks(found) == [
         "149 labels. If their values number lesions or instances: --labels nonzero.",
     ]
+
+
+def test_accents_as_macos_writes_them_are_the_same_name(tmp_path: Path) -> None:
+    for name in ("pred/pe\u0301.nii.gz", "ref/p\u00e9.nii.gz"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = match_folders(tmp_path / "pred", tmp_path / "ref")
+    assert [(job.case, job.prediction.exists() if job.prediction else None) for job in found.jobs] == [
+        ("p\u00e9", True)
+    ]
+    assert found.failures == []

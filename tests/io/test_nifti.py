@@ -246,6 +246,12 @@ def test_spacing_alone_is_followed_as_nibabel_does_and_noted(tmp_path: Path) -> 
     write_geometry(tmp_path / "a.nii", None, None)
     header = io.read_header(tmp_path / "a.nii")
     assert np.array_equal(header.grid.affine, nibabel_load(tmp_path / "a.nii").affine)
+    assert "lengths are in pixels" in header.notes[0]
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[88:92] = np.float32(2).tobytes()  # pixdim[3]
+    (tmp_path / "b.nii").write_bytes(raw)
+    header = io.read_header(tmp_path / "b.nii")
+    assert (header.grid.unit, header.grid.spacing[2]) == ("mm", 2)
     assert "spacing only" in header.notes[0]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from truevox.cohort.found import without_suffix
+from truevox.cohort.cells import is_missing
+from truevox.cohort.found import path_of, without_suffix
 from truevox.cohort.rows import read_table
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation.jobs import OUTPUT, Failure, Job
@@ -153,7 +155,7 @@ def read_pairs(table: Path) -> Matched:
 
 
 def _cell(table: Path, text: str) -> Path | None:
-    return table.parent / text if text else None
+    return None if is_missing(text) else path_of(table.parent, text)
 
 
 # ---- looking through folders -----------------------------------------------------------
@@ -202,7 +204,9 @@ def _is_probabilities(name: str, names: set[str]) -> bool:
 
 def _stems(files: Sequence[Path], folder: Path) -> list[str]:
     parts = [file.relative_to(folder) for file in files]
-    return [part.with_name(without_suffix(part.name) or part.name).as_posix() for part in parts]
+    names = [part.with_name(without_suffix(part.name) or part.name).as_posix() for part in parts]
+    # macOS writes an accent as a character of its own.
+    return [unicodedata.normalize("NFC", name) for name in names]
 
 
 def _probabilities(folder: Path) -> list[Path]:

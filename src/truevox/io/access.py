@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from truevox.errors import CaseError, GeometryError, LabelError, TrueVoxError
+from truevox.errors import CaseError, GeometryError, LabelError
 from truevox.files import atomic_path
 from truevox.io.guard import reading
 from truevox.io.header import Header
@@ -182,6 +182,8 @@ def image_of(
     if kind == "probability":
         _check_probabilities(array, header.path)
     name = array.dtype.name
+    if name == "uint64" and array.max() > np.iinfo(np.int64).max:
+        raise _too_large(array, header.path)
     with reading(header.path):
         data = _in_order(array, np.dtype(_TORCH.get(name, name)))
     return Image(torch.from_numpy(data), header.grid, kind, labels=labels, header=header)
@@ -258,7 +260,9 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None, step: float = 0
     if found is None:
         bad = ~np.isfinite(array)
         bad |= np.rint(array) != array
-        example = float(array[bad].flat[0]) if bad.any() else float(array.flat[np.abs(array).argmax()])
+        if not bad.any():
+            raise _too_large(array, path)
+        example = float(array[bad].flat[0])
         raise LabelError(
             "A label image holds values that are not integers.",
             file=path,
@@ -274,6 +278,17 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None, step: float = 0
             error.file = str(path)
             raise
     return array
+
+
+def _too_large(array: NDArray, path: Path) -> LabelError:
+    """The error for numbers beyond 64 bits with a sign, in which torch computes."""
+    return LabelError(
+        "The image holds numbers that are too large.",
+        file=path,
+        got=str(array.max()),
+        expected=f"at most {np.iinfo(np.int64).max}",
+        remedy="if these are numbers of objects, number them anew from 1",
+    )
 
 
 def label_counts(array: NDArray) -> dict[int, int]:
@@ -292,7 +307,9 @@ def label_counts(array: NDArray) -> dict[int, int]:
     flat = array.ravel(order="K")
     total = np.zeros(high - low + 1, np.int64)
     for start in range(0, flat.size, 2**18):
-        total += np.bincount(flat[start : start + 2**18].astype(np.int64) - low, minlength=len(total))
+        piece = flat[start : start + 2**18]
+        piece = piece - np.uint64(low) if piece.dtype == np.uint64 else piece.astype(np.int64) - low
+        total += np.bincount(piece.astype(np.int64, copy=False), minlength=len(total))
     return {low + int(k): int(total[k]) for k in np.flatnonzero(total)}
 
 

@@ -50,9 +50,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise FileError(
-            "The file does not exist.", file=path, remedy="check the path, and its case"
-        ) from error
+        raise FileError("The file does not exist.", file=path, remedy=_where(path)) from error
     except PermissionError as error:
         raise FileError(
             "The file can't be read: permission denied.",
@@ -65,6 +63,12 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(
             "The image is larger than the memory that is free.", file=path, remedy="read a region of it"
         ) from error
+
+
+def _where(path: Path) -> str:
+    if re.search(r"(^|/)[A-Za-z]:[\\/]", str(path)) and os.sep == "/":
+        return "this is a path of Windows, which this machine does not have: write it relative to the table"
+    return "check the path, and its case"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from truevox.io.header import Header
 from truevox.io.registry import Voxels, reader, writer
 from truevox.io.streams import Block
 from truevox.io.text import FROM_LPS, at_the_end, complete, data_file, numbers, sizes, text_before, voxels_of
+from truevox.io.units import millimetres
 from truevox.space import Grid
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _OLD_TYPES = {"MET_LONG": "int32", "MET_ULONG": "uint32"}
 _END = re.compile(rb"(?m)^ElementDataFile[ \t]*=[^\n]*\n")
 _PLACES = ("Offset", "Position", "Origin")
+_SPACINGS = ("ElementSpacing", "ElementSize")
+_OPPOSITE = str.maketrans("RLAPIS", "LRPASI")
 _DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
 
 
@@ -50,7 +53,7 @@ _DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
 def read_metaimage(path: Path) -> tuple[Header, Voxels]:
     """Open a MetaImage, raw or packed: its header, and its voxels (C, I, J, K) on demand.
 
-    The matrix and the offset are LPS, as ITK has them; ``AnatomicalOrientation`` says nothing more.
+    The matrix and the offset are LPS, as ITK has them; an ``AnatomicalOrientation`` that differs is noted.
     Components of a voxel, or a fourth axis, are channels.
 
     Raises
@@ -86,7 +89,7 @@ def read_metaimage(path: Path) -> tuple[Header, Voxels]:
     dtype = np.dtype({**_TYPES, **_OLD_TYPES}[kind])
     grid = _grid(fields, shape[:3], axes, path)
     block = _block(fields, path, end, shape, dtype, interleaved=components > 1)
-    return Header(path, grid, shape[3], dtype.name, None, _notes(fields)), voxels_of(block)
+    return Header(path, grid, shape[3], dtype.name, None, _notes(fields, grid)), voxels_of(block)
 
 
 @writer(".mha")
@@ -116,6 +119,8 @@ def write_metaimage(path: Path, voxels: NDArray, image: Image, header: Header | 
         "ElementType": _NAMES[voxels.dtype.name],
         "ElementDataFile": "LOCAL",
     }
+    if image.grid.unit == "px":
+        lines = {"ObjectType": "Image", "DistanceUnits": "px", **lines}
     with open(path, "wb") as stream:
         stream.write("".join(f"{name} = {value}\n" for name, value in lines.items()).encode("ascii"))
         stream.write(packed)
@@ -143,7 +148,11 @@ def _first(fields: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 def _grid(fields: Mapping[str, str], shape: tuple[int, ...], axes: int, path: Path) -> Grid:
     """The grid in RAS; a fourth axis has no part in it."""
     wide = min(axes, 3)
-    spacing = numbers(_first(fields, ("ElementSpacing", "ElementSize")) or "1 " * axes, path, axes)
+    given = _first(fields, _SPACINGS)
+    spacing = numbers(given or "1 " * axes, path, axes)
+    # MetaIO's own words; ITK reads over them.
+    word = fields.get("DistanceUnits", "?")
+    length = 1.0 if word in ("?", "") else millimetres(word, path)
     matrix, origin = np.eye(axes), np.zeros(axes)
     if (text := _first(fields, _DIRECTIONS)) is not None:
         # Row by row the directions of the axes.
@@ -155,8 +164,9 @@ def _grid(fields: Mapping[str, str], shape: tuple[int, ...], axes: int, path: Pa
     affine = np.eye(4)
     affine[:3, :3] = complete(rows).T
     affine[:wide, 3] = origin[:wide]
+    affine[:3] *= length or 1.0
     try:
-        return Grid(shape, FROM_LPS @ affine)
+        return Grid(shape, FROM_LPS @ affine, "px" if given is None or length is None else "mm")
     except GeometryError as error:
         error.file = str(path)
         raise
@@ -190,10 +200,17 @@ def _block(
     return replace(block, start=at_the_end(block)) if skip == -1 else block
 
 
-def _notes(fields: Mapping[str, str]) -> tuple[str, ...]:
+def _notes(fields: Mapping[str, str], grid: Grid) -> tuple[str, ...]:
     notes = []
+    if _first(fields, _SPACINGS) is None:
+        notes.append("no ElementSpacing: lengths are in pixels (px)")
     if _first(fields, _DIRECTIONS) is None:
         notes.append("no TransformMatrix: spacing only, orientation is a guess")
+    # Programs write where an axis begins (ITK), or where it ends.
+    ends = grid.orientation
+    word = fields.get("AnatomicalOrientation", "").upper()
+    if re.fullmatch("[RLAPIS]{3}", word) and word not in (ends, ends.translate(_OPPOSITE)):
+        notes.append(f"an AnatomicalOrientation of {word} where its matrix says {ends.translate(_OPPOSITE)}")
     for name, plain in (("ElementToIntensityFunctionSlope", "1"), ("ElementToIntensityFunctionOffset", "0")):
         if fields.get(name, plain) != plain:
             notes.append(f"an {name} of {fields[name]}, which is not applied (as in ITK)")

@@ -18,7 +18,7 @@ from torch import nn
 import truevox.transforms  # noqa: F401 - a saved graph names its transforms: they must be registered
 from truevox import losses
 from truevox.errors import FileError, GraphError
-from truevox.files import atomic_path, software, write_json
+from truevox.files import atomic_path, read_text, software, write_json
 from truevox.networks import LatticeMap, UNet
 from truevox.pipeline import serial
 from truevox.pipeline.graph import Transform
@@ -127,7 +127,7 @@ def _read_graph(path: Path) -> dict[str, Any]:
             "This is no model folder: it holds no graph.", file=path, expected=f"{GRAPH} and {WEIGHTS}"
         )
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = json.loads(read_text(path))
         for name in ("graph", "train", "predict", "loss", "weights"):
             described[name]
     except (ValueError, KeyError, TypeError) as error:
