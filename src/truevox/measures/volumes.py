@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from truevox.errors import LabelError, SettingsError
 from truevox.io.access import label_counts
 from truevox.labels import Labels
+from truevox.origin import Origin
 
 if TYPE_CHECKING:
     from truevox.image import Image
@@ -37,6 +38,10 @@ class Volume:
         ``uncovered``: the image has voxels that no prediction reached (NaN).
     label : str
         Name of the class.
+    note : str
+        How far it can be trusted: the loss, calibrated or not, and what validation found of such volumes.
+    origin : Origin, optional
+        The same as numbers; None where it is not known.
 
     Examples
     --------
@@ -48,6 +53,8 @@ class Volume:
     method: Method
     status: Literal["ok", "uncovered"]
     label: str
+    note: str = field(default="", repr=False, compare=False)
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def __float__(self) -> float:
         return self.ml
@@ -117,7 +124,14 @@ def volume(
             else 'say what its numbers are: kind="probability" or kind="label"',
         )
     found = volumes_of(image.numpy(), image.kind, image.grid.voxel_volume_ml, method, threshold, table)
+    # Validation looked at decided labels, and at masks above one half: other thresholds are not known.
+    seen = "threshold" if image.kind == "label" else method if threshold == 0.5 else "threshold elsewhere"
+    found = [replace(one, origin=image.origin, note=_note(image, one.label, seen)) for one in found]
     return found[0] if len(found) == 1 else {one.label: one for one in found}
+
+
+def _note(image: Image, label: str, method: str) -> str:
+    return Origin.unknown_note(method) if image.origin is None else image.origin.note(label, method)
 
 
 def volumes_of(
