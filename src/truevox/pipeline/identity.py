@@ -26,7 +26,7 @@ from truevox.files import software
 from truevox.labels import Labels
 from truevox.pipeline.cache import file_identity
 
-__all__ = ["Code", "identity", "library"]
+__all__ = ["Code", "identity", "instructions", "library"]
 
 ELSEWHERE = ("cli", "demo", "evaluation", "losses", "model", "recipe", "report", "theory")
 """Parts of the library that no cached voxel depends on."""
@@ -168,6 +168,29 @@ class Code:
             self.unknown = self.unknown or f"{name} ({type(value).__name__})"
             return ""
         return f"{self._of(type(value), name, names)}{self._of(dict(state), name, names)}"
+
+
+def instructions(thing: Any) -> str | None:
+    """Text that changes when a user's function or class does, whatever it uses; None for installed ones.
+
+    Unlike :class:`Code` it leaves out globals and attributes of classes, which a run may change: counters.
+    """
+    if isinstance(thing, types.FunctionType):
+        if _installed(thing.__module__) is not None:
+            return None
+        cells = [_content(cell) for cell in thing.__closure__ or ()]
+        kept = [identity(v) for v in (*cells, *(thing.__defaults__ or ()))]
+        return _code_text(thing.__code__) + str(kept)
+    if isinstance(thing, type):
+        found = [
+            f"{name} {instructions(value)}"
+            for base in thing.__mro__
+            if _installed(base.__module__) is None
+            for name, value in sorted(vars(base).items())
+            if isinstance(value, types.FunctionType) and name not in GENERATED - {"__init__"}
+        ]
+        return " ".join(found) or None
+    return None
 
 
 def _parts(value: Any) -> Iterable[Any] | None:
