@@ -14,6 +14,7 @@ from torch import Tensor
 from truevox import sampling
 from truevox.errors import GeometryError, LabelError
 from truevox.labels import Labels
+from truevox.origin import Origin
 from truevox.space import Grid, slices_to_lattice
 
 __all__ = ["Image", "Kind"]
@@ -44,6 +45,8 @@ class Image:
         Meaning of the values (label) or of the channels (probability, logits).
     header : optional
         Header of the file whose stored grid this is; :func:`truevox.save` keeps its geometry bytes.
+    origin : Origin, optional
+        Of a prediction: what it was made with, which :func:`truevox.volume` hands on. Files do not keep it.
 
     Raises
     ------
@@ -73,6 +76,7 @@ class Image:
     fill: float | tuple[float, ...] = 0.0
     labels: Labels | None = None
     header: Any = None
+    origin: Origin | None = None
 
     # NumPy's operators leave an array beside an image to the image, which says what is wrong.
     __array_ufunc__ = None

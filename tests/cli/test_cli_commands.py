@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import pytest
 import yaml
 
 from truevox import __version__
+from truevox.cli.record import recorded
 
 
 def opened(path: Path) -> Any:
@@ -157,6 +161,63 @@ def test_training_again_resumes_and_changes_nothing(truevox, study):
     assert "another recipe" in other.err
     assert "augment.noise: 0.0, not 0.1; train.learning_rate: 0.5, not 0.01" in other.err
     assert (run / "model" / "weights.safetensors").read_bytes() == weights
+
+
+def test_a_start_that_fails_does_not_block_its_folder(truevox, study):
+    run = study.folder / "run"
+    arguments = ["train", study.recipe, "--data", study.table, "--out", run, "--device", "cpu"]
+    wrong = truevox(*arguments, "--set", "patch.size=7")
+    assert wrong.code == 3
+    assert "can't produce" in wrong.err
+    assert not run.exists()
+    # One that fails later, before its first checkpoint, leaves its record and blocks nothing.
+    run.mkdir()
+    (run / "recipe.yaml").write_text(study.recipe.read_text().replace("size: 8", "size: 7"))
+    assert truevox(*arguments, "--set", "train.max_steps=1").code == 0
+
+
+def test_a_resume_that_is_refused_leaves_the_finished_run_as_it_is(truevox, trained, tmp_path):
+    study, finished = trained
+    run = copy_of(finished, tmp_path)
+    files = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    table = tmp_path / "fewer.csv"
+    lines = study.table.read_text().replace("scans/", f"{study.folder}/scans/").splitlines()
+    table.write_text("\n".join(line for line in lines if not line.startswith("p2")) + "\n")
+    outcome = truevox("train", study.recipe, "--data", table, "--out", run, "--device", "cpu")
+    assert outcome.code == 2
+    assert "p2: " in outcome.err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == files
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_run_that_is_ended_from_outside_says_so(tmp_path, name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with (
+        pytest.raises((SystemExit, KeyboardInterrupt)) as caught,
+        recorded(tmp_path / "run.json", "x", {}, {}),
+    ):
+        assert record(tmp_path)["status"] == "running"
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    found = record(tmp_path)
+    assert found["status"] == "interrupted"
+    assert found["process"]["pid"] == os.getpid()
+    if name != "SIGINT":
+        assert caught.value.code == 128 + number
+        assert f"ended by {name}" in found["error"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with recorded(tmp_path / "run.json", "x", {}, {}):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert record(tmp_path)["status"] == "finished"
 
 
 def test_a_recipe_for_slices_trains_and_predicts(truevox, study):
@@ -318,6 +379,12 @@ def test_volumes_are_those_of_the_files(truevox, predicted, tmp_path, kept):
     for row in rows:
         truth = expected_volumes(study, finished, row["case"])[row["method"]]
         assert float(row["volume_ml"]) == pytest.approx(truth, rel=1e-5)
+        # One case validated, at the last of four steps; patches were centred on the label half of the time.
+        wanted = {"loss": "CrossEntropy + SoftDice", "loss_unbiased": "no", "calibrated": "no"}
+        wanted |= {"training_steps": "4", "validation_cases": "1"}
+        assert {name: row[name] for name in wanted} == wanted
+        assert "patches centred on the label; in validation" in row["note"]
+        assert f"{float(row['validation_bias_ml']):+.3g} ml" in row["note"]
     assert record(out.parent)["command"] == "volumes"
     printed = list(csv.DictReader(truevox("volumes", preds).out.splitlines()))
     assert printed == rows

@@ -12,6 +12,7 @@ from truevox.cli.running import say, say_remarks
 
 if TYPE_CHECKING:
     from truevox.cohort import Cohort
+    from truevox.model import Model
     from truevox.progress import Advance
     from truevox.recipe import Recipe
 
@@ -65,7 +66,9 @@ def train(
     everyone = dealt(everyone, settings.needs)
     learn = only(everyone, "train", source)
     val = everyone.split("val") if "val" in everyone.splits else None
-    expect_same(settings, out)
+    started = (out / "checkpoint.pt").exists() or (out / "model" / "graph.json").exists()
+    if started:
+        expect_same(settings, out)
     for part in (learn, val):
         if part is not None:
             tables = {settings.label: settings.table}
@@ -77,11 +80,14 @@ def train(
         options["workers"] = workers
     inputs = ({"recipe": written} if written is not None else {}) | described_by(source)
     resolved = {"recipe": settings.resolved(), "device": chosen, "workers": options["workers"]}
+    # What can't run must leave no trace: it would stand in the way of what can, or replace what was there.
+    model = settings.build()
+    model.fit(learn, val, out=out, device=chosen, check_only=True, **options)
     with recorded(out / "run.json", "train", resolved, inputs) as record:
         record.update(recipe_sha256=settings.digest, seed=settings.train.seed)
         settings.to_yaml(out / "recipe.yaml")
         everyone.to_csv(out / "cohort.csv", settings.needs)
-        run(settings, learn, val, out, chosen, options, record)
+        run(model, learn, val, out, chosen, options, record)
 
 
 def arguments(what: list[Path], data: Path | None) -> tuple[Path | None, Path]:
@@ -156,7 +162,7 @@ def dealt(cohort: Cohort, needs: list[str]) -> Cohort:
 
 
 def expect_same(recipe: Recipe, out: Path) -> None:
-    """Refuse a folder that holds a run with another recipe.
+    """Refuse a folder that holds a run with another recipe. A start that failed before it trained is none.
 
     Raises
     ------
@@ -183,7 +189,7 @@ def expect_same(recipe: Recipe, out: Path) -> None:
 
 
 def run(
-    recipe: Recipe,
+    model: Model,
     learn: Cohort,
     val: Cohort | None,
     out: Path,
@@ -191,15 +197,16 @@ def run(
     options: dict[str, Any],
     record: dict[str, Any],
 ) -> None:
-    """Build, fit, save."""
+    """Fit and save."""
     from truevox.progress import progress
 
-    model = recipe.build()
     resumed = (out / "checkpoint.pt").exists()
     say(
         f"{'Resuming' if resumed else 'Training'} on {len(learn)} cases, "
         f"validating on {len(val) if val else 0}, device {device}."
     )
+    if options.get("precision") == "auto" and not resumed:
+        say("Precision auto: where bfloat16 could gain, a few steps of both are timed first.")
     with progress("Training", options["max_steps"]) as advance:
         history = model.fit(learn, val, out=out, device=device, report=reporter(advance), **options)
     model.save(out / "model")
@@ -211,8 +218,16 @@ def run(
         remarks=dict(model.remarks),
     )
     say_remarks(model.remarks)
-    shown = ", ".join(f"{key} {value:.4g}" for key, value in last.items() if key != "learning_rate")
-    say(f"Done: {shown}. The model is in {out / 'model'}.")
+    shown = [f"{key} {value:.4g}" for key, value in last.items() if key.startswith("loss") or "dice" in key]
+    say(f"Done: step {last['step']:.0f}, {', '.join(shown)}. The model is in {out / 'model'}.")
+    say_volumes(model)
+
+
+def say_volumes(model: Model) -> None:
+    """How far the expected volumes of each label can be trusted, as predictions of the model will say."""
+    for output, origin in model.origins.items():
+        for label in origin.bias:
+            say(f"Expected volume, {output}/{label}: {origin.note(label, 'expected')}.")
 
 
 def reporter(advance: Advance) -> Callable[[dict[str, Any]], None]:

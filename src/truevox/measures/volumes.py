@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ from truevox.errors import LabelError, SettingsError
 from truevox.io.access import label_counts
 from truevox.io.segments import Segments
 from truevox.labels import Labels
+from truevox.origin import Origin
 
 if TYPE_CHECKING:
     from truevox.image import Image
@@ -39,6 +40,10 @@ class Volume:
         ``uncovered``: the image has voxels that no prediction reached (NaN).
     label : str
         Name of the class.
+    note : str
+        How far it can be trusted: the loss, calibrated or not, and what validation found of such volumes.
+    origin : Origin, optional
+        The same as numbers; None where it is not known.
 
     Examples
     --------
@@ -50,6 +55,8 @@ class Volume:
     method: Method
     status: Literal["ok", "uncovered"]
     label: str
+    note: str = field(default="", repr=False, compare=False)
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def __float__(self) -> float:
         return self.ml
@@ -129,7 +136,14 @@ def volume(
         ]
     else:
         found = volumes_of(array, image.kind, ml, method, threshold, table)
+    # Validation looked at decided labels, and at masks above one half: other thresholds are not known.
+    seen = "threshold" if image.kind == "label" else method if threshold == 0.5 else "threshold elsewhere"
+    found = [replace(one, origin=image.origin, note=_note(image, one.label, seen)) for one in found]
     return found[0] if len(found) == 1 else {one.label: one for one in found}
+
+
+def _note(image: Image, label: str, method: str) -> str:
+    return Origin.unknown_note(method) if image.origin is None else image.origin.note(label, method)
 
 
 def volumes_of(

@@ -44,6 +44,9 @@ def predict(model: Model, case: Any, options: Options, cache: Cache | None = Non
     with kept_heap(), _evaluating(model, device), torch.no_grad(), bf16:
         out = {name: _output(model, name, node, run, frame) for name, node in model.predictions.items()}
     model.remarks.update(run.remarks)
+    if cache is not None:
+        model.remarks.update(cache.remarks)
+        cache.remarks.clear()
     return out
 
 
@@ -75,7 +78,8 @@ def _output(model: Model, name: str, node: Node, run: Run, frame: Frame) -> Imag
         )
     labels = image.labels or model.learned(name)
     labels = replace(labels, swap=()) if labels and labels.channels == image.channels else None
-    image = image.replace(data=image.data.cpu().clone() if image.data.is_cuda else image.data, labels=labels)
+    data = image.data.cpu().clone() if image.data.is_cuda else image.data
+    image = image.replace(data=data, labels=labels, origin=model.origins.get(name))
     if lazy.stored is None:
         return image
     grid, header = lazy.stored
