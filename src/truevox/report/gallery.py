@@ -93,8 +93,10 @@ def gallery(folders: Sequence[Folder], worst: int, cases_in_viewer: int) -> Gall
         volumes = viewer_volumes(opened) if volumes_left > 0 else None
         if volumes is not None:
             size = len(volumes.codes) + len(volumes.image)
-            volumes_left, budget = volumes_left - 1, budget - size
-            volumes = volumes if budget >= 0 else None
+            if size <= budget:
+                volumes_left, budget = volumes_left - 1, budget - size
+            else:
+                volumes = None  # a smaller one may still fit
         found.exhibits.append(
             Exhibit(
                 pick.method,

@@ -70,8 +70,7 @@ function drawLesions(place, rows) {
   chart.append(svg("text", { x: left - 8, y: bottom - 10, "text-anchor": "end", class: "tick" }, "spurious"));
   chart.append(svg("text", { x: (left + width) / 2, y: bottom + 34, "text-anchor": "middle" }, "Size (ml); upwards: IoU of matched lesions"));
   for (const row of drawn) {
-    const hollow = row[L.kind] === "matched" ? "" : " hollow";
-    const point = svg("circle", { cx: x(Math.log10(sizeOf(row))).toFixed(1), cy: y(row).toFixed(1), r: 3.6, class: `point m${row[L.method] % 7}${hollow}` });
+    const point = mark(row[L.method], x(Math.log10(sizeOf(row))), y(row), 3.6, row[L.kind] !== "matched");
     point.row = row;
     chart.append(point);
   }
