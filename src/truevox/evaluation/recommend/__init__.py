@@ -7,6 +7,6 @@ from truevox.evaluation.recommend.reading import read_answers, with_answer
 from truevox.evaluation.recommend.recommendation import Recommendation, Recommended, recommend
 
 __all__ = [
-    "PUBLISHED", "QUESTIONS", "Fingerprint", "Question", "Recommendation", "Recommended", "next_question", "open_questions",
-    "read_answers", "recommend", "with_answer",
+    "PUBLISHED", "QUESTIONS", "Fingerprint", "Question", "Recommendation", "Recommended", "next_question",
+    "open_questions", "read_answers", "recommend", "with_answer",
 ]  # fmt: skip

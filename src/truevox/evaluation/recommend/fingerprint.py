@@ -241,7 +241,7 @@ class Fingerprint(BaseModel):
         return content / math.prod(self.spacing)
 
     def shifted_iou(self) -> float | None:
-        """IoU of a ball (in 2D a disc) of the typical diameter with itself, one voxel along its longest edge away.
+        """IoU of a ball (2D: a disc) of the typical diameter with itself, one (longest) voxel edge aside.
 
         None if sizes are not known.
 
