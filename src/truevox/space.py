@@ -10,15 +10,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import GeometryError
 
-__all__ = ["Grid"]
+__all__ = ["Grid", "Unit"]
 
+Unit = Literal["mm", "px"]
+"""Of the lengths on a grid: millimetres, or pixels where the file does not say how large one is."""
 Affine = NDArray[np.float64]
 _CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 _AXES = np.arange(3)
@@ -33,11 +35,15 @@ class Grid:
         Voxels per axis (I, J, K). A missing dimension has size 1.
     affine : (4, 4) array, optional
         Takes voxel indices to world millimetres, RAS+ (nibabel's convention). Identity if left out.
+    unit : {"mm", "px"}
+        ``"px"``: nobody knows how many millimetres a unit of the affine is, as in a photograph. Lengths and
+        volumes are then in pixels, and the axes have no anatomical names. It stays with every grid that is
+        made of this one.
 
     Raises
     ------
     GeometryError
-        If the shape is not positive, or the affine is singular, not finite or not an affine.
+        If the shape is not positive, the affine is singular, not finite or not an affine, or the unit none.
 
     Notes
     -----
@@ -54,11 +60,12 @@ class Grid:
     ((120, 10, 155), [2.0, 1.0, 1.0], [0.0, 10.0, 0.0])
     """
 
-    __slots__ = ("affine", "shape")
+    __slots__ = ("affine", "shape", "unit")
     shape: tuple[int, int, int]
     affine: Affine
+    unit: Unit
 
-    def __init__(self, shape: Sequence[int], affine: ArrayLike | None = None) -> None:
+    def __init__(self, shape: Sequence[int], affine: ArrayLike | None = None, unit: Unit = "mm") -> None:
         sizes = [int(n) for n in shape]
         if (
             not 1 <= len(sizes) <= 3
@@ -81,7 +88,10 @@ class Grid:
                 got=matrix.tolist(),
                 remedy="repair the header's sform/qform; every axis needs a direction of its own",
             )
+        if unit not in get_args(Unit):
+            raise GeometryError("Lengths on a grid are in mm or px.", got=unit, remedy='Grid(..., unit="px")')
         matrix.setflags(write=False)
+        object.__setattr__(self, "unit", unit)
         object.__setattr__(self, "shape", tuple(sizes + [1] * (3 - len(sizes))))
         object.__setattr__(self, "affine", matrix)
 
@@ -89,25 +99,27 @@ class Grid:
         raise AttributeError("grids are immutable: make a new one")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Grid, (self.shape, np.array(self.affine)))
+        return (Grid, (self.shape, np.array(self.affine), self.unit))
 
     # ---- what it is -------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):
             return NotImplemented
-        return self.shape == other.shape and np.array_equal(self.affine, other.affine)
+        same = self.shape == other.shape and self.unit == other.unit
+        return same and np.array_equal(self.affine, other.affine)
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.affine.tobytes()))
+        return hash((self.shape, self.affine.tobytes(), self.unit))
 
     def __repr__(self) -> str:
         return f"Grid({self.describe()})"
 
     def describe(self) -> str:
-        """Shape, spacing and orientation in one line, for messages and tables."""
+        """Shape, spacing and orientation in one line, for messages and tables; pixels have no orientation."""
         spacing = "x".join(f"{s:.2f}" for s in self.spacing)
-        return f"{'x'.join(map(str, self.shape))}  {spacing} mm  {self.orientation}"
+        known = f"  {self.orientation}" if self.unit == "mm" else ""
+        return f"{'x'.join(map(str, self.shape))}  {spacing} {self.unit}{known}"
 
     @property
     def ndim(self) -> int:
@@ -116,12 +128,12 @@ class Grid:
 
     @property
     def spacing(self) -> NDArray[np.float64]:
-        """Distance between neighbouring voxels per axis, in mm: (3,)."""
+        """Distance between neighbouring voxels per axis, in mm (or in :attr:`unit`): (3,)."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     @property
     def voxel_volume(self) -> float:
-        """Volume of one voxel in mm3 (the determinant: right for sheared grids too)."""
+        """Volume of one voxel in mm3, or px3 (the determinant: right for sheared grids too)."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     @property
@@ -180,7 +192,7 @@ class Grid:
         step = np.eye(4)
         step[_AXES, _AXES] = stride
         step[:3, 3] = offset
-        return Grid(shape, self.affine @ step)
+        return Grid(shape, self.affine @ step, self.unit)
 
     def __getitem__(self, key: Any) -> Grid:
         """Slice like an array: ``grid[10:20, ::-1]``. Axes stay: integers are refused."""
@@ -210,7 +222,7 @@ class Grid:
             raise GeometryError("An axis order is a permutation of 0, 1, 2.", got=tuple(order))
         affine = self.affine.copy()
         affine[:, :3] = self.affine[:, list(order)]
-        return Grid([self.shape[a] for a in order], affine)
+        return Grid([self.shape[a] for a in order], affine, self.unit)
 
     def reorient(self, codes: str = "RAS") -> Grid:
         """The same voxels, axes permuted and flipped so that they grow closest to ``codes``.
@@ -275,7 +287,7 @@ class Grid:
 
     def transformed(self, matrix: ArrayLike) -> Grid:
         """The grid moved by a (4, 4) world transform: the camera moves, the patient stays."""
-        return Grid(self.shape, np.asarray(matrix, dtype=np.float64) @ self.affine)
+        return Grid(self.shape, np.asarray(matrix, dtype=np.float64) @ self.affine, self.unit)
 
     def about_centre(self, matrix: ArrayLike) -> Affine:
         """(4, 4) world transform that applies a (3, 3) ``matrix`` about this grid's centre."""

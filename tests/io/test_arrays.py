@@ -42,7 +42,7 @@ def test_axes_of_arrays(
     assert np.array_equal(found, array.reshape(full))
     assert found.dtype.name == header.dtype
     assert found.dtype == ("uint8" if dtype == "bool" else np.dtype(dtype).newbyteorder("="))
-    assert header.grid == Grid(full[1:])
+    assert header.grid == Grid(full[1:], unit="px")
     assert any("no affine" in note for note in header.notes)
     if full[1] > 2:
         part, small = io.read(path, (slice(1, 3),))

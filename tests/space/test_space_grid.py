@@ -235,3 +235,22 @@ def test_refuses_parallel_axes():
 def test_refuses_what_can_not_be_done(call, text):
     with pytest.raises(GeometryError, match=text):
         call(Grid((5, 5, 5)))
+
+
+def test_a_unit_stays_with_every_grid_made_of_it():
+    grid = Grid((4, 5, 6), np.diag([-1, -1, 1, 1]), unit="px")
+    made = [
+        grid[1:3],
+        grid.pad(2),
+        grid.flip(0),
+        grid.permute((2, 0, 1)),
+        grid.reorient(),
+        grid.with_spacing(2),
+    ]
+    made += [grid.transformed(np.eye(4)), pickle.loads(pickle.dumps(grid)), grid.covering(Grid((2, 2, 2)))]
+    assert {one.unit for one in made} == {"px"}
+    assert grid != Grid(grid.shape, grid.affine)
+    assert grid.same_as(Grid(grid.shape, grid.affine))
+    assert repr(grid) == "Grid(4x5x6  1.00x1.00x1.00 px)"
+    with pytest.raises(GeometryError, match="mm or px"):
+        Grid((4, 5, 6), unit="cm")

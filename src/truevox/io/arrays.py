@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_AFFINE", "array_grid", "array_shape", "read_npy", "read_npz", "write_npy", "write_npz"]
 
-NO_AFFINE = "no affine: spacing 1 mm, orientation and position are guesses"
+NO_AFFINE = "no affine and no spacing: lengths are in pixels (px), orientation and position are guesses"
 _NO_AFFINE_SPACING = "no affine: spacing only, orientation and position are guesses"
 # What an .npz may hold beside its voxels is small.
 _MOST_EXTRA = 2**16
 _MOST_PACKED = 1032
-_EXTRAS = ("affine", "spacing", "times")
+_EXTRAS = ("affine", "spacing", "times", "pixels")
 
 
 def array_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int, int]:
@@ -53,8 +53,8 @@ def array_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int, int]
     return (c, i, j, k)
 
 
-def array_grid(shape: tuple[int, ...], affine: object, path: Path) -> Grid:
-    """The grid of a (C, I, J, K) array.
+def array_grid(shape: tuple[int, ...], affine: object, path: Path, unit: object = "mm") -> Grid:
+    """The grid of a (C, I, J, K) array: in pixels if there is no affine.
 
     Raises
     ------
@@ -62,7 +62,9 @@ def array_grid(shape: tuple[int, ...], affine: object, path: Path) -> Grid:
         If the affine is none; names the file.
     """
     try:
-        return Grid(shape[1:], np.asarray(affine, dtype=np.float64))
+        if affine is None:
+            return Grid(shape[1:], unit="px")
+        return Grid(shape[1:], np.asarray(affine, dtype=np.float64), unit)  # type: ignore[arg-type]
     except GeometryError as error:
         error.file = str(path)
         raise
@@ -92,7 +94,7 @@ def read_npy(path: Path) -> tuple[Header, Voxels]:
         out[...] = part
         return out
 
-    return Header(path, Grid(shape[1:]), shape[0], dtype.name, None, (NO_AFFINE,)), voxels
+    return Header(path, array_grid(shape, None, path), shape[0], dtype.name, None, (NO_AFFINE,)), voxels
 
 
 @reader(".npz")
@@ -130,7 +132,7 @@ def read_npz(path: Path) -> tuple[Header, Voxels]:
     if affine is None and "spacing" in extra:
         affine, notes = np.diag([*np.broadcast_to(extra["spacing"], 3), 1.0]), (_NO_AFFINE_SPACING,)
     elif affine is None:
-        affine, notes = np.eye(4), (NO_AFFINE,)
+        notes = (NO_AFFINE,)
     times = extra.get("times")
     seconds = None if times is None or times.shape != shape[:1] else tuple(times.astype(float).tolist())
 
@@ -147,7 +149,7 @@ def read_npz(path: Path) -> tuple[Header, Voxels]:
         array = out.T if fortran else out
         return native(array.reshape(shape)[:, *box]).astype(dtype, copy=False)
 
-    grid = array_grid(shape, affine, path)
+    grid = array_grid(shape, affine, path, "px" if "pixels" in extra else "mm")
     return Header(path, grid, shape[0], dtype.name, None, notes, seconds), voxels
 
 
@@ -158,9 +160,9 @@ def write_npy(path: Path, voxels: NDArray, image: Image, header: Header | None) 
     Raises
     ------
     GeometryError
-        If the image has a place, which the file could not tell.
+        If the image has a place or a spacing in mm, which the file could not tell.
     """
-    if image.grid != Grid(image.grid.shape):
+    if not image.grid.same_as(Grid(image.grid.shape)):
         raise GeometryError(
             "An .npy file can't say where its voxels lie.",
             got=image.grid.describe(),
@@ -171,13 +173,14 @@ def write_npy(path: Path, voxels: NDArray, image: Image, header: Header | None) 
 
 @writer(".npz")
 def write_npz(path: Path, voxels: NDArray, image: Image, header: Header | None) -> None:
-    """Write ``data``, ``affine`` and, where they are known, ``times``, compressed."""
-    data = voxels[0] if len(voxels) == 1 else voxels
+    """Write ``data``, ``affine``, known ``times``, and ``pixels`` if lengths are in px; compressed."""
+    arrays = {"data": voxels[0] if len(voxels) == 1 else voxels, "affine": image.grid.affine}
     times = header.times if header is not None else None
     if times is not None and len(times) == len(voxels):
-        np.savez_compressed(path, data=data, affine=image.grid.affine, times=np.array(times))
-    else:
-        np.savez_compressed(path, data=data, affine=image.grid.affine)
+        arrays["times"] = np.array(times)
+    if image.grid.unit == "px":
+        arrays["pixels"] = np.array(True)
+    np.savez_compressed(path, **arrays)
 
 
 def _plain(dtype: np.dtype) -> np.dtype:

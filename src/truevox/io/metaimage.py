@@ -19,6 +19,7 @@ from truevox.io.header import Header
 from truevox.io.registry import Voxels, reader, writer
 from truevox.io.streams import Block
 from truevox.io.text import FROM_LPS, at_the_end, complete, data_file, numbers, sizes, text_before, voxels_of
+from truevox.io.units import millimetres
 from truevox.space import Grid
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _OLD_TYPES = {"MET_LONG": "int32", "MET_ULONG": "uint32"}
 _END = re.compile(rb"(?m)^ElementDataFile[ \t]*=[^\n]*\n")
 _PLACES = ("Offset", "Position", "Origin")
+_SPACINGS = ("ElementSpacing", "ElementSize")
 _DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
 
 
@@ -116,6 +118,8 @@ def write_metaimage(path: Path, voxels: NDArray, image: Image, header: Header | 
         "ElementType": _NAMES[voxels.dtype.name],
         "ElementDataFile": "LOCAL",
     }
+    if image.grid.unit == "px":
+        lines = {"ObjectType": "Image", "DistanceUnits": "px", **lines}
     with open(path, "wb") as stream:
         stream.write("".join(f"{name} = {value}\n" for name, value in lines.items()).encode("ascii"))
         stream.write(packed)
@@ -141,7 +145,11 @@ def _first(fields: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 def _grid(fields: Mapping[str, str], shape: tuple[int, ...], axes: int, path: Path) -> Grid:
     """The grid in RAS; a fourth axis has no part in it."""
     wide = min(axes, 3)
-    spacing = numbers(_first(fields, ("ElementSpacing", "ElementSize")) or "1 " * axes, path, axes)
+    given = _first(fields, _SPACINGS)
+    spacing = numbers(given or "1 " * axes, path, axes)
+    # MetaIO's own words; ITK reads over them.
+    word = fields.get("DistanceUnits", "?")
+    length = 1.0 if word in ("?", "") else millimetres(word, path)
     matrix, origin = np.eye(axes), np.zeros(axes)
     if (text := _first(fields, _DIRECTIONS)) is not None:
         # Row by row the directions of the axes.
@@ -153,8 +161,9 @@ def _grid(fields: Mapping[str, str], shape: tuple[int, ...], axes: int, path: Pa
     affine = np.eye(4)
     affine[:3, :3] = complete(rows).T
     affine[:wide, 3] = origin[:wide]
+    affine[:3] *= length or 1.0
     try:
-        return Grid(shape, FROM_LPS @ affine)
+        return Grid(shape, FROM_LPS @ affine, "px" if given is None or length is None else "mm")
     except GeometryError as error:
         error.file = str(path)
         raise
@@ -192,6 +201,8 @@ def _block(
 
 def _notes(fields: Mapping[str, str]) -> tuple[str, ...]:
     notes = []
+    if _first(fields, _SPACINGS) is None:
+        notes.append("no ElementSpacing: lengths are in pixels (px)")
     if _first(fields, _DIRECTIONS) is None:
         notes.append("no TransformMatrix: spacing only, orientation is a guess")
     for name, plain in (("ElementToIntensityFunctionSlope", "1"), ("ElementToIntensityFunctionOffset", "0")):

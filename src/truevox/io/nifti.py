@@ -33,6 +33,8 @@ _GEOMETRY = (
 _LOST_SCALAR = 1e-3
 _LOST_ANGLE = 1.5e-3
 _TOLERANCE_MM = 0.1
+# NIfTI has no word for lengths that nobody knows. Where its unit is left open, this description says so.
+_PIXELS = b"TrueVox, lengths in px"
 # Of the three low bits of xyzt_units and of the three above.
 _MILLIMETRES = {1: 1000.0, 3: 0.001}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
@@ -79,6 +81,9 @@ def _open(path: Path, data: Path, form: str) -> tuple[Header, Voxels]:
     block = Block(data, shape, stored, offset, packing="gzip" if packed else None)
     block.check()
     grid, notes = _grid(raw, shape, path)
+    if _in_pixels(raw):
+        grid = Grid(grid.shape, grid.affine, "px")
+        notes = (*notes, "no spacing: lengths are in pixels (px)")
     kind = _scaled(stored, slope, inter)
 
     def voxels(box: Box) -> NDArray:
@@ -108,13 +113,13 @@ def write_nifti(path: Path, voxels: NDArray, image: Image, header: Header | None
     raw = None if header is None else _kept(header.raw, block, grid)
     if raw is None:
         raw = (nibabel.Nifti2Header if max(block.shape) > 32767 else nibabel.Nifti1Header)(endianness="<")
-        raw.set_xyzt_units("mm")
+        raw.set_xyzt_units("mm" if grid.unit == "mm" else "unknown")
         raw.set_data_shape(block.shape)
         raw.set_data_dtype(block.dtype)
         raw.set_zooms([*grid.spacing, 1.0][: block.ndim])
         _set_affines(raw, grid)
     _set_times(raw, header, len(voxels))
-    raw["descrip"] = b"TrueVox"
+    raw["descrip"] = b"TrueVox" if grid.unit == "mm" else _PIXELS
     raw["intent_code"] = _INTENT_LABEL if image.kind == "label" else 0
     raw["vox_offset"] = raw.single_vox_offset
     raw["magic"] = raw.single_magic
@@ -241,6 +246,14 @@ def _grid(raw: Any, shape: tuple[int, ...], path: Path) -> tuple[Grid, tuple[str
     except GeometryError as error:
         error.file = str(path)
         raise
+
+
+def _in_pixels(raw: Any) -> bool:
+    """Whether nobody knows how large a voxel is: no affine, no unit, and the spacing that stands for none."""
+    if int(raw["xyzt_units"]) & 0b111:
+        return False
+    placed = raw["sform_code"] > 0 or raw["qform_code"] > 0
+    return bytes(raw["descrip"]).startswith(_PIXELS) or not (placed or np.any(raw["pixdim"][1:4] != 1))
 
 
 def _agree(raw: Any, sform: Grid, qform: Grid, path: Path) -> None:

@@ -17,8 +17,9 @@ from truevox.io.header import Header
 from truevox.io.registry import Voxels, reader, writer
 from truevox.io.streams import Block, write_gzip
 from truevox.io.text import FROM_LPS, at_the_end, complete, data_file, numbers, sizes, text_before, voxels_of
+from truevox.io.units import millimetres, seconds
 from truevox.labels import Labels
-from truevox.space import Grid
+from truevox.space import Grid, Unit
 
 if TYPE_CHECKING:
     from truevox.image import Image
@@ -48,8 +49,8 @@ _SPACES = {
     "las": "left-anterior-superior",
     "lps": "left-posterior-superior",
 }
-_MILLIMETRES = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 1e-3}
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+# Other spaces that the format defines, none of which says how a patient lies in it.
+_UNPLACED = ("scanner-xyz", "3d-right-handed", "3d-left-handed")
 # Kinds of axes that are no direction in space.
 _CHANNELS = re.compile(
     r"list|vector|.*-vector|.*-color|point|covariant-vector|normal|complex|time|.*matrix.*"
@@ -67,9 +68,14 @@ class _Text:
 
     def words(self, name: str, count: int) -> list[str]:
         """What a field says of each axis; empty words if it is not there."""
+        found = self.listed(name)
+        return found if len(found) == count else [""] * count
+
+    def listed(self, name: str) -> list[str]:
+        """The words of a field, in quotes or not. ``???`` stands for one that is not known."""
         text = self.fields.get(name, "")
         found = re.findall(r'"([^"]*)"', text) if '"' in text else text.split()
-        return found if len(found) == count else [""] * count
+        return ["" if word.strip() in ("???", "none") else word.strip() for word in found]
 
     def vectors(self, name: str) -> list[list[float] | None]:
         """Vectors in brackets; None for ``none``."""
@@ -143,6 +149,8 @@ def write_nrrd(path: Path, voxels: NDArray, image: Image, header: Header | None)
         "encoding: gzip",
         f"space origin: {_vector(affine[:3, 3])}",
     ]
+    if image.grid.unit == "px":
+        lines.append('space units: "px" "px" "px"')
     times = header.times if header is not None else None
     if times is not None and len(times) == channels:
         lines += [
@@ -232,8 +240,7 @@ def _grid(
     axes: int,
 ) -> tuple[Grid, tuple[str, ...]]:
     """The grid in RAS, and what is odd about it."""
-    name = text.fields.get("space", "").lower()
-    name = _SPACES.get(name, name).removesuffix("-time")
+    name = _space(text)
     notes: list[str] = []
     if name not in _TO_RAS:
         what = f"a space '{name}'" if name else "no space"
@@ -249,8 +256,9 @@ def _grid(
         vectors[:, : given.shape[1]] = given
         affine[:3, :3] = complete(vectors).T
     else:
-        notes.append("no space directions: spacing only, orientation and position are guesses")
         spacings = text.fields.get("spacings")
+        known = "spacing only" if spacings is not None else "lengths are in pixels (px)"
+        notes.append(f"no space directions: {known}, orientation and position are guesses")
         if spacings is not None:
             found = numbers(spacings, text.path, axes)
             for a, axis in enumerate(space):
@@ -258,26 +266,62 @@ def _grid(
     origin = text.vectors("space origin")
     if origin and origin[0] is not None:
         affine[: len(origin[0][:3]), 3] = origin[0][:3]
-    for a, unit in enumerate(text.words("space units", 3)):
-        affine[a] *= _MILLIMETRES.get(unit, 1.0)
+    lengths = _lengths(text, space, axes, turned=bool(rows))
+    affine[:3] *= np.array([length or 1.0 for length in lengths])[:, None]
+    unit: Unit = "mm" if None not in lengths and (rows or "spacings" in text.fields) else "px"
     try:
-        return Grid(shape, _TO_RAS.get(name, FROM_LPS) @ affine), tuple(notes)
+        return Grid(shape, _TO_RAS.get(name, FROM_LPS) @ affine, unit), tuple(notes)
     except GeometryError as error:
         error.file = str(text.path)
         raise
 
 
+def _space(text: _Text) -> str:
+    """The space of a header by its long name; with or without time, which is no direction."""
+    given = text.fields.get("space", "")
+    name = given.lower()
+    name = _SPACES.get(name.removesuffix("t") if len(name) == 4 else name, name).removesuffix("-time")
+    if name and name not in _TO_RAS and name not in _UNPLACED:
+        raise GeometryError(
+            f"The space '{given}' is none that NRRD defines.",
+            file=text.path,
+            expected=", ".join((*_TO_RAS, *_UNPLACED)),
+            remedy="correct the word in the file's header, or convert the file again from its source",
+        )
+    return name
+
+
+def _lengths(text: _Text, space: list[int], axes: int, *, turned: bool) -> list[float | None]:
+    """Millimetres of a unit, per direction of the space: None for pixels.
+
+    The space's own units count; else those of the axes, along which it lies unless it is turned.
+    """
+    words = text.listed("space units")[:3]
+    if not any(words):
+        words = [word for a, word in enumerate(text.words("units", axes)) if a in space]
+        if turned and len({word for word in words if word}) > 1:
+            raise GeometryError(
+                "The axes have units of their own, in a space that has none.",
+                file=text.path,
+                got=text.fields["units"],
+                remedy='write `space units: "mm" "mm" "mm"` into the header, and lengths in mm',
+            )
+        words = words[:1] * 3 if turned else words
+    words += [""] * (3 - len(words))
+    return [millimetres(word, text.path) if word else 1.0 for word in words]
+
+
 def _times(text: _Text, axis: int, axes: int, count: int) -> tuple[float, ...] | None:
     """Seconds of the volumes: 3D Slicer's MultiVolume, or an axis whose unit is one of time."""
     labels = text.keys.get("MultiVolume.FrameLabels")
-    second = _SECONDS.get(text.keys.get("MultiVolume.FrameIdentifyingDICOMTagUnits", ""))
+    second = seconds(text.keys.get("MultiVolume.FrameIdentifyingDICOMTagUnits", ""))
     if labels is not None and second is not None:
         try:
             times = [float(word) * second for word in labels.split(",")]
         except ValueError:
             return None
         return tuple(times) if len(times) == count and np.isfinite(times).all() else None
-    second = _SECONDS.get(text.words("units", axes)[axis])
+    second = seconds(text.words("units", axes)[axis])
     if second is None or "spacings" not in text.fields:
         return None
     step = numbers(text.fields["spacings"], text.path, axes)[axis] * second

@@ -19,7 +19,7 @@ from truevox.io.header import Header
 from truevox.io.registry import Box, Voxels, reader, writer
 from truevox.io.streams import Block
 from truevox.io.text import FROM_LPS
-from truevox.space import Grid
+from truevox.space import Grid, Unit
 
 if TYPE_CHECKING:
     from truevox.image import Image
@@ -49,7 +49,7 @@ def read_picture(path: Path) -> tuple[Header, Voxels]:
     """Open a picture: grey is 1 channel, colour 3, alpha one more; pages of a TIFF are axis K.
 
     A picture has no place in a patient. As in ITK its columns run to the left (L) and its rows to the
-    back (P), as on a radiologist's screen; pixels have 1 mm unless a TIFF tells a resolution in cm or
+    back (P), as on a radiologist's screen; lengths are in pixels unless a TIFF tells a resolution in cm or
     inch. Values of a palette are its indices.
 
     Raises
@@ -60,7 +60,7 @@ def read_picture(path: Path) -> tuple[Header, Voxels]:
     with _opened(path) as picture:
         dtype, channels = _mode(picture, path)
         pages = getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1
-        spacing, notes = _spacing(picture)
+        spacing, unit, notes = _spacing(picture)
         if picture.mode == "P":
             notes.append("a palette: values are its indices")
         # Pillow would read the whole PNG to look for one.
@@ -72,7 +72,7 @@ def read_picture(path: Path) -> tuple[Header, Voxels]:
         if picture.format == "PNG":
             need = math.prod(size) * len(picture.getbands()) * _png_depth(path) // 8
             Block(path, (need, 1, 1, 1), np.dtype(np.uint8), packing="zlib").check()
-    grid = Grid((*size, pages), FROM_LPS @ np.diag([*spacing, 1.0, 1.0]))
+    grid = Grid((*size, pages), FROM_LPS @ np.diag([*spacing, 1.0, 1.0]), unit)
 
     def voxels(box: Box) -> NDArray:
         i, j, k = box
@@ -163,15 +163,15 @@ def _png_depth(path: Path) -> int:
         return (stream.read(25) + bytes(25))[24]
 
 
-def _spacing(picture: Pillow.Image) -> tuple[tuple[float, float], list[str]]:
-    """Spacing of columns and rows in mm, and what is to say about it."""
+def _spacing(picture: Pillow.Image) -> tuple[tuple[float, float], Unit, list[str]]:
+    """Spacing of columns and rows, its unit, and what is to say about it."""
     if picture.format == "TIFF":
         tags = picture.tag_v2  # type: ignore[attr-defined]
         unit = _UNIT_MM.get(tags.get(_UNIT, 0))
         found = [float(tags.get(tag, 0)) for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
         if unit is not None and all(math.isfinite(f) and f > 0 for f in found):
-            return (unit / found[0], unit / found[1]), ["a spacing that is the resolution of the TIFF"]
-    return (1.0, 1.0), ["no spacing: pixels are taken for 1 mm"]
+            return (unit / found[0], unit / found[1]), "mm", ["a spacing that is the resolution of the TIFF"]
+    return (1.0, 1.0), "px", ["no spacing: lengths are in pixels (px)"]
 
 
 def _expect_picture(grid: Grid, wanted: Grid, name: str) -> None:

@@ -55,7 +55,7 @@ def read_zarr(path: Path) -> tuple[Header, Voxels]:
     shape = tuple(1 if a is None else array.shape[a] for a in dims)
     if min(shape) < 1:
         raise FileError("The array holds no voxels.", file=path, got=array.shape)
-    grid = array_grid(shape, found.affine, path)
+    grid = array_grid(shape, found.affine, path, found.unit)
     times = found.times if found.times is not None and len(found.times) == shape[0] else None
 
     def voxels(box: Box) -> NDArray:
@@ -80,6 +80,8 @@ def read_zarr(path: Path) -> tuple[Header, Voxels]:
 def write_zarr(path: Path, voxels: NDArray, image: Image, header: Header | None) -> None:
     """Write (C, I, J, K) as a Zarr array of format 3, in chunks of 64 voxels per axis, with its affine."""
     attributes: dict[str, Any] = {"affine": image.grid.affine.tolist(), "kind": image.kind}
+    if image.grid.unit != "mm":
+        attributes["unit"] = image.grid.unit
     if header is not None and header.times is not None and len(header.times) == len(voxels):
         attributes["times"] = list(header.times)
     zarr.create_array(
@@ -101,6 +103,7 @@ class _Found:
     affine: Any
     times: tuple[float, ...] | None
     notes: tuple[str, ...]
+    unit: str = "mm"
 
 
 def _plain(array: zarr.Array, path: Path) -> _Found:
@@ -109,7 +112,7 @@ def _plain(array: zarr.Array, path: Path) -> _Found:
     affine, times = array.attrs.get("affine"), array.attrs.get("times")
     notes = (NO_AFFINE,) if affine is None else ()
     seconds = None if times is None else tuple(float(t) for t in times)  # type: ignore[union-attr]
-    return _Found(array, dims, np.eye(4) if affine is None else affine, seconds, notes)  # type: ignore[arg-type]
+    return _Found(array, dims, affine, seconds, notes, str(array.attrs.get("unit", "mm")))
 
 
 def _multiscale(group: zarr.Group, path: Path) -> _Found:

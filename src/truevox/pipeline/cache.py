@@ -224,6 +224,7 @@ class Cache:
             meta = {
                 "affine": image.grid.affine.tolist(),
                 "shape": image.grid.shape,
+                "unit": image.grid.unit,
                 "kind": image.kind,
                 "fill": image.fill,
                 "labels": image.labels.to_dict() if image.labels else None,
@@ -281,7 +282,7 @@ class _Entry:
     def __init__(self, path: Path) -> None:
         self.array = ChunkedArray(path)
         meta = self.array.meta
-        self.grid = Grid(meta["shape"], meta["affine"])
+        self.grid = Grid(meta["shape"], meta["affine"], meta.get("unit", "mm"))
         self.kind = meta["kind"]
         self.fill = meta["fill"] if isinstance(meta["fill"], (int, float)) else tuple(meta["fill"])
         self.labels = Labels.from_dict(meta["labels"]) if meta["labels"] else None

@@ -150,7 +150,7 @@ class _Library(Transform):
                 expected=image.grid.shape,
                 remedy="for MONAI: monai.data.set_track_meta(True)",
             )
-        grid = image.grid if affine is None else Grid(shape, affine)
+        grid = image.grid if affine is None else Grid(shape, affine, image.grid.unit)
         # The affine went through other types and orders of axes: what did not move is left where it was.
         grid = image.grid if grid.same_as(image.grid) else grid
         if image.kind == "label":
