@@ -132,9 +132,8 @@ def put(question: Question, answers: Mapping[str, Any]) -> str:
             try:
                 Fingerprint.from_dict({**answers, question.key: value})
             except SettingsError as error:
-                say(
-                    f"{error}\n  Remedy: ? explains the question{'' if needed else '; Enter leaves it unknown'}."
-                )
+                unknown = "" if needed else "; Enter leaves it unknown"
+                say(f"{error}\n  Remedy: ? explains the question{unknown}.")
             else:
                 return value
 
