@@ -67,9 +67,7 @@ def recommend(
         _write(out, found.settings_text())
         say(f"Settings: {out}")
     elif out is not None:
-        say(
-            f"No settings: {out} is not written, for truevox evaluate has none of these metrics; see the page."
-        )
+        say(f"No settings: {out} is not written, for truevox evaluate has none of these metrics.")
 
 
 def _published(name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from truevox.cohort import Cohort
     from truevox.evaluation import Failure, Summary
     from truevox.evaluation.folders import Matched
+    from truevox.evaluation.jobs import Job
     from truevox.evaluation.settings import EvaluationSettings
 
 __all__ = ["Filters", "Work", "score", "settings_of", "work_of"]
@@ -108,7 +109,21 @@ def work_of(
         say(
             f"Labels of {choice.source}." if choice.source else "Labels: the values that occur; see --labels."
         )
-    return Work(labelled(matched, choice), source, {}, choice.source, asked)
+    matched = labelled(matched, choice)
+    if filters.scores is None and choice.source == str(predictions / "labels.json"):
+        matched = replace(matched, jobs=[with_probabilities(job) for job in matched.jobs])
+    return Work(matched, source, {}, choice.source, asked)
+
+
+def with_probabilities(job: Job) -> Job:
+    """A job of ``truevox predict``'s label map, with the probabilities that were kept beside it."""
+    from truevox.cohort.found import without_suffix
+    from truevox.measures.outputs import find_output
+
+    if job.prediction is None:
+        return job
+    name = without_suffix(job.prediction.name)
+    return replace(job, score=find_output(job.prediction.parent, f"{name}_probabilities"))
 
 
 def is_cohort(predictions: Path, source: Path) -> bool:

@@ -28,6 +28,7 @@ METRIC_COLUMNS = ("case", "label", "metric", "value", "unit", "status", "definit
 LESION_COLUMNS = (
     "case", "output", "label", "rule", "kind", "reference_lesion", "prediction_lesion", "reference_ml",
     "prediction_ml", "overlap_ml", "iou", "dice", "assd_mm", "x_mm", "y_mm", "z_mm", "score", "touches",
+    "reference_px", "prediction_px",
 )  # fmt: skip
 """Order of the columns of ``lesions.csv``."""
 CASE_COLUMNS = ("case", "prediction", "reference", "image", "output", "patient", "notes")
@@ -141,6 +142,8 @@ class Result:
     notes : list of str
         What was done to the case or is odd about it.
     failure : Failure, optional
+    unit : {"ml", "px²", "px³"}
+        Of volumes; pixels where the reference says no spacing.
     """
 
     values: dict[str, list[list[Any]]] = field(default_factory=dict)
@@ -148,6 +151,7 @@ class Result:
     lesions: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failure: Failure | None = None
+    unit: str = "ml"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,18 @@ from numpy.typing import NDArray
 
 from truevox import io
 from truevox.errors import CaseError
+from truevox.evaluation.expected import measured_volumes
 from truevox.evaluation.grids import on_reference
 from truevox.evaluation.jobs import Job, Result, failure_of
-from truevox.evaluation.masks import MaskPair, Masks, check_table, declared, found_in
+from truevox.evaluation.masks import Masks, check_table, declared, found_in
+from truevox.evaluation.scorer import Scorer
 from truevox.evaluation.settings import EvaluationSettings
 from truevox.io import Header
 from truevox.io.access import as_labels
 from truevox.io.registry import bare
-from truevox.metrics import Definition, Pair
-from truevox.metrics.scoring import value_of
-from truevox.space import Grid
 
 __all__ = ["score"]
 
-_VOLUMES = ("reference_ml", "prediction_ml", "overlap_ml")
 _DICOM = (".dcm", ".dicom", "")
 
 
@@ -68,7 +65,10 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
         predicted, mine, note = np.zeros_like(truth), header, "no prediction: scored as an empty one"
     masks, notes = _masks(job, (predicted, mine), (truth, header))
     masks = replace(masks, scores=None if missing is not None else _scores(job, header, settings))
-    scorer = _Scorer(header.grid, settings, missing is not None)
+    measured = {}
+    if settings.of_expected_volumes and masks.scores is None:
+        measured = measured_volumes(job.prediction, job.output)
+    scorer = Scorer(header.grid, settings, missing is not None, measured, mine.grid)
     values: dict[str, list[list[Any]]] = {}
     lesions: list[dict[str, Any]] = []
     for name, pair in masks:
@@ -77,8 +77,11 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
     absent = scorer.absent() if job.labels is None else {}
     if missing is None and job.score is None and settings.of_probabilities:
         missing = _without_probabilities(job, settings)
+    if missing is None and scorer.refused:
+        missing = scorer.refusal(job)
     failure = None if missing is None else failure_of(job.case, job.output, missing)
-    return Result(values, absent, lesions, [text for text in (note, *notes) if text], failure)
+    said = [text for text in (note, *notes, *scorer.notes) if text]
+    return Result(values, absent, lesions, said, failure, scorer.unit)
 
 
 def _missing(job: Job) -> CaseError:
@@ -121,7 +124,7 @@ def _read(path: Path, job: Job) -> tuple[NDArray, Header]:
 
 def _scores(job: Job, reference: Header, settings: EvaluationSettings) -> NDArray | None:
     """Probabilities on the grid of the reference, where a metric needs them."""
-    if job.score is None or not settings.of_probabilities:
+    if job.score is None or not (settings.of_probabilities or settings.of_expected_volumes):
         return None
     array, header = io.read(job.score)
     called = ("probabilities", job.called[1])
@@ -144,72 +147,3 @@ def _is_contours(path: Path) -> bool:
     except (OSError, ValueError, InvalidDicomError):  # its reader says what is wrong with it
         return False
     return str(found.get("Modality", "")) == "RTSTRUCT"
-
-
-class _Scorer:
-    """Metrics of the labels of one case, on the grid of its reference."""
-
-    def __init__(self, grid: Grid, settings: EvaluationSettings, missing: bool) -> None:
-        self.grid, self.settings, self.missing = grid, settings, missing
-        self.empty = settings.empty.policy()
-        self.unscored = set(settings.of_probabilities)
-        # Axes of one voxel are none: a picture has no surface above and below it.
-        self.axes = [k for k, n in enumerate(grid.shape) if n > 1] or [0]
-        # Sheared voxels hold less than their sides say.
-        self.volume_spacing = grid.spacing * [1, 1, grid.voxel_volume / float(np.prod(grid.spacing))]
-
-    def rows(self, label: str, masks: MaskPair) -> list[list[Any]]:
-        """Metric, value, unit, status and definition of each metric of a label."""
-        wanted = self.settings.definitions(label)
-        whole = tuple(masks.whole[k] for k in self.axes)
-        known = None if masks.known is None else self._flat(masks.known)
-        spacing = self.grid.spacing[self.axes]
-        flat = Pair(
-            self._flat(masks.prediction), self._flat(masks.reference), spacing,
-            None if masks.score is None else self._flat(masks.score), known, whole=whole,
-        )  # fmt: skip
-        solid = flat
-        if len(self.axes) < 3 or not np.allclose(self.volume_spacing, self.grid.spacing, rtol=1e-12):
-            solid = Pair(*masks[:2], self.volume_spacing, field=masks.known, whole=masks.whole)
-        return [self._row(one, solid if one.unit == "ml" else flat) for one in wanted]
-
-    def absent(self) -> dict[str, list[list[Any]]]:
-        """The same for labels that are in neither mask."""
-        nothing = np.zeros((1, 1, 1), bool)
-        masks = MaskPair(nothing, nothing, None, (0, 0, 0), self.grid.shape)
-        return {name: self.rows(name, masks) for name in ("", *self.settings.named_labels)}
-
-    def lesions(self, job: Job, label: str, masks: MaskPair) -> list[dict[str, Any]]:
-        """Rows of ``lesions.csv``."""
-        rule = self.settings.lesion_rule
-        if rule is None or (rule.labels and label not in rule.labels):
-            return []
-        from truevox.metrics import match_lesions
-
-        known = True if masks.known is None else masks.known
-        rest = [k for k in range(3) if k not in self.axes]
-        # In a plane volumes are those of 1 mm; this is how thick it is.
-        thick = float(np.prod(self.volume_spacing[rest])) if rest else 1.0
-        found = match_lesions(
-            self._flat(masks.prediction & known), self._flat(masks.reference & known),
-            self.grid.spacing[self.axes] if rest else self.volume_spacing, rule=rule.rule,
-            connectivity=rule.connectivity, min_ml=rule.min_ml / thick,
-            score=None if masks.score is None else self._flat(masks.score),
-            affine=self.grid.crop(masks.start, masks.prediction.shape).affine[:, [*self.axes, *rest, 3]],
-        )  # fmt: skip
-        rows = [{"case": job.case, "output": job.output, "label": label, **row} for row in found.table()]
-        return [
-            {k: v * thick if k in _VOLUMES and v is not None else v for k, v in row.items()} for row in rows
-        ]
-
-    def _row(self, metric: Definition, pair: Pair) -> list[Any]:
-        if self.missing and metric.empties:
-            # Nothing was predicted at all: the worst, even where there was nothing to find.
-            return [metric.name, float(metric.missed(pair)), metric.unit, "missed", metric.id]
-        if pair.score is None and metric.name in self.unscored:
-            return [metric.name, math.nan, metric.unit, "failed", metric.id]
-        value = value_of(metric, pair, self.empty)
-        return [metric.name, float(value.value), value.unit, value.status, metric.id]
-
-    def _flat(self, mask: NDArray) -> NDArray:
-        return mask.reshape([mask.shape[k] for k in self.axes])

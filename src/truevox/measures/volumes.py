@@ -1,7 +1,8 @@
-"""Volumes in ml: expected (sum of probabilities) and by threshold (count of voxels)."""
+"""Volumes in ml, or in pixels: expected (sum of probabilities) and by threshold (count of voxels)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -24,19 +25,23 @@ Method = Literal["expected", "threshold"]
 _SLACK = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Volume:
     """A volume and how it was computed.
 
     Parameters
     ----------
     ml : float
-        Millilitres; NaN where the status is not ``"ok"``.
+        Millilitres; NaN where the status is not ``"ok"``, and where the file says no spacing.
     method : {"expected", "threshold"}
     status : {"ok", "uncovered"}
         ``uncovered``: the image has voxels that no prediction reached (NaN).
     label : str
         Name of the class.
+    px : float
+        Pixels (of one slice) or voxels, where the file says no spacing; NaN elsewhere.
+    unit : {"ml", "px²", "px³"}
+        Of :attr:`value`, which is what ``float()`` gives.
 
     Examples
     --------
@@ -48,9 +53,20 @@ class Volume:
     method: Method
     status: Literal["ok", "uncovered"]
     label: str
+    px: float = math.nan
+    unit: str = "ml"
+
+    @property
+    def value(self) -> float:
+        """The number in :attr:`unit`."""
+        return self.ml if self.unit == "ml" else self.px
 
     def __float__(self) -> float:
-        return self.ml
+        return self.value
+
+    def __repr__(self) -> str:
+        said = f"method={self.method!r}, status={self.status!r}, label={self.label!r}"
+        return f"Volume({self.unit}={self.value!r}, {said})"
 
     @property
     def id(self) -> str:
@@ -94,7 +110,8 @@ def volume(
     Notes
     -----
     The volume of a voxel is the determinant of the affine: right for oblique and sheared grids. Sums
-    are float64. NaN voxels make the status ``"uncovered"`` and the value NaN.
+    are float64. NaN voxels make the status ``"uncovered"`` and the value NaN. On a grid in pixels (a picture
+    without a spacing) there are no millilitres: ``ml`` is NaN, ``px`` the sum or count, ``unit`` px² or px³.
 
     Examples
     --------
@@ -116,19 +133,24 @@ def volume(
             if image.kind == "logits"
             else 'say what its numbers are: kind="probability" or kind="label"',
         )
-    found = volumes_of(image.numpy(), image.kind, image.grid.voxel_volume_ml, method, threshold, table)
+    size, unit = image.grid.voxel_measure
+    found = volumes_of(image.numpy(), image.kind, size, method, threshold, table, unit=unit)
     return found[0] if len(found) == 1 else {one.label: one for one in found}
 
 
 def volumes_of(
     array: NDArray,
     kind: Literal["label", "probability"],
-    voxel_volume_ml: float,
+    voxel_size: float,
     method: Method = "expected",
     threshold: float = 0.5,
     labels: Labels | None = None,
+    *,
+    unit: str = "ml",
 ) -> list[Volume]:
     """:func:`volume` on a plain array (C, I, J, K), always as a list. Loads no torch.
+
+    ``voxel_size`` and ``unit`` are those of :attr:`truevox.Grid.voxel_measure`.
 
     Raises
     ------
@@ -149,7 +171,14 @@ def volumes_of(
             _sums(array, channels) if method == "expected" else _decided(array, channels, threshold, labels)
         )
     return [
-        Volume(float(n * voxel_volume_ml), method, "uncovered" if np.isnan(n) else "ok", name)
+        Volume(
+            float(n * voxel_size) if unit == "ml" else math.nan,
+            method,
+            "uncovered" if np.isnan(n) else "ok",
+            name,
+            math.nan if unit == "ml" else float(n * voxel_size),
+            unit,
+        )
         for name, n in voxels
     ]
 
