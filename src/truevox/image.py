@@ -14,6 +14,7 @@ from torch import Tensor
 from truevox import sampling
 from truevox.errors import GeometryError
 from truevox.labels import Labels
+from truevox.origin import Origin
 from truevox.space import Grid, slices_to_lattice
 
 __all__ = ["Image", "Kind"]
@@ -41,6 +42,8 @@ class Image:
         Meaning of the values (label) or of the channels (probability, logits).
     header : optional
         Header of the file whose stored grid this is; :func:`truevox.save` keeps its geometry bytes.
+    origin : Origin, optional
+        Of a prediction: what it was made with, which :func:`truevox.volume` hands on. Files do not keep it.
 
     Raises
     ------
@@ -67,6 +70,7 @@ class Image:
     fill: float | tuple[float, ...] = 0.0
     labels: Labels | None = None
     header: Any = None
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         data = (

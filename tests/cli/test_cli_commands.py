@@ -318,6 +318,12 @@ def test_volumes_are_those_of_the_files(truevox, predicted, tmp_path, kept):
     for row in rows:
         truth = expected_volumes(study, finished, row["case"])[row["method"]]
         assert float(row["volume_ml"]) == pytest.approx(truth, rel=1e-5)
+        # One case validated, at the last of four steps; patches were centred on the label half of the time.
+        wanted = {"loss": "CrossEntropy + SoftDice", "loss_unbiased": "no", "calibrated": "no"}
+        wanted |= {"training_steps": "4", "validation_cases": "1"}
+        assert {name: row[name] for name in wanted} == wanted
+        assert "patches centred on the label; in validation" in row["note"]
+        assert f"{float(row['validation_bias_ml']):+.3g} ml" in row["note"]
     assert record(out.parent)["command"] == "volumes"
     printed = list(csv.DictReader(truevox("volumes", preds).out.splitlines()))
     assert printed == rows

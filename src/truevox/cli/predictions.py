@@ -70,7 +70,9 @@ class Target:
     def write_labels(self) -> None:
         """Write ``labels.json``, which says what the values mean."""
         targets = self.model.targets
-        write_outputs(self.folder, {n: Output(table, targets[n]) for n, table in self.tables().items()})
+        origins = self.model.origins
+        outputs = {n: Output(table, targets[n], origins.get(n)) for n, table in self.tables().items()}
+        write_outputs(self.folder, outputs)
 
     def holds(self, case: Case) -> bool:
         """Whether this model's prediction of the case is here, whole.

@@ -12,6 +12,7 @@ from truevox.cli.running import say, say_remarks
 
 if TYPE_CHECKING:
     from truevox.cohort import Cohort
+    from truevox.model import Model
     from truevox.progress import Advance
     from truevox.recipe import Recipe
 
@@ -208,8 +209,16 @@ def run(
         remarks=dict(model.remarks),
     )
     say_remarks(model.remarks)
-    shown = ", ".join(f"{key} {value:.4g}" for key, value in last.items() if key != "learning_rate")
-    say(f"Done: {shown}. The model is in {out / 'model'}.")
+    shown = [f"{key} {value:.4g}" for key, value in last.items() if key.startswith("loss") or "dice" in key]
+    say(f"Done: step {last['step']:.0f}, {', '.join(shown)}. The model is in {out / 'model'}.")
+    say_volumes(model)
+
+
+def say_volumes(model: Model) -> None:
+    """How far the expected volumes of each label can be trusted, as predictions of the model will say."""
+    for output, origin in model.origins.items():
+        for label in origin.bias:
+            say(f"Expected volume, {output}/{label}: {origin.note(label, 'expected')}.")
 
 
 def reporter(advance: Advance) -> Callable[[dict[str, Any]], None]:

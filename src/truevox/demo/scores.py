@@ -13,6 +13,7 @@ from truevox.demo.study import LABELS, OUTPUT
 from truevox.evaluation import METRIC_COLUMNS, SUMMARY_COLUMNS, Summary, evaluate, summary
 from truevox.files import software
 from truevox.measures import VOLUME_COLUMNS, Volume, volumes_table
+from truevox.origin import Origin
 
 __all__ = [
     "DEMO_METRIC_COLUMNS",
@@ -96,6 +97,10 @@ def _volume_row(
         "file": case.path(column).name,
         "software": software(),
         "message": "",
+        "volume_px": one.px,
+        "unit": one.unit,
+        **Origin.unknown_row(one.method),
+        "note": "known" if source == KNOWN else "",
         "source": source,
     }
 

@@ -102,7 +102,7 @@ def one_per_case(cohort: tv.Cohort) -> tv.Cohort:
 def predict_all(model: tv.Model, cohort: tv.Cohort, folder: Path, report: Report) -> None:
     """Write ``<case>/lesion_probabilities.nii.gz`` and ``<case>/lesion.nii.gz`` (probability above 0.5)."""
     cases = one_per_case(cohort)
-    write_outputs(folder, {OUTPUT: Output(LABELS, model.targets[OUTPUT])})
+    write_outputs(folder, {OUTPUT: Output(LABELS, model.targets[OUTPUT], model.origins.get(OUTPUT))})
     for number, case in enumerate(cases, start=1):
         probability = model.predict(case)[OUTPUT]
         mask = probability.replace(data=torch.from_numpy(LABELS.decode(probability.numpy())), kind="label")

@@ -36,6 +36,15 @@ class Loss:
     labels_are_checked_later: ClassVar[bool] = False
     """Whether the sums over voxels find labels of no class by themselves."""
 
+    @property
+    def unbiased(self) -> bool | None:
+        """Whether it is least at the true probabilities, which then add up to the volume to expect.
+
+        None where that is not known, as of a loss of your own that does not say so itself. Those here are
+        not, unless they say so: overlap and its kin are least at a decision, all or nothing.
+        """
+        return False if type(self).__module__.startswith("truevox.") else None
+
     def __call__(
         self,
         logits: Tensor,

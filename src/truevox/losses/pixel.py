@@ -70,6 +70,11 @@ class CrossEntropy(SumLoss):
         check_activation(self.activation)
         object.__setattr__(self, "weight", _checked(self.weight))
 
+    @property
+    def unbiased(self) -> bool:
+        """If all classes weigh the same."""
+        return self.weight is None or len(set(self.weight)) == 1
+
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
         return (YES, VOXELS, TRUTH) if scene.link.exclusive else (YES, NO, VOXELS, TRUTH)
 
@@ -122,6 +127,11 @@ class Focal(SumLoss):
         if not (isfinite(self.gamma) and self.gamma >= 0):
             raise GraphError("`gamma` of a focal loss does not fit.", got=self.gamma, expected="0 or more")
 
+    @property
+    def unbiased(self) -> bool:
+        """Only where it is cross-entropy."""
+        return self.gamma == 0 and (self.weight is None or len(set(self.weight)) == 1)
+
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
         there, elsewhere = Quantity("focal", self.gamma), Quantity("focal_against", self.gamma)
         return (there, VOXELS, TRUTH) if scene.link.exclusive else (there, elsewhere, VOXELS, TRUTH)
@@ -164,6 +174,11 @@ class Brier(SumLoss):
 
     def __post_init__(self) -> None:
         check_activation(self.activation)
+
+    @property
+    def unbiased(self) -> bool:
+        """Yes: a proper score."""
+        return True
 
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
         return (BOTH, SQUARED, TRUTH_SQUARED, VOXELS)

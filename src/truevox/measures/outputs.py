@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from truevox.errors import FileError, TrueVoxError
 from truevox.files import read_json, write_json
 from truevox.io import reading_suffixes
 from truevox.labels import Labels
+from truevox.origin import Origin
 
 __all__ = ["Output", "find_cases", "find_output", "read_outputs", "write_outputs"]
 
@@ -26,6 +28,8 @@ class Output:
         Meaning of its values, and of the channels of ``<output>_probabilities.nii.gz``.
     reference : str, optional
         Column of the cohort that holds the truth.
+    origin : Origin, optional
+        What its probabilities were made with; None where that is not known.
 
     Examples
     --------
@@ -35,6 +39,7 @@ class Output:
 
     labels: Labels
     reference: str | None = None
+    origin: Origin | None = None
 
 
 def write_outputs(folder: str | Path, outputs: Mapping[str, Output]) -> None:
@@ -53,16 +58,29 @@ def write_outputs(folder: str | Path, outputs: Mapping[str, Output]) -> None:
     >>> read_outputs(folder)["tumour"].reference
     'mask'
     """
-    data = {
-        name: {**output.labels.to_dict(), "reference": output.reference} for name, output in outputs.items()
-    }
+    data = {name: _plain(output) for name, output in outputs.items()}
     write_json(Path(folder) / _NAME, data)
+
+
+def _plain(output: Output) -> dict[str, Any]:
+    origin = {} if output.origin is None else {"origin": output.origin.to_dict()}
+    return {**output.labels.to_dict(), "reference": output.reference, **origin}
+
+
+def _output(data: Mapping[str, Any]) -> Output:
+    origin = data.get("origin")
+    return Output(
+        Labels.from_dict(data),
+        data.get("reference"),
+        None if origin is None else Origin.from_dict(origin),
+    )
 
 
 def read_outputs(folder: str | Path) -> dict[str, Output]:
     """Read ``labels.json`` of a folder of predictions.
 
-    It holds ``{"<output>": {"names": {...}, "reference": "<column>"}}``.
+    It holds ``{"<output>": {"names": {...}, "reference": "<column>", "origin": {...}}}``; the last says
+    what a model was trained with, and may be left out.
 
     Raises
     ------
@@ -79,7 +97,7 @@ def read_outputs(folder: str | Path) -> dict[str, Output]:
         )
     data = read_json(path)
     try:
-        return {str(name): Output(Labels.from_dict(one), one.get("reference")) for name, one in data.items()}
+        return {str(name): _output(one) for name, one in data.items()}
     except (AttributeError, KeyError, TypeError, ValueError, TrueVoxError) as error:
         raise FileError(
             f"labels.json does not describe outputs: {error}.",

@@ -15,12 +15,14 @@ from truevox.files import read_json, software
 from truevox.io.access import as_labels
 from truevox.measures.outputs import Output, find_cases, find_output, read_outputs
 from truevox.measures.volumes import Method, volumes_of
+from truevox.origin import ORIGIN_COLUMNS, Origin
 
 __all__ = ["VOLUME_COLUMNS", "volumes_table"]
 
 VOLUME_COLUMNS = (
     *("case", "output", "label", "method", "volume_ml", "status", "voxel_volume_ml", "definition", "file"),
     *("software", "message", "volume_px", "unit"),
+    *ORIGIN_COLUMNS,
 )
 """Order of the columns of ``volumes.csv``.
 
@@ -48,8 +50,9 @@ def volumes_table(predictions: str | Path, n_jobs: int = 1) -> list[dict[str, An
     Returns
     -------
     list of rows with ``VOLUME_COLUMNS``
-        A file that can't be used, or is missing, gives rows of status ``"failed"`` with the reason in
-        ``message``.
+        The columns from ``loss`` on say what the model was trained with and how its volumes of this label
+        and method fared in validation, as ``labels.json`` has it; ``note`` says the same in words. A file
+        that can't be used, or is missing, gives rows of status ``"failed"`` with the reason in ``message``.
 
     Raises
     ------
@@ -112,7 +115,7 @@ def _measured_rows(
         if not np.allclose(ours, theirs, rtol=1e-6, atol=0, equal_nan=True):
             raise FileError("The label map is not the one that was predicted along with these volumes.")
         return [
-            _row(key, name, label, "expected", relative)
+            _row(key, name, output, label, "expected", relative)
             | {
                 "volume_ml": _float(e["volume_ml"]),
                 "status": str(e["status"]),
@@ -145,7 +148,7 @@ def _file_rows(
     except TrueVoxError as error:
         return _failed(key, name, output, method, relative, str(error))
     return [
-        _row(key, name, one.label, method, relative)
+        _row(key, name, output, one.label, method, relative)
         | {
             "volume_ml": one.ml,
             "status": one.status,
@@ -166,10 +169,12 @@ def _failed(
     key: str, name: str, output: Output, method: Method, file: str, message: str
 ) -> list[dict[str, Any]]:
     text = " ".join(message.split())
-    return [_row(key, name, label, method, file) | {"message": text} for label in output.labels.names]
+    return [_row(key, name, output, label, method, file) | {"message": text} for label in output.labels.names]
 
 
-def _row(key: str, name: str, label: str, method: Method, file: str) -> dict[str, Any]:
+def _row(key: str, name: str, output: Output, label: str, method: Method, file: str) -> dict[str, Any]:
+    origin = output.origin
+    known = Origin.unknown_row(method) if origin is None else origin.row(label, method)
     return {
         "case": key,
         "output": name,
@@ -184,4 +189,5 @@ def _row(key: str, name: str, label: str, method: Method, file: str) -> dict[str
         "message": "",
         "volume_px": float("nan"),
         "unit": "",
+        **known,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from truevox.errors import LabelError, SettingsError
 from truevox.io.access import label_counts
 from truevox.labels import Labels
+from truevox.origin import Origin
 
 if TYPE_CHECKING:
     from truevox.image import Image
@@ -42,6 +43,10 @@ class Volume:
         Pixels (of one slice) or voxels, where the file says no spacing; NaN elsewhere.
     unit : {"ml", "px²", "px³"}
         Of :attr:`value`, which is what ``float()`` gives.
+    note : str
+        How far it can be trusted: the loss, calibrated or not, and what validation found of such volumes.
+    origin : Origin, optional
+        The same as numbers; None where it is not known.
 
     Examples
     --------
@@ -55,6 +60,8 @@ class Volume:
     label: str
     px: float = math.nan
     unit: str = "ml"
+    note: str = field(default="", repr=False, compare=False)
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @property
     def value(self) -> float:
@@ -135,7 +142,14 @@ def volume(
         )
     size, unit = image.grid.voxel_measure
     found = volumes_of(image.numpy(), image.kind, size, method, threshold, table, unit=unit)
+    # Validation looked at decided labels, and at masks above one half: other thresholds are not known.
+    seen = "threshold" if image.kind == "label" else method if threshold == 0.5 else "threshold elsewhere"
+    found = [replace(one, origin=image.origin, note=_note(image, one.label, seen)) for one in found]
     return found[0] if len(found) == 1 else {one.label: one for one in found}
+
+
+def _note(image: Image, label: str, method: str) -> str:
+    return Origin.unknown_note(method) if image.origin is None else image.origin.note(label, method)
 
 
 def volumes_of(

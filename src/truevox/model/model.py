@@ -20,6 +20,7 @@ from truevox.model.memory import MemoryPlan, memory_plan
 from truevox.model.options import Options
 from truevox.model.prediction import predict
 from truevox.networks import Network
+from truevox.origin import Origin
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.cases import as_case
 from truevox.pipeline.graph import Node, Transform, ancestors
@@ -52,6 +53,9 @@ class Model:
     ----------
     remarks : Counter
         What users should be told of the last runs: padded patches, labels without foreground.
+    origins : dict of str to Origin
+        For each output that was trained: the loss, the steps, and what validation found of its volumes. Files
+        of the model keep it, and predictions hand it on to :func:`truevox.volume`.
 
     Raises
     ------
@@ -89,6 +93,7 @@ class Model:
         trained = [p for p, _ in self.pairs] + [y for _, y in self.pairs[:1]]
         self.plan = Plan([*trained, *self.predictions.values()], keys)
         self.remarks: Counter[str] = Counter()
+        self.origins: dict[str, Origin] = {}
         check_outputs(self.predictions)
         check_training(self.pairs)
         ops = dict.fromkeys(c.op for c in self.plan.calls if isinstance(c.op, Network))
@@ -113,6 +118,11 @@ class Model:
     def _label_of(self, name: str) -> Node | None:
         networks = {c.op for c in ancestors([self.predictions[name]]) if isinstance(c.op, Network)}
         return next((y for p, y in self.pairs if networks & {c.op for c in ancestors([p])}), None)
+
+    @property
+    def trained_outputs(self) -> list[str]:
+        """Outputs whose network is among those that training moves."""
+        return [name for name in self.predictions if self._label_of(name) is not None]
 
     def learned(self, name: str) -> Labels | None:
         """The label table that an output's network learned from."""

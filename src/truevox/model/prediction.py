@@ -75,7 +75,8 @@ def _output(model: Model, name: str, node: Node, run: Run, frame: Frame) -> Imag
         )
     labels = image.labels or model.learned(name)
     labels = replace(labels, swap=()) if labels and labels.channels == image.channels else None
-    image = image.replace(data=image.data.cpu().clone() if image.data.is_cuda else image.data, labels=labels)
+    data = image.data.cpu().clone() if image.data.is_cuda else image.data
+    image = image.replace(data=data, labels=labels, origin=model.origins.get(name))
     if lazy.stored is None:
         return image
     grid, header = lazy.stored

@@ -20,6 +20,7 @@ from truevox import losses
 from truevox.errors import FileError, GraphError
 from truevox.files import atomic_path, software, write_json
 from truevox.networks import LatticeMap, UNet
+from truevox.origin import Origin
 from truevox.pipeline import serial
 from truevox.pipeline.graph import Transform
 
@@ -67,6 +68,7 @@ def save_model(model: Model, folder: Path) -> None:
             "train": len(trained),
             "predict": list(model.predictions),
             "loss": _loss_to_plain(model.loss_function),
+            "origins": {name: origin.to_dict() for name, origin in model.origins.items()},
             "weights": {
                 "sha256": digest,
                 "tensors": {k: {"shape": list(v.shape), "dtype": str(v.dtype)} for k, v in tensors.items()},
@@ -117,8 +119,17 @@ def load_model(
     train = (tuple(outputs[:count]), outputs[count]) if count else None
     predict = dict(zip(described["predict"], outputs[count + (count > 0) :], strict=True))
     model = Model(train, predict, _loss_from_plain(described["loss"]), keys=keys)
+    model.origins = _origins(described.get("origins", {}), folder / GRAPH)
     _load_weights(model, folder / WEIGHTS, described["weights"])
     return model
+
+
+def _origins(data: Any, path: Path) -> dict[str, Origin]:
+    """What the model was trained with; nothing in files of older versions."""
+    try:
+        return {str(name): Origin.from_dict(one) for name, one in data.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FileError(f"What the model was trained with can't be read: {error}.", file=path) from error
 
 
 def _read_graph(path: Path) -> dict[str, Any]:

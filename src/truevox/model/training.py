@@ -19,11 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from truevox.devices import resolve_device
 from truevox.errors import GraphError, SettingsError
-from truevox.metrics import evaluate
 from truevox.model.checkpoints import Checkpoints
 from truevox.model.costs import part_names, step_cost
 from truevox.model.mixing import mixed, share_of_step
 from truevox.model.settings import Settings
+from truevox.model.validation import Found, origins, row_of, scores_of
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.data import Failure, Samples, Steps, batches, frame_of_batch
 from truevox.pipeline.draws import Draw
@@ -55,7 +55,7 @@ class Trained(pl.LightningModule):
         self.remarks: Counter[str] = Counter()
         self.averaged: dict[str, Tensor] | None = None
         self.losses: list[list[float]] = []
-        self._scores: list[tuple[str, float]] = []
+        self._scores: list[Found] = []
         self.report: Callable[[dict[str, Any]], None] | None = None
         self.bf16 = False
         self.resume_from: dict[str, Any] | None = None
@@ -210,19 +210,7 @@ class Trained(pl.LightningModule):
         full = torch.autocast(self.device.type, enabled=False)
         with torch.random.fork_rng(devices=[]), self.averaged_weights(), full:
             predicted = self._model.predict(case, device=self.device, cache=self._cache)
-        for output, column in self._model.targets.items():
-            image, labels = predicted[output], predicted[output].labels
-            if column is None or labels is None:
-                continue
-            decided = labels.decode(image.numpy())
-            truth = case.load(column, "label").on(image.grid, mirror=False).numpy()[0]
-            known = None if labels.ignore is None else truth != labels.ignore
-            for k, name in enumerate(labels.names):
-                values = labels.values_of(name)
-                # Overlapping regions are decided one by one, in a channel each.
-                found = decided[0] == values[0] if labels.exclusive else decided[k] == 1
-                score = evaluate(found, np.isin(truth, values), image.grid.spacing, field=known)["dice"]
-                self._scores.append((f"val/{output}/{name}/dice", score.value))
+        self._scores += scores_of(self._model, case, predicted)
 
     def on_validation_epoch_end(self) -> None:
         scores = self._scores
@@ -231,14 +219,8 @@ class Trained(pl.LightningModule):
             torch.distributed.all_gather_object(gathered, scores)
             scores = [s for part in gathered for s in part]
         self._scores = []
-        names = dict.fromkeys(name for name, _ in scores)
-        row: Row = {"step": float(self.step)}
-        for name in names:
-            values = np.array([v for n, v in scores if n == name])
-            defined = values[np.isfinite(values)]
-            row[name] = float(defined.mean()) if defined.size else math.nan
-            row[name + "/undefined"] = float(values.size - defined.size)
-            self.log(name, row[name], batch_size=1)
+        row: Row = {"step": float(self.step), **row_of(scores)}
+        self.log_dict({name: value for name, value in row.items() if name != "step"}, batch_size=1)
         if len(row) > 1:
             self._note(row)
             if self.keeper is not None:
@@ -315,6 +297,7 @@ def fit(
     if module.averaged is not None:
         module.networks.load_state_dict(module.averaged)
     model.remarks.update(module.remarks)
+    model.origins = origins(model, module.step, module.history)
     return module.history
 
 
