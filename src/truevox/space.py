@@ -138,8 +138,33 @@ class Grid:
 
     @property
     def voxel_volume_ml(self) -> float:
-        """Volume of one voxel in millilitres."""
+        """Volume of one voxel in millilitres.
+
+        Raises
+        ------
+        GeometryError
+            If lengths are in pixels.
+        """
+        if self.unit != "mm":
+            raise GeometryError(
+                "Nobody knows how large a voxel is: there are no millilitres.",
+                got=self.describe(),
+                remedy="write the spacing into the file (.nii.gz, .nrrd, a TIFF with a resolution)",
+            )
         return self.voxel_volume / 1000.0
+
+    @property
+    def voxel_measure(self) -> tuple[float, str]:
+        """Size of one voxel and its unit: ml; in pixels px² where the grid is one slice, else px³.
+
+        Examples
+        --------
+        >>> Grid((4, 4, 4)).voxel_measure, Grid((4, 4), unit="px").voxel_measure
+        ((0.001, 'ml'), (1.0, 'px²'))
+        """
+        if self.unit == "mm":
+            return self.voxel_volume_ml, "ml"
+        return self.voxel_volume, "px³" if self.ndim == 3 else "px²"
 
     @property
     def handedness(self) -> int:

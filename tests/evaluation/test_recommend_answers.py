@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from truevox.errors import FileError, SettingsError
@@ -157,3 +158,59 @@ def test_a_missing_file(tmp_path):
 def test_an_assignment_needs_key_and_value(text):
     with pytest.raises(SettingsError, match="key=value"):
         with_answer({}, text)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("structure_mm", "4mm", 4.0),
+        ("structure_mm", " 0.4 CM ", 4.0),
+        ("structure_mm", "1,5", 1.5),
+        ("structure_mm", "1e-3", 1e-3),
+        ("structure_mm", "unknown", None),
+        ("spacing", "1x1x3 mm", (1.0, 1.0, 3.0)),
+        ("spacing", "0.8 x 0.8 x 2,5mm", (0.8, 0.8, 2.5)),
+        ("spacing", "0.5 0.5 3", (0.5, 0.5, 3.0)),
+        ("spacing", "[1, 1, 3]", (1.0, 1.0, 3.0)),
+        ("spacing", "500 um", (0.5, 0.5, 0.5)),
+        ("boundary", "Y", True),
+        ("boundary", "n", False),
+        ("ref_noise", "no", "none"),
+        ("target", "Sensitivity @ 90 %", "sensitivity@0.9"),
+    ],
+)
+def test_answers_as_people_write_them(key, text, value):
+    given = {"category": "detection" if key == "target" else "semantic"}
+    assert getattr(Fingerprint.from_dict(with_answer(given, f"{key}={text}")), key) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("structure_mm", "11 voxels"),
+        ("structure_mm", "4 parsec"),
+        ("structure_mm", True),  # YAML's yes
+        ("structure_mm", "12:30"),  # YAML's 750
+        ("structure_mm", "-4mm"),
+        ("spacing", "1x1x1x1"),
+        ("spacing", "1xx3"),
+        ("spacing", [True, 1, 1]),
+        ("target", "sensitivity@90"),
+    ],
+)
+def test_answers_that_mean_nothing_are_refused(key, value):
+    with pytest.raises(SettingsError, match=f"'{key}' can't be used"):
+        Fingerprint.from_dict({"category": "semantic", key: value})
+
+
+# Counted voxel by voxel: a ball of radius 20 voxels, and the same a tenth of its diameter aside.
+def test_iou_of_a_shifted_ball_as_counted():
+    x, y, z = np.ogrid[-25:26, -25:26, -25:30]
+    ball, moved = (x**2 + y**2 + (z - dz) ** 2 <= 400 for dz in (0, 4))
+    counted = (ball & moved).sum() / (ball | moved).sum()
+    found = Fingerprint(category="instance", structure_mm=40, spacing=(1, 1, 4)).shifted_iou()
+    assert found == pytest.approx(counted, abs=0.01)
+    disc, aside = ball[:, :, 25], (x**2 + (y - 4) ** 2 <= 400)[:, :, 0]
+    counted = (disc & aside).sum() / (disc | aside).sum()
+    found = Fingerprint(category="instance", structure_mm=40, spacing=(1, 4)).shifted_iou()
+    assert found == pytest.approx(counted, abs=0.01)

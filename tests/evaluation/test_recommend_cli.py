@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from truevox.cli import app
-from truevox.evaluation.recommend import PUBLISHED, Fingerprint, recommend
+from truevox.evaluation.recommend import PUBLISHED, QUESTIONS, Fingerprint, recommend
 
 
 def run(*arguments, given=None):
@@ -105,12 +105,45 @@ def test_bad_answers_end_with_2(arguments, message):
     assert "Internal error" not in result.stderr
 
 
-def test_no_settings_for_images(tmp_path):
+def test_images_get_their_advice_and_no_settings(tmp_path):
     out = tmp_path / "settings.yaml"
     result = run("--set", "category=classification", "--out", out)
-    assert result.exit_code == 2
-    assert "nothing for truevox evaluate to compute" in result.stderr
+    assert result.exit_code == 0, result.stderr
+    assert "Metrics for image classification" in result.stdout
+    assert f"No settings: {out} is not written" in result.stderr
     assert not out.exists()
+
+
+def test_the_page_is_printed_before_a_file_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    result = run("--example", "liver", "--out", tmp_path / "file" / "settings.yaml")
+    assert result.exit_code == 3
+    assert "Metrics for semantic segmentation" in result.stdout
+
+
+def test_the_interview_explains_goes_back_and_takes_short_answers():
+    words = ["?", "back", "SEM", "4mm", "1 x 1 x 1 mm", "y", "b", "n", "?", "Y", "n", "", "fn", *[""] * 9]
+    result = run("--ask", "--json", given="\n".join(words) + "\n")
+    assert result.exit_code == 0, result.stderr
+    assert "Instance segmentation gives each object its own voxels" in result.stderr
+    assert "This is the first question." in result.stderr
+    assert "Of tubes the centreline counts" in result.stderr
+    assert "can't be used" not in result.stderr
+    assert json.loads(result.stdout)["fingerprint"] == {
+        "category": "semantic", "structure_mm": 4.0, "spacing": [1.0, 1.0, 1.0], "multi_instance": "no",
+        "tubular": "yes", "boundary": "no", "error_cost": "fn",
+    }  # fmt: skip
+
+
+def test_answers_that_end_early_are_no_mistake_of_the_program():
+    result = run("--ask", given="semantic\n4\n")
+    assert result.exit_code == 2
+    assert "The answers ended before the questions did." in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_every_question_is_explained():
+    assert all(len(question.help) > 40 for question in QUESTIONS)
 
 
 def test_the_file_with_a_bad_answer_is_named(tmp_path):

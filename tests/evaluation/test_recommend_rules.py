@@ -175,6 +175,17 @@ def test_detection(answers, names, rule):
     assert found.settings()["lesions"] == {"rule": rule}
 
 
+# A ball of 1 mm voxels: 5 voxels are small; one voxel aside, 11 have an IoU of 0.32, and 60 of 0.53.
+@pytest.mark.parametrize(
+    ("diameter", "threshold"), [(2.1, 0.1), (2.76, 0.3), (4.2, 0.3), (4.86, 0.5), (30, 0.5)]
+)
+@pytest.mark.parametrize("category", ["detection", "instance"])
+def test_objects_of_few_voxels_are_found_by_a_lower_iou(category, diameter, threshold):
+    found = recommend(Fingerprint(category=category, structure_mm=diameter, spacing=1, boundary=True))
+    assert found.rule.startswith(f"iou@{threshold}/")
+    assert str(threshold) in found.localisation
+
+
 def test_touching_objects_get_the_best_pairs_where_there_are_no_scores():
     found = ask("detection", touching=True, scores=False)
     assert found.assignment.startswith("the best one-to-one pairs")

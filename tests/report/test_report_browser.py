@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from report.folders import phantoms, table
+from report.folders import phantoms, table, write_tables
 
-from truevox.report import write_report
+from truevox.report import words, write_report
+from truevox.report.words import number
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
 
@@ -90,6 +91,33 @@ def test_every_case_is_a_dot_of_the_distribution(watched: Watched) -> None:
     page.locator("#d-chart .point.hollow").hover()
     assert "patient_01" in page.inner_text("#tip")
     assert "(missed)" in page.inner_text("#tip")
+
+
+def test_missed_cases_of_a_large_cohort_are_seen(browser: Any, tmp_path: Path) -> None:
+    values = [0.0, *(0.5 + k / 1000 for k in range(199))]
+    rows = [
+        [f"p{k}", "tumour", "dice", value, "1", "ok" if k else "missed", "dice/voxel", "tumour"]
+        for k, value in enumerate(values)
+    ]
+    write_tables(tmp_path, rows)
+    write_report(tmp_path / "report.html", {"m": tmp_path})
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    Watched(page, tmp_path / "report.html")
+    missed = page.locator("#d-chart .point.hollow")
+    assert missed.count() == 1
+    style = missed.evaluate("(one) => [getComputedStyle(one).stroke, getComputedStyle(one).strokeOpacity]")
+    assert style[0] != "none"
+    assert float(style[1]) == 1
+    assert "n = 200, 1 missed" in page.inner_text("#d-chart")
+    page.close()
+
+
+def test_numbers_are_written_alike_by_the_page_and_by_its_scripts(watched: Watched) -> None:
+    values = [0.9996, 0.99999994, -0.9999, 1.0, 0.0, 0.05, 0.0014, 0.00012, 0.00009, 9.996, 55.5, 12345.6]
+    source = (Path(words.__file__).parent / "assets" / "core.js").read_text(encoding="utf-8")
+    code = source[source.index("function number(") :].partition("\n}\n")[0]
+    written = watched.page.evaluate(f"(values) => {{ {code} }} return values.map(number); }}", values)
+    assert written == [number(value) for value in values]
 
 
 def test_the_table_filters(watched: Watched) -> None:

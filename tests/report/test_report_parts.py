@@ -204,6 +204,27 @@ def test_volumes_of_the_viewer_read_back_where_they_lie(
     assert np.allclose(thin.header.get_zooms(), 2 * found.grid.spacing)
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 1.0, 1.0], [("a", "perfect Dice, as in all cases"), ("b", "perfect Dice, as in all cases")]),
+        ([1.0], [("a", "perfect Dice")]),
+        ([0.7], [("a", "the only case with Dice")]),
+        ([0.0, 0.0], [("a", "Dice the same in all cases"), ("b", "Dice the same in all cases")]),
+        # Two are perfect: neither is the second worst, and one of them is the median.
+        ([0.5, 1.0, 1.0], [("a", "worst Dice"), ("b", "median Dice")]),
+        ([math.nan, math.nan], []),
+    ],
+)
+def test_what_is_perfect_is_not_called_worst(
+    tmp_path: Path, values: list[float], expected: list[tuple[str, str]]
+) -> None:
+    rows = [(case, "dice", value, "ok") for case, value in zip("abc", values, strict=False)]
+    write_tables(tmp_path, scores(rows))
+    found = picks([read_folder("m", tmp_path)], worst=2)
+    assert [(pick.case, *pick.reasons) for pick in found] == expected
+
+
 def test_the_worst_come_first_whatever_the_direction(tmp_path: Path) -> None:
     dice = [("a", "dice", 0.9, "ok"), ("b", "dice", 0.2, "ok"), ("c", "dice", 0.5, "ok")]
     rest = [("d", "dice", 0.0, "missed"), ("e", "dice", math.nan, "undefined"), ("a", "hd95", 50.0, "ok")]

@@ -134,15 +134,17 @@ def mask(image: Image, labels: Labels) -> Image:
 
 
 def volumes(image: Image, decided: Image, labels: Labels) -> dict[str, Any]:
-    """Expected volumes and those of the decided labels, in ml, by method and label."""
-    voxel = image.grid.voxel_volume_ml
+    """Expected volumes and those of the decided labels, in ml (or pixels), by method and label."""
+    voxel, unit = image.grid.voxel_measure
     expected: dict[str, float] = {}
     for _, part in blocks(image.data):
-        for one in volumes_of(part.numpy(), "probability", voxel, "expected", labels=labels):
-            expected[one.label] = expected.get(one.label, 0.0) + one.ml
-    counted = volumes_of(decided.numpy(), "label", voxel, labels=labels)
+        for one in volumes_of(part.numpy(), "probability", voxel, "expected", labels=labels, unit=unit):
+            expected[one.label] = expected.get(one.label, 0.0) + one.value
+    counted = volumes_of(decided.numpy(), "label", voxel, labels=labels, unit=unit)
+    key, other = ("volume_ml", {}) if unit == "ml" else ("volume_px", {"volume_ml": None})
     return {
-        "voxel_volume_ml": voxel,
-        "expected": {name: {"volume_ml": ml, "status": "ok"} for name, ml in expected.items()},
-        "threshold": {one.label: {"volume_ml": one.ml, "status": one.status} for one in counted},
+        "voxel_volume_ml": voxel if unit == "ml" else None,
+        "unit": unit,
+        "expected": {name: {key: size, **other, "status": "ok"} for name, size in expected.items()},
+        "threshold": {one.label: {key: one.value, **other, "status": one.status} for one in counted},
     }

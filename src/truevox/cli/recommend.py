@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["recommend"]
 
+BACK = "back"
+
 
 def recommend(
     answers: Annotated[Path | None, typer.Option(help="YAML file of answers.")] = None,
@@ -57,14 +59,15 @@ def recommend(
         )
     fingerprint = Fingerprint.from_dict(given, answers)
     found = recommended(fingerprint)
-    if out is not None:
-        write_settings(out, found)
+    show(found, as_json=json, with_settings=out is None)
     if save is not None:
         _write(save, _yaml(fingerprint.answers()))
-    show(found, as_json=json, with_settings=out is None)
-    for path, what in ((out, "Settings"), (save, "Answers")):
-        if path is not None:
-            say(f"{what}: {path}")
+        say(f"Answers: {save}")
+    if out is not None and found.settings()["metrics"]:
+        _write(out, found.settings_text())
+        say(f"Settings: {out}")
+    elif out is not None:
+        say(f"No settings: {out} is not written, for truevox evaluate has none of these metrics.")
 
 
 def _published(name: str) -> dict[str, Any]:
@@ -77,51 +80,60 @@ def _published(name: str) -> dict[str, Any]:
 
 def interview(given: Mapping[str, Any]) -> dict[str, Any]:
     """Answers with those that the user gives now; only what matters is asked."""
-    from truevox.evaluation.recommend import QUESTIONS, Fingerprint, open_questions
+    from truevox.evaluation.recommend import next_question
 
-    answers = dict(given)
-    if "category" not in answers:
-        answers["category"] = put(QUESTIONS[0], {"category": None})
-    Fingerprint.from_dict(answers)
-    while (one := next(open_questions(Fingerprint.from_dict(answers).facts(), answers), None)) is not None:
-        answers[one.key] = put(one, answers)
+    answers, asked = dict(given), list[str]()
+    say("Enter: unknown. ?: what a question is for. back: to the one before. quit, or Ctrl-C: end.\n")
+    while (question := next_question(answers)) is not None:
+        word = put(question, answers)
+        if word != BACK:
+            answers[question.key] = word
+            asked.append(question.key)
+        elif asked:
+            del answers[asked.pop()]
+        else:
+            say("This is the first question.")
     return answers
 
 
-def put(question: Question, answers: Mapping[str, Any]) -> Any:
-    """Ask one question until its answer can be used; unknown is the default."""
+def put(question: Question, answers: Mapping[str, Any]) -> str:
+    """Ask one question until its answer can be used, or is ``back``; unknown is the default."""
     from rich.console import Console
     from rich.markup import escape
     from rich.prompt import Prompt
 
-    from truevox.evaluation.recommend import Fingerprint, with_answer
+    from truevox.evaluation.recommend import Fingerprint
 
     console = Console(stderr=True, highlight=False)
     hint = "/".join(question.choices) if question.choices else f"{question.example}, or unknown"
     needed = question.key == "category"
+    text = f"{escape(question.text)} [dim]({escape(hint)})[/dim]"
+    default = "" if needed else "unknown"
     while True:
-        text = f"{escape(question.text)} [dim]({escape(hint)})[/dim]"
-        default = "" if needed else "unknown"
-        word = str(Prompt.ask(text, console=console, default=default, show_default=not needed)).strip()
-        value = None if word == "unknown" else with_answer({}, f"{question.key}={word}")[question.key]
         try:
-            Fingerprint.from_dict({**answers, question.key: value})
-        except SettingsError as error:
-            say(str(error))
-            continue
-        return value
-
-
-def write_settings(path: Path, found: Recommendation) -> None:
-    """The settings file, whole or not at all."""
-    if not found.settings()["metrics"]:
-        raise SettingsError(
-            "There is nothing for truevox evaluate to compute.",
-            got=f"category {found.fingerprint.category}",
-            expected="detection, semantic or instance",
-            remedy="leave out --out",
-        )
-    _write(path, found.settings_text())
+            word = str(Prompt.ask(text, console=console, default=default, show_default=not needed)).strip()
+        except EOFError:
+            raise SettingsError(
+                "The answers ended before the questions did.",
+                got=", ".join(answers) or "no answer",
+                expected=question.text,
+                remedy="give answers by --set KEY=VALUE or --answers FILE, without --ask",
+            ) from None
+        if word.lower() in ("?", "help"):
+            say(question.help)
+        elif word.lower() in (BACK, "b", "<"):
+            return BACK
+        elif word.lower() in ("quit", "q", "exit"):
+            raise typer.Abort
+        else:
+            value = question.complete(word)
+            try:
+                Fingerprint.from_dict({**answers, question.key: value})
+            except SettingsError as error:
+                unknown = "" if needed else "; Enter leaves it unknown"
+                say(f"{error}\n  Remedy: ? explains the question{unknown}.")
+            else:
+                return value
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from truevox.cohort import Cohort
     from truevox.evaluation import Failure, Summary
     from truevox.evaluation.folders import Matched
+    from truevox.evaluation.jobs import Job
     from truevox.evaluation.settings import EvaluationSettings
+    from truevox.origin import Origin
 
 __all__ = ["Filters", "Work", "score", "settings_of", "work_of"]
 
@@ -57,6 +59,7 @@ class Work:
     inputs: dict[str, Path]
     labels_from: str
     asked: dict[str, Any]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
 def work_of(
@@ -108,7 +111,31 @@ def work_of(
         say(
             f"Labels of {choice.source}." if choice.source else "Labels: the values that occur; see --labels."
         )
-    return Work(labelled(matched, choice), source, {}, choice.source, asked)
+    matched = labelled(matched, choice)
+    ours = choice.source == str(predictions / "labels.json")
+    if filters.scores is None and ours:
+        matched = replace(matched, jobs=[with_probabilities(job) for job in matched.jobs])
+    return Work(matched, source, {}, choice.source, asked, origins_of(predictions) if ours else {})
+
+
+def origins_of(predictions: Path) -> dict[str, Origin]:
+    """What the predictions were made with, if they have one output: of two folders it has no name."""
+    from truevox.evaluation.jobs import OUTPUT
+    from truevox.measures import read_outputs
+
+    found = [one.origin for one in read_outputs(predictions).values() if one.origin is not None]
+    return {OUTPUT: found[0]} if len(found) == 1 else {}
+
+
+def with_probabilities(job: Job) -> Job:
+    """A job of ``truevox predict``'s label map, with the probabilities that were kept beside it."""
+    from truevox.cohort.found import without_suffix
+    from truevox.measures.outputs import find_output
+
+    if job.prediction is None:
+        return job
+    name = without_suffix(job.prediction.name)
+    return replace(job, score=find_output(job.prediction.parent, f"{name}_probabilities"))
 
 
 def is_cohort(predictions: Path, source: Path) -> bool:
@@ -142,7 +169,8 @@ def cohort_work(
     if settings.labels is not None:
         matched = labelled(matched, choose_labels(settings.labels))
     inputs = described_by(source) | {"labels": predictions / "labels.json"}
-    return Work(matched, source, inputs, str(predictions / "labels.json"), asked)
+    origins = {name: one.origin for name, one in outputs.items() if one.origin is not None}
+    return Work(matched, source, inputs, str(predictions / "labels.json"), asked, origins)
 
 
 def chosen(predictions: Path, source: Path, split: str | None, references: Sequence[str]) -> Cohort:
@@ -223,8 +251,9 @@ def score(
             labels_from=work.labels_from,
             matching=dict(work.matched.record),
             remarks=odd,
+            origins={name: one.to_dict() for name, one in work.origins.items()},
         )
-    for text in odd:
+    for text in [*odd, *origin_notes(totals, work.origins)]:
         say(f"Note: {text}")
     typer.echo(table(totals))
     if found.failures:
@@ -251,6 +280,18 @@ def table(totals: Sequence[Summary]) -> str:
         rows.append((s.label, s.metric, s.unit, number(s.mean), interval, number(s.median), s.counted, rest))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def origin_notes(totals: Sequence[Summary], origins: Mapping[str, Origin]) -> list[str]:
+    """Where the volumes of each label come from, as far as their model is known."""
+    found: dict[str, None] = {}
+    for one in totals:
+        origin, (stem, _, way) = origins.get(one.output), one.definition.partition("/")
+        if origin is not None and "volume" in stem and stem != "reference_volume":
+            kind = "Expected volumes" if way.startswith("expected") else "Volumes of masks"
+            note = origin.note(one.label, "expected" if way.startswith("expected") else "threshold")
+            found[f"{kind} of {one.label} are of {note}."] = None
+    return list(found)
 
 
 def reasons(failures: Sequence[Failure]) -> str:

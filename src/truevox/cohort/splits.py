@@ -161,7 +161,7 @@ def _column_values(cases: Iterable[Case], column: str, bins: int) -> dict[str, f
 def _foreground_volumes(
     cases: Sequence[Case], column: str, labels: Labels | None, n_jobs: int
 ) -> dict[str, float | str | None]:
-    """Volume of a label's foreground in ml, by key of the case; None for cases without the label."""
+    """Volume of a label's foreground (ml or pixels), by key of the case; None for cases without the label."""
     work = (delayed(_volume)(case, column, labels) for case in cases)
     volumes: list[float | None] = Parallel(n_jobs=n_jobs)(work)  # type: ignore[assignment]
     return {case.key: volume for case, volume in zip(cases, volumes, strict=True)}
@@ -175,4 +175,4 @@ def _volume(case: Case, column: str, labels: Labels | None) -> float | None:
     array, _ = labelled(array, header, labels, by_value=generated(labels, column))
     ignore = None if labels is None else labels.ignore
     marked = array != 0 if ignore is None else (array != 0) & (array != ignore)
-    return float(np.count_nonzero(marked.any(axis=0)) * header.grid.voxel_volume_ml)
+    return float(np.count_nonzero(marked.any(axis=0)) * header.grid.voxel_measure[0])

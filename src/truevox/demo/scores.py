@@ -97,6 +97,8 @@ def _volume_row(
         "file": case.path(column).name,
         "software": software(),
         "message": "",
+        "volume_px": one.px,
+        "unit": one.unit,
         **Origin.unknown_row(one.method),
         "note": "known" if source == KNOWN else "",
         "source": source,

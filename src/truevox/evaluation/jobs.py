@@ -32,6 +32,7 @@ for metrics whose range has no end."""
 LESION_COLUMNS = (
     "case", "output", "label", "rule", "kind", "reference_lesion", "prediction_lesion", "reference_ml",
     "prediction_ml", "overlap_ml", "iou", "dice", "assd_mm", "x_mm", "y_mm", "z_mm", "score", "touches",
+    "reference_px", "prediction_px",
 )  # fmt: skip
 """Order of the columns of ``lesions.csv``."""
 CASE_COLUMNS = (
@@ -162,6 +163,8 @@ class Result:
     failure : Failure, optional
     displacement_mm : float, optional
         How far corners of prediction and reference are apart that were taken for one.
+    unit : {"ml", "px²", "px³"}
+        Of volumes; pixels where the reference says no spacing.
     """
 
     values: dict[str, list[list[Any]]] = field(default_factory=dict)
@@ -170,6 +173,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     failure: Failure | None = None
     displacement_mm: float | None = None
+    unit: str = "ml"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

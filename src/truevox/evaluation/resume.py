@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
+from truevox.evaluation.expected import volumes_file
 from truevox.evaluation.jobs import Job, Result
 from truevox.evaluation.settings import EvaluationSettings
 from truevox.files import atomic_path, software
@@ -24,6 +25,8 @@ def fingerprint(job: Job, settings: EvaluationSettings) -> str:
     Files count by path, size and time of their last change; those of a folder each.
     """
     paths = [path for path in (job.prediction, job.reference, job.image, job.score) if path is not None]
+    if settings.of_expected_volumes and (measured := volumes_file(job.prediction)) is not None:
+        paths.append(measured)
     facts = [
         software(),
         job.case,

@@ -19,10 +19,13 @@ from truevox.evaluation.resume import Kept, fingerprint
 from truevox.evaluation.scoring import score
 from truevox.evaluation.settings import EvaluationSettings
 from truevox.files import software
+from truevox.metrics import Definition
+from truevox.metrics.pixels import SUFFIX, in_pixels
 from truevox.progress import Advance
 
 __all__ = ["assemble", "score_all"]
 
+_AREAS = ("px²", "px³")
 _CHUNK = 8
 """Cases per worker that are handed out at once, where a cluster gives nothing back before all are done."""
 
@@ -134,18 +137,27 @@ def assemble(jobs: Sequence[Job], results: Sequence[Result], settings: Evaluatio
     ``foreground``.
     """
     names = _labels(jobs, results)
+    unit = _unit(results)
     rows: list[dict[str, Any]] = []
     lesions: list[dict[str, Any]] = []
     for job, result in zip(jobs, results, strict=True):
         listed = names[job.output] if job.labels is None else {name: name for name in job.labels.names}
         for shown, name in listed.items():
             values = result.values.get(name) or result.absent.get(name) or result.absent.get("")
-            rows += _rows(job, shown, values or _failed(settings, name))
+            rows += _rows(job, shown, values or _failed(settings, name, unit), unit)
         back = {name: shown for shown, name in listed.items()}
         lesions += [row | {"label": back[row["label"]]} for row in result.lesions]
     failures = [result.failure for result in results if result.failure is not None]
     cases = [job.as_row(result) for job, result in zip(jobs, results, strict=True)]
     return Evaluation(rows, failures, lesions, cases, _values(jobs, names))
+
+
+def _unit(results: Sequence[Result]) -> str:
+    """Of all volumes: pixels where no case has millilitres; ``""`` where some have, and some have not."""
+    units = {result.unit for result in results if result.values or result.absent}
+    if "ml" in units:
+        return "ml" if len(units) == 1 else ""
+    return "px³" if len(units) > 1 else next(iter(units), "ml")
 
 
 def _labels(jobs: Sequence[Job], results: Sequence[Result]) -> dict[str, dict[str, str]]:
@@ -179,10 +191,13 @@ def _values(jobs: Sequence[Job], names: dict[str, dict[str, str]]) -> dict[str, 
     return out
 
 
-def _rows(job: Job, label: str, values: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+def _rows(job: Job, label: str, values: Sequence[Sequence[Any]], volumes: str) -> list[dict[str, Any]]:
+    """Rows of ``metrics.csv``. Beside values in mm, pixels keep a name of their own: no mean is of both."""
+    counted = volumes not in ("ml", "")
     return [
         {
-            "case": job.case, "label": label, "metric": metric, "value": value, "unit": unit,
+            "case": job.case, "label": label, "metric": metric.removesuffix(SUFFIX) if counted else metric,
+            "value": value, "unit": volumes if counted and unit in _AREAS else unit,
             "status": status, "definition": definition, "output": job.output, "patient": job.owner,
             "when_empty": rest[0] if rest else None, "software": software(),
         }
@@ -190,5 +205,15 @@ def _rows(job: Job, label: str, values: Sequence[Sequence[Any]]) -> list[dict[st
     ]  # fmt: skip
 
 
-def _failed(settings: EvaluationSettings, label: str) -> list[list[Any]]:
-    return [[one.name, math.nan, one.unit, "failed", one.id] for one in settings.definitions(label)]
+def _failed(settings: EvaluationSettings, label: str, volumes: str) -> list[list[Any]]:
+    wanted = settings.definitions(label)
+    if volumes not in ("ml", ""):
+        wanted = [_in_pixels(one) for one in wanted]
+    return [[one.name, math.nan, one.unit, "failed", one.id] for one in wanted]
+
+
+def _in_pixels(metric: Definition) -> Definition:
+    try:
+        return in_pixels(metric)
+    except SettingsError:  # it is in pixels, or can't be
+        return metric

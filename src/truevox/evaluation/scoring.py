@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,19 @@ from numpy.typing import NDArray
 
 from truevox import io
 from truevox.errors import CaseError, LabelError
+from truevox.evaluation.expected import measured_volumes
 from truevox.evaluation.grids import Together, on_grid, together
 from truevox.evaluation.jobs import Job, Result, failure_of
-from truevox.evaluation.masks import MaskPair, Masks, check_table, declared, found_in, scores_of
+from truevox.evaluation.masks import Masks, check_table, declared, found_in, scores_of
+from truevox.evaluation.scorer import Scorer
 from truevox.evaluation.settings import EvaluationSettings
 from truevox.io import Header
 from truevox.io.registry import bare
 from truevox.io.segments import Segments, read_segments
-from truevox.metrics import Definition, Pair
-from truevox.metrics.scoring import value_of
 from truevox.space import Grid
 
 __all__ = ["score"]
 
-_VOLUMES = ("reference_ml", "prediction_ml", "overlap_ml")
 _DICOM = (".dcm", ".dicom", "")
 
 
@@ -66,14 +64,17 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
         )  # fmt: skip
     else:
         note = "no prediction: scored as an empty one"
-        mine = replace(theirs, array=np.zeros_like(theirs.array), notes=[])
+        mine, own = replace(theirs, array=np.zeros_like(theirs.array), notes=[]), header
         one = Together(mine.array, theirs.array, header.grid, [note], None)
     mine, theirs = replace(mine, array=one.prediction), replace(theirs, array=one.reference)
     masks, notes = _masks(job, mine, theirs, settings)
+    measured = {}
     if missing is None:
         scores, note = _scores(job, one.grid, list(masks.places), settings)
         masks, notes = replace(masks, scores=scores), [*notes, note]
-    scorer = _Scorer(one.grid, settings, missing is not None)
+        if settings.of_expected_volumes and scores is None:
+            measured = measured_volumes(job.prediction, job.output)
+    scorer = Scorer(one.grid, settings, missing is not None, measured, own.grid)
     values: dict[str, list[list[Any]]] = {}
     lesions: list[dict[str, Any]] = []
     for name, pair in masks:
@@ -82,9 +83,11 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
     absent = scorer.absent() if job.labels is None else {}
     if missing is None and job.score is None and settings.of_probabilities:
         missing = _without_probabilities(job, settings)
+    if missing is None and scorer.refused:
+        missing = scorer.refusal(job)
     failure = None if missing is None else failure_of(job.case, job.output, missing)
-    said = [text for text in (*one.notes, *notes) if text]
-    return Result(values, absent, lesions, said, failure, one.displacement_mm)
+    said = [text for text in (*one.notes, *notes, *scorer.notes) if text]
+    return Result(values, absent, lesions, said, failure, one.displacement_mm, scorer.unit)
 
 
 def _missing(job: Job) -> CaseError:
@@ -138,7 +141,7 @@ def _scores(
     job: Job, grid: Grid, labels: list[str], settings: EvaluationSettings
 ) -> tuple[dict[str, NDArray] | None, str]:
     """Probabilities by label on the grid that is scored, where a metric needs them; and a note."""
-    if job.score is None or not settings.of_probabilities:
+    if job.score is None or not (settings.of_probabilities or settings.of_expected_volumes):
         return None, ""
     array, header = io.read(job.score)
     array, note = on_grid(
@@ -161,111 +164,3 @@ def _is_contours(path: Path) -> bool:
     except (OSError, ValueError, InvalidDicomError):  # its reader says what is wrong with it
         return False
     return str(found.get("Modality", "")) == "RTSTRUCT"
-
-
-class Hollow:
-    """What an empty prediction would get, so that a comparison can hold failing against it.
-
-    Examples
-    --------
-    >>> from truevox.metrics import definition
-    >>> hollow, pair = Hollow(), Pair([[1, 1, 0, 0]], [[0, 1, 1, 1]], (10, 10), whole=(30, 40))
-    >>> hollow.value(definition("hd95"), pair)
-    500.0
-    >>> hollow.value(definition("dice"), pair) is None
-    True
-    """
-
-    def __init__(self) -> None:
-        self._pairs: dict[int, Pair] = {}
-
-    def value(self, metric: Definition, pair: Pair) -> float | None:
-        """None for metrics whose range has an end, or that have no direction: nothing has to be known."""
-        end = metric.low if metric.better == "higher" else metric.high
-        if metric.better == "none" or (metric.better != "zero" and math.isfinite(end)):
-            return None
-        if metric.empties:
-            return float((metric.missed if pair.situation in ("ok", "missed") else metric.spurious)(pair))
-        if id(pair) not in self._pairs:
-            nothing = np.zeros_like(pair.reference, dtype=bool)
-            score = None if pair.score is None else np.zeros_like(pair.score)
-            self._pairs[id(pair)] = Pair(nothing, pair.reference, pair.spacing, score, whole=pair.whole)
-        return float(metric.compute(self._pairs[id(pair)]))
-
-
-class _Scorer:
-    """Metrics of the labels of one case, on the grid of its reference."""
-
-    def __init__(self, grid: Grid, settings: EvaluationSettings, missing: bool) -> None:
-        self.grid, self.settings, self.missing = grid, settings, missing
-        self.empty = settings.empty.policy()
-        self.unscored = set(settings.of_probabilities)
-        # Axes of one voxel are none: a picture has no surface above and below it.
-        self.axes = [k for k, n in enumerate(grid.shape) if n > 1] or [0]
-        # Sheared voxels hold less than their sides say.
-        self.volume_spacing = grid.spacing * [1, 1, grid.voxel_volume / float(np.prod(grid.spacing))]
-
-    def rows(self, label: str, masks: MaskPair) -> list[list[Any]]:
-        """Metric, value, unit, status and definition of each metric of a label."""
-        wanted = self.settings.definitions(label)
-        whole = tuple(masks.whole[k] for k in self.axes)
-        known = None if masks.known is None else self._flat(masks.known)
-        spacing = self.grid.spacing[self.axes]
-        flat = Pair(
-            self._flat(masks.prediction), self._flat(masks.reference), spacing,
-            None if masks.score is None else self._flat(masks.score), known, whole=whole,
-        )  # fmt: skip
-        solid = flat
-        if len(self.axes) < 3 or not np.allclose(self.volume_spacing, self.grid.spacing, rtol=1e-12):
-            solid = Pair(*masks[:2], self.volume_spacing, field=masks.known, whole=masks.whole)
-        hollow = Hollow()
-        return [
-            [*self._row(one, pair), None if self._lacks(one, pair) else hollow.value(one, pair)]
-            for one in wanted
-            for pair in (solid if one.unit == "ml" else flat,)
-        ]
-
-    def absent(self) -> dict[str, list[list[Any]]]:
-        """The same for labels that are in neither mask."""
-        nothing = np.zeros((1, 1, 1), bool)
-        masks = MaskPair(nothing, nothing, None, (0, 0, 0), self.grid.shape)
-        return {name: self.rows(name, masks) for name in ("", *self.settings.named_labels)}
-
-    def lesions(self, job: Job, label: str, masks: MaskPair) -> list[dict[str, Any]]:
-        """Rows of ``lesions.csv``."""
-        rule = self.settings.lesion_rule
-        if rule is None or (rule.labels and label not in rule.labels):
-            return []
-        from truevox.metrics import match_lesions
-
-        known = True if masks.known is None else masks.known
-        rest = [k for k in range(3) if k not in self.axes]
-        # In a plane volumes are those of 1 mm; this is how thick it is.
-        thick = float(np.prod(self.volume_spacing[rest])) if rest else 1.0
-        found = match_lesions(
-            self._flat(masks.prediction & known), self._flat(masks.reference & known),
-            self.grid.spacing[self.axes] if rest else self.volume_spacing, rule=rule.rule,
-            connectivity=rule.connectivity, min_ml=rule.min_ml / thick,
-            score=None if masks.score is None else self._flat(masks.score),
-            affine=self.grid.crop(masks.start, masks.prediction.shape).affine[:, [*self.axes, *rest, 3]],
-        )  # fmt: skip
-        rows = [{"case": job.case, "output": job.output, "label": label, **row} for row in found.table()]
-        return [
-            {k: v * thick if k in _VOLUMES and v is not None else v for k, v in row.items()} for row in rows
-        ]
-
-    def _row(self, metric: Definition, pair: Pair) -> list[Any]:
-        if self.missing and metric.empties:
-            # Nothing was predicted at all: the worst, even where there was nothing to find.
-            return [metric.name, float(metric.missed(pair)), metric.unit, "missed", metric.id]
-        if self._lacks(metric, pair):
-            return [metric.name, math.nan, metric.unit, "failed", metric.id]
-        value = value_of(metric, pair, self.empty)
-        return [metric.name, float(value.value), value.unit, value.status, metric.id]
-
-    def _lacks(self, metric: Definition, pair: Pair) -> bool:
-        """Whether there are no probabilities, which the metric needs."""
-        return pair.score is None and metric.name in self.unscored
-
-    def _flat(self, mask: NDArray) -> NDArray:
-        return mask.reshape([mask.shape[k] for k in self.axes])

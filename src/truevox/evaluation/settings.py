@@ -141,6 +141,12 @@ class EvaluationSettings(_Section):
         return tuple(dict.fromkeys(one.name for one in asked if needs_score(one)))
 
     @property
+    def of_expected_volumes(self) -> tuple[str, ...]:
+        """Metrics of expected volumes, by their short names."""
+        asked = [one for label in ("", *self.named_labels) for one in self.definitions(label)]
+        return tuple(dict.fromkeys(one.name for one in asked if one.id.endswith("/expected")))
+
+    @property
     def lesion_rule(self) -> LesionSettings | None:
         """How lesions are matched for ``lesions.csv``; None if none is to be written."""
         if self.lesions is not None:

@@ -21,11 +21,15 @@ __all__ = ["VOLUME_COLUMNS", "volumes_table"]
 
 VOLUME_COLUMNS = (
     *("case", "output", "label", "method", "volume_ml", "status", "voxel_volume_ml", "definition", "file"),
-    *("software", "message"),
+    *("software", "message", "volume_px", "unit"),
     *ORIGIN_COLUMNS,
 )
-"""Order of the columns of ``volumes.csv``."""
+"""Order of the columns of ``volumes.csv``.
 
+Where a file says no spacing, ``volume_ml`` is NaN, ``volume_px`` the number of pixels, ``unit`` px² or px³.
+"""
+
+NO_SPACING = "The file says no spacing: there are no millilitres, pixels are counted."
 _MEASURED = "volumes.json"
 
 
@@ -106,16 +110,19 @@ def _measured_rows(
     try:
         one = read_json(path)["outputs"][name]
         found = [(label, one["expected"][label], one["threshold"][label]) for label in output.labels.names]
-        ours = [row["volume_ml"] for row in counted]
-        theirs = [float("nan") if t["volume_ml"] is None else float(t["volume_ml"]) for _, _, t in found]
+        ours = [(row["volume_ml"], row["volume_px"]) for row in counted]
+        theirs = [(_float(t["volume_ml"]), _float(t.get("volume_px"))) for _, _, t in found]
         if not np.allclose(ours, theirs, rtol=1e-6, atol=0, equal_nan=True):
             raise FileError("The label map is not the one that was predicted along with these volumes.")
         return [
             _row(key, name, output, label, "expected", relative)
             | {
-                "volume_ml": float("nan") if e["volume_ml"] is None else float(e["volume_ml"]),
+                "volume_ml": _float(e["volume_ml"]),
                 "status": str(e["status"]),
-                "voxel_volume_ml": float(one["voxel_volume_ml"]),
+                "voxel_volume_ml": _float(one["voxel_volume_ml"]),
+                "volume_px": _float(e.get("volume_px")),
+                "unit": str(one.get("unit", "ml")),
+                "message": "" if one.get("unit", "ml") == "ml" else NO_SPACING,
             }
             for label, e, _ in found
         ]
@@ -135,16 +142,27 @@ def _file_rows(
         array, header = io.read(path)
         if method == "threshold":
             array, _ = labelled(array, header, output.labels)
-        size = header.grid.voxel_volume_ml
+        size, unit = header.grid.voxel_measure
         kind = "label" if method == "threshold" else "probability"
-        found = volumes_of(array, kind, size, method, labels=output.labels)
+        found = volumes_of(array, kind, size, method, labels=output.labels, unit=unit)
     except TrueVoxError as error:
         return _failed(key, name, output, method, relative, str(error))
     return [
         _row(key, name, output, one.label, method, relative)
-        | {"volume_ml": one.ml, "status": one.status, "voxel_volume_ml": size}
+        | {
+            "volume_ml": one.ml,
+            "status": one.status,
+            "voxel_volume_ml": size if unit == "ml" else float("nan"),
+            "volume_px": one.px,
+            "unit": unit,
+            "message": "" if unit == "ml" else NO_SPACING,
+        }
         for one in found
     ]
+
+
+def _float(value: Any) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _failed(
@@ -169,5 +187,7 @@ def _row(key: str, name: str, output: Output, label: str, method: Method, file: 
         "file": file,
         "software": software(),
         "message": "",
+        "volume_px": float("nan"),
+        "unit": "",
         **known,
     }

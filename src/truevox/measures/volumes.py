@@ -1,7 +1,8 @@
-"""Volumes in ml: expected (sum of probabilities) and by threshold (count of voxels)."""
+"""Volumes in ml, or in pixels: expected (sum of probabilities) and by threshold (count of voxels)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,19 +28,23 @@ Method = Literal["expected", "threshold"]
 _SLACK = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Volume:
     """A volume and how it was computed.
 
     Parameters
     ----------
     ml : float
-        Millilitres; NaN where the status is not ``"ok"``.
+        Millilitres; NaN where the status is not ``"ok"``, and where the file says no spacing.
     method : {"expected", "threshold"}
     status : {"ok", "uncovered"}
         ``uncovered``: the image has voxels that no prediction reached (NaN).
     label : str
         Name of the class.
+    px : float
+        Pixels (of one slice) or voxels, where the file says no spacing; NaN elsewhere.
+    unit : {"ml", "px²", "px³"}
+        Of :attr:`value`, which is what ``float()`` gives.
     note : str
         How far it can be trusted: the loss, calibrated or not, and what validation found of such volumes.
     origin : Origin, optional
@@ -55,11 +60,22 @@ class Volume:
     method: Method
     status: Literal["ok", "uncovered"]
     label: str
+    px: float = math.nan
+    unit: str = "ml"
     note: str = field(default="", repr=False, compare=False)
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def value(self) -> float:
+        """The number in :attr:`unit`."""
+        return self.ml if self.unit == "ml" else self.px
+
     def __float__(self) -> float:
-        return self.ml
+        return self.value
+
+    def __repr__(self) -> str:
+        said = f"method={self.method!r}, status={self.status!r}, label={self.label!r}"
+        return f"Volume({self.unit}={self.value!r}, {said})"
 
     @property
     def id(self) -> str:
@@ -104,7 +120,8 @@ def volume(
     Notes
     -----
     The volume of a voxel is the determinant of the affine: right for oblique and sheared grids. Sums
-    are float64. NaN voxels make the status ``"uncovered"`` and the value NaN.
+    are float64. NaN voxels make the status ``"uncovered"`` and the value NaN. On a grid in pixels (a picture
+    without a spacing) there are no millilitres: ``ml`` is NaN, ``px`` the sum or count, ``unit`` px² or px³.
 
     Examples
     --------
@@ -126,16 +143,16 @@ def volume(
             if image.kind == "logits"
             else 'say what its numbers are: kind="probability" or kind="label"',
         )
-    array, ml = image.numpy(), image.grid.voxel_volume_ml
+    array, (size, unit) = image.numpy(), image.grid.voxel_measure
     if image.kind == "label" and labels is not None and image.labels not in (None, labels):
         path = Path() if image.header is None else image.header.path
         segments = Segments(array, path, image.labels)
         found = [
-            Volume(float(np.count_nonzero(segments.mask(places)) * ml), method, "ok", name)
+            _volume(name, float(np.count_nonzero(segments.mask(places))), size, unit, method)
             for name, places in segments.asked(labels).items()
         ]
     else:
-        found = volumes_of(array, image.kind, ml, method, threshold, table)
+        found = volumes_of(array, image.kind, size, method, threshold, table, unit=unit)
     # Validation looked at decided labels, and at masks above one half: other thresholds are not known.
     seen = "threshold" if image.kind == "label" else method if threshold == 0.5 else "threshold elsewhere"
     found = [replace(one, origin=image.origin, note=_note(image, one.label, seen)) for one in found]
@@ -149,12 +166,16 @@ def _note(image: Image, label: str, method: str) -> str:
 def volumes_of(
     array: NDArray,
     kind: Literal["label", "probability"],
-    voxel_volume_ml: float,
+    voxel_size: float,
     method: Method = "expected",
     threshold: float = 0.5,
     labels: Labels | None = None,
+    *,
+    unit: str = "ml",
 ) -> list[Volume]:
     """:func:`volume` on a plain array (C, I, J, K), always as a list. Loads no torch.
+
+    ``voxel_size`` and ``unit`` are those of :attr:`truevox.Grid.voxel_measure`.
 
     Raises
     ------
@@ -174,10 +195,14 @@ def volumes_of(
         voxels = (
             _sums(array, channels) if method == "expected" else _decided(array, channels, threshold, labels)
         )
-    return [
-        Volume(float(n * voxel_volume_ml), method, "uncovered" if np.isnan(n) else "ok", name)
-        for name, n in voxels
-    ]
+    return [_volume(name, n, voxel_size, unit, method) for name, n in voxels]
+
+
+def _volume(label: str, voxels: float, voxel_size: float, unit: str, method: Method) -> Volume:
+    size, status = float(voxels * voxel_size), "uncovered" if np.isnan(voxels) else "ok"
+    if unit == "ml":
+        return Volume(size, method, status, label)
+    return Volume(math.nan, method, status, label, size, unit)
 
 
 def _check_settings(method: str, threshold: float, labels: Labels | None) -> None:

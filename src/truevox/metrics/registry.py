@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from truevox.errors import SettingsError
+from truevox.metrics.pixels import in_millimetres, in_pixels
 
 if TYPE_CHECKING:
     from truevox.metrics.pair import Pair
@@ -43,7 +44,7 @@ class Definition:
     name : str
         The short name in tables: as it was asked for, without what is default.
     unit : str
-        ``"1"``, ``"mm"``, ``"ml"`` or ``"count"``.
+        ``"1"``, ``"mm"``, ``"ml"`` or ``"count"``; in pixels ``"px"``, ``"px³"``.
     low, high : float
         Range of values.
     better : {"higher", "lower", "zero", "none"}
@@ -61,6 +62,8 @@ class Definition:
         One sentence with the formula.
     perfect : bool
         False: two empty masks are no success (the sensitivity to nothing), whatever the policy.
+    lacking : function of a Pair to str, optional
+        Why there is no value of a pair, where that is not because a mask is empty; ``""`` if nothing lacks.
     """
 
     id: str
@@ -76,6 +79,7 @@ class Definition:
     empties: bool = True
     summary: str = ""
     perfect: bool = True
+    lacking: Callable[[Pair], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,9 @@ def definition(name: str) -> Definition:
     >>> definition("dice").id
     'dice/voxel'
     """
+    known, counted = in_millimetres(name.strip())
+    if counted:
+        return in_pixels(definition(known), thresholds=True)
     head, *variants = name.strip().split("/")
     stem, _, parameter = head.partition("@")
     if stem not in _FAMILIES:

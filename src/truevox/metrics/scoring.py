@@ -88,7 +88,9 @@ def value_of(metric: Definition, pair: Pair, empty: Empty = Empty()) -> Value:  
     if situation == "ok" or not metric.empties:
         number = float(metric.compute(pair))
         if math.isnan(number):
-            return Value(number, "undefined", metric.unit, REASONS.get(situation, "not defined here"))
+            lacking = "" if metric.lacking is None else metric.lacking(pair)
+            reason = lacking or REASONS.get(situation, "not defined here")
+            return Value(number, "undefined", metric.unit, reason)
         return Value(number, "ok", metric.unit)
     if situation == "undefined":
         number = metric.best if empty.both == "perfect" and metric.perfect else np.nan

@@ -36,7 +36,7 @@ class Difference:
     dice : float
         Between the two masks; NaN with status ``undefined`` where both are empty.
     reference_ml, changed_ml, difference_ml : float
-        Volumes of the masks, and the second minus the first.
+        Volumes of the masks, and the second minus the first; NaN where lengths are in pixels.
     mean_absolute, max_absolute : float
         Difference of the probabilities over all voxels of the scan.
     time_ratio : float
@@ -176,7 +176,8 @@ def _differences(case: str, output: str, a: Image, b: Image, ratios: tuple[float
     for (name, channel), (mask_a, mask_b) in zip(labels.channel_names.items(), masks, strict=True):
         score = evaluate(mask_a, mask_b, a.grid.spacing)["dice"]
         apart = np.abs(first[channel] - second[channel])
-        volumes = [float(m.sum()) * a.grid.voxel_volume_ml for m in (mask_a, mask_b)]
+        voxel_ml = a.grid.voxel_volume_ml if a.grid.unit == "mm" else float("nan")
+        volumes = [float(m.sum()) * voxel_ml for m in (mask_a, mask_b)]
         found.append(
             Difference(
                 case,

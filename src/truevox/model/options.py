@@ -144,7 +144,7 @@ def body_box(scan: Image) -> Grid:
     found = [
         where
         for where, size in zip(ndimage.find_objects(parts), sizes, strict=True)
-        if where is not None and size * scan.grid.voxel_volume_ml >= BODY_ML
+        if where is not None and (scan.grid.unit != "mm" or size * scan.grid.voxel_volume_ml >= BODY_ML)
     ]
     if not found:
         return scan.grid

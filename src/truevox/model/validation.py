@@ -73,7 +73,9 @@ def _scores(output: str, image: Image, labels: Labels, reference: Image) -> list
 
 def _ml(values: NDArray, known: NDArray | None, image: Image) -> float:
     counted = values if known is None or values.shape != known.shape else values[known]
-    return float(counted.sum(dtype=np.float64)) * image.grid.voxel_volume_ml
+    # Pixels of which nobody knows the size have no millilitres, and no bias in them.
+    voxel = image.grid.voxel_volume_ml if image.grid.unit == "mm" else math.nan
+    return float(counted.sum(dtype=np.float64)) * voxel
 
 
 def row_of(found: Sequence[Found]) -> Row:

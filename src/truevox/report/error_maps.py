@@ -25,6 +25,7 @@ __all__ = ["FN", "FP", "TP", "ErrorMap", "error_codes", "error_map", "label_valu
 TP, FP, FN = 1, 2, 3
 _MARGIN_MM = 15.0
 _PARENTS = 3
+_OBLIQUE_DEGREES = 10.0
 _PIECES = 5
 
 
@@ -37,7 +38,7 @@ class ErrorMap:
     codes : (I, J, K) uint8
         0 background, 1 true positive, 2 false positive, 3 false negative; axes run to R, A, S.
     grid : Grid
-        Of ``codes``: the box around both masks with a margin of 15 mm.
+        Of ``codes``: the box around both masks, and 15 mm (in pixels 15, or a tenth of the picture) more.
     image : (I, J, K) uint8, optional
         The scan, from its 1st to its 99th percentile.
     focus : (3,) int
@@ -164,12 +165,16 @@ def error_map(files: CaseFiles, values: tuple[int, ...], label: str = "") -> Err
         notes.append("touches the border of the scan")
     stored = grid.bounding_box(codes)
     margin = np.ceil(_MARGIN_MM / grid.spacing).astype(int)
+    if grid.unit != "mm":
+        margin = np.maximum(margin, np.array(grid.shape) // 10)
     box = sampling.clipped(stored.pad(margin.tolist()), grid).reorient("RAS")
     codes = np.ascontiguousarray(_on(codes, grid, box, "nearest"))
     _, many = _pieces((codes == TP) | (codes == FP))
     _, few = _pieces((codes == TP) | (codes == FN))
     if many > few + _PIECES:
         notes.append(f"in {many} pieces, the reference in {few}")
+    if _is_oblique(box):
+        notes.append("oblique slices: letters name the nearest directions")
     image, note = _scan(files.image, box)
     return ErrorMap(codes, box, image, _focus(codes, box), _missed(codes, box), (*notes, *note))
 
@@ -191,6 +196,14 @@ def _mask(path: Path, values: tuple[int, ...], label: str) -> tuple[NDArray[np.b
 
 def _on(array: NDArray[Any], own: Grid, grid: Grid, mode: str) -> NDArray[Any]:
     return sampling.resample(array[None], own, grid, np.zeros(1, array.dtype), mode=mode)[0]
+
+
+def _is_oblique(grid: Grid) -> bool:
+    """Whether an axis that is drawn lies more than a few degrees off the patient's."""
+    if grid.unit != "mm":
+        return False
+    cosines = np.abs(grid.affine[:3, :3] / grid.spacing).max(0)
+    return bool(np.degrees(np.arccos(np.minimum(cosines, 1))).max() > _OBLIQUE_DEGREES)
 
 
 def _touches_border(codes: NDArray[np.uint8]) -> bool:

@@ -66,6 +66,11 @@ class Gallery:
     unseen: list[tuple[int, str, str, str]] = field(default_factory=list)
     left_out: int = 0
 
+    @property
+    def planes(self) -> list[str]:
+        """All planes that are drawn."""
+        return list(dict.fromkeys(name for one in self.exhibits for name in one.planes))
+
 
 def gallery(folders: Sequence[Folder], worst: int, cases_in_viewer: int) -> Gallery:
     """Open the worst cases and draw them; nothing for a folder without ``cases.csv``.
@@ -90,11 +95,15 @@ def gallery(folders: Sequence[Folder], worst: int, cases_in_viewer: int) -> Gall
         except TrueVoxError as error:
             found.unseen.append((pick.method, pick.case, name, error.message))
             continue
-        volumes = viewer_volumes(opened) if volumes_left > 0 else None
+        # A picture, or a single slice, has no third dimension to look at.
+        solid = opened.grid.unit == "mm" and opened.grid.ndim == 3
+        volumes = viewer_volumes(opened) if volumes_left > 0 and solid else None
         if volumes is not None:
             size = len(volumes.codes) + len(volumes.image)
-            volumes_left, budget = volumes_left - 1, budget - size
-            volumes = volumes if budget >= 0 else None
+            if size <= budget:
+                volumes_left, budget = volumes_left - 1, budget - size
+            else:
+                volumes = None  # a smaller one may still fit
         found.exhibits.append(
             Exhibit(
                 pick.method,

@@ -19,7 +19,17 @@ LARGEST = 4000
 """Most lesions listed in a page."""
 _EDGES_ML = (0.1, 0.3, 1.0, 3.0, 10.0, math.inf)
 LESION_COLUMNS = ("method", "case", "structure", "rule", "kind", "reference_ml", "prediction_ml", "iou")
-LESION_COLUMNS += ("dice", "assd_mm", "x_mm", "y_mm", "z_mm", "score", "touches")
+LESION_COLUMNS += (
+    "dice",
+    "assd_mm",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "score",
+    "touches",
+    "reference_px",
+    "prediction_px",
+)
 """Order of the cells of :func:`lesion_rows`."""
 _TEXT = ("rule", "kind", "touches")
 
@@ -147,14 +157,17 @@ def lesion_rows(folders: Sequence[Folder]) -> tuple[list[list[Any]], int]:
         for number, folder in enumerate(folders)
         for row in folder.lesions
     ]
-    kind, reference, prediction, iou = (
-        LESION_COLUMNS.index(name) for name in ("kind", "reference_ml", "prediction_ml", "iou")
-    )
+    kind, iou = LESION_COLUMNS.index("kind"), LESION_COLUMNS.index("iou")
+    sizes = [
+        LESION_COLUMNS.index(f"{side}_{unit}")
+        for unit in ("ml", "px")
+        for side in ("reference", "prediction")
+    ]
 
     def order(row: list[Any]) -> tuple[int, float]:
         if row[kind] == "matched":
             return 1, row[iou] or 0.0
-        return 0, -(row[reference] or row[prediction] or 0.0)
+        return 0, -next((row[size] for size in sizes if row[size] is not None), 0.0)
 
     rows.sort(key=order)
     return rows[:LARGEST], max(len(rows) - LARGEST, 0)

@@ -22,6 +22,7 @@ from truevox.report.folder import Folder, read_folders
 from truevox.report.gallery import Exhibit, gallery
 from truevox.report.headline import headline
 from truevox.report.lesions import detections
+from truevox.report.origins import origins
 from truevox.report.provenance import provenance
 from truevox.report.words import interval, metric_title, number
 
@@ -134,6 +135,7 @@ def _render(
         detections=detections(folders),
         agreements=agreed,
         left_out_volumes=sum(one.left_out for one in agreed),
+        origins=origins(folders),
         probabilities=_probabilities(folders),
         comparison=compared,
         meanings=meanings(folders),

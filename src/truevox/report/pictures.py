@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,21 +23,25 @@ _CUTS = {
     "axial": (2, (0, -1), (1, 1), "RLAP"),
     "coronal": (1, (0, -1), (2, 1), "RLSI"),
     "sagittal": (0, (1, -1), (2, 1), "APSI"),
+    "picture": (2, (0, -1), (1, 1), ""),
 }
 _COLOURS = {TP: ("#969696", 0.55), FP: (ORANGE, 0.85), FN: (BLUE, 0.85)}
 _PANEL = 224
+_PIXEL_BARS = tuple(base * 10**power for power in range(10) for base in (1, 2, 5))
 _GAP = 4
-_COLOURS_IN_FILE = 96
+_GREYS = 40
 
 
 def planes(grid: Grid) -> tuple[str, ...]:
-    """The planes that can be cut: one only for a picture of a single slice.
+    """The planes that can be cut: one only for a single slice, and for a picture, whose axes have no names.
 
     Examples
     --------
-    >>> planes(Grid((8, 8, 1))), len(planes(Grid((8, 8, 8))))
-    (('axial',), 3)
+    >>> planes(Grid((8, 8, 1))), len(planes(Grid((8, 8, 8)))), planes(Grid((8, 8), unit="px"))
+    (('axial',), 3, ('picture',))
     """
+    if grid.unit != "mm":
+        return ("picture",)
     flat = [name for name in PLANES if grid.shape[_CUTS[name][0]] == 1]
     return (flat[0],) if flat else PLANES
 
@@ -44,7 +50,8 @@ def png(found: ErrorMap) -> bytes:
     """Slices through the largest error, and below them through the largest missed piece if it is elsewhere.
 
     Grey is right, orange a false positive, blue a false negative; thin lines mark the place, letters the
-    patient's sides, a bar the length of 10 mm.
+    patient's sides, a bar the length of 10 mm. A picture without a spacing has no letters, and its bar is in
+    pixels.
 
     Returns
     -------
@@ -60,10 +67,41 @@ def png(found: ErrorMap) -> bytes:
     for row, place in enumerate(rows):
         for column, name in enumerate(names):
             sheet.paste(_panel(found, name, place), (column * (_PANEL + _GAP), row * (_PANEL + _GAP)))
-    small = sheet.quantize(_COLOURS_IN_FILE, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     stream = io.BytesIO()
-    small.save(stream, "PNG", optimize=True)
+    _indexed(sheet).save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def _tinted(grey: NDArray[Any], code: int) -> NDArray[np.uint8]:
+    """Colours (n, 3) of grey values where the masks have this code."""
+    found = np.repeat(np.asarray(grey, np.float64)[:, None], 3, axis=1)
+    if code in _COLOURS:
+        colour, share = _COLOURS[code]
+        found += share * (np.array(ImageColor.getrgb(colour)) - found)
+    return np.rint(found).astype(np.uint8)
+
+
+@cache
+def _palette() -> NDArray[np.uint8]:
+    """All colours of pictures: every code over every grey, and those of lines and letters."""
+    levels = np.linspace(0, 255, _GREYS)
+    return np.concatenate([*(_tinted(levels, code) for code in (0, *_COLOURS)), [(255,) * 3, (112,) * 3]])
+
+
+def _indexed(sheet: Image.Image) -> Image.Image:
+    """A sheet with the palette of all pictures: an error of a few pixels keeps its colour.
+
+    A palette made for the sheet would mix colours of small areas with those of large ones.
+    """
+    palette = _palette().astype(np.int64)
+    pixels = np.asarray(sheet, np.int64).reshape(-1, 3)
+    codes, places = np.unique(pixels @ [65536, 256, 1], return_inverse=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1)
+    # Only the edges of letters are in between.
+    nearest = ((colours[:, None] - palette) ** 2).sum(2).argmin(1).astype(np.uint8)
+    found = Image.fromarray(nearest[places].reshape(sheet.height, sheet.width))
+    found.putpalette(palette.astype(np.uint8).tobytes())
+    return found
 
 
 def _apart(found: ErrorMap, other: tuple[int, int, int]) -> bool:
@@ -82,20 +120,20 @@ def _panel(found: ErrorMap, name: str, place: tuple[int, int, int]) -> Image.Ima
     width, height = codes.shape[1] * spacing[across], codes.shape[0] * spacing[upward]
     scale = _PANEL / max(width, height)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    smooth = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC)
-    drawn = np.array(smooth.convert("RGB"), np.float64)
+    smooth = np.array(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC), np.float64)
+    smooth = np.rint(smooth / 255 * (_GREYS - 1)) * 255 / (_GREYS - 1)
     blocks = np.array(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
-    for code, (colour, share) in _COLOURS.items():
-        inside = blocks == code
-        drawn[inside] += share * (np.array(ImageColor.getrgb(colour)) - drawn[inside])
+    drawn = np.zeros((*blocks.shape, 3), np.uint8)
+    for code in (0, *_COLOURS):
+        drawn[blocks == code] = _tinted(smooth[blocks == code], code)
     panel = Image.new("RGB", (_PANEL, _PANEL), "black")
     corner = ((_PANEL - size[0]) // 2, (_PANEL - size[1]) // 2)
-    panel.paste(Image.fromarray(np.rint(drawn).astype(np.uint8)), corner)
+    panel.paste(Image.fromarray(drawn), corner)
     at = (
         corner[0] + _position(place[across], codes.shape[1], right) * size[0],
         corner[1] + _position(place[upward], codes.shape[0], -up) * size[1],
     )
-    _marks(panel, at, letters, scale)
+    _marks(panel, at, letters, scale, found.grid.unit)
     return panel
 
 
@@ -115,7 +153,7 @@ def _position(index: int, count: int, direction: int) -> float:
     return share if direction > 0 else 1 - share
 
 
-def _marks(panel: Image.Image, at: tuple[float, float], letters: str, scale: float) -> None:
+def _marks(panel: Image.Image, at: tuple[float, float], letters: str, scale: float, unit: str) -> None:
     draw = ImageDraw.Draw(panel)
     font = ImageFont.load_default(17)
     x, y = at
@@ -126,9 +164,12 @@ def _marks(panel: Image.Image, at: tuple[float, float], letters: str, scale: flo
             draw.line(line, fill="#707070")
     middle = _PANEL / 2
     spots = ((4, middle, "lm"), (last - 4, middle, "rm"), (middle, 3, "mt"), (middle, last - 3, "mb"))
-    for letter, (left, top, anchor) in zip(letters, spots, strict=True):
+    for letter, (left, top, anchor) in zip(letters, spots, strict=False):
         draw.text((left, top), letter, "white", font, anchor, stroke_width=1, stroke_fill="black")
-    bar = 10 * scale
+    length = 10 if unit == "mm" else next(n for n in _PIXEL_BARS if n * scale > _PANEL / 10)
+    bar = length * scale
     if bar < _PANEL / 2:
         draw.line((8, last - 8, 8 + bar, last - 8), fill="white", width=2)
-        draw.text((8, last - 13), "10 mm", "white", font, "lb", stroke_width=1, stroke_fill="black")
+        draw.text(
+            (8, last - 13), f"{length} {unit}", "white", font, "lb", stroke_width=1, stroke_fill="black"
+        )

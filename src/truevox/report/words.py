@@ -39,17 +39,25 @@ def number(value: Any) -> str:
     --------
     >>> number(0.84216), number(-3.14159), number(123.4), number(None), number(0.0000123)
     ('0.842', '−3.14', '123', '–', '1.23e−05')
+
+    Small numbers keep three digits, and only 1 looks like 1:
+
+    >>> number(0.00149), number(0.9996), number(1.0)
+    ('0.00149', '0.9996', '1.00')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     size = abs(value)
-    if size != 0 and size < 0.0005:
-        text = f"{value:.3g}"
-    else:
-        text = f"{value:.{3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0}f}"
-    return text.replace("-", "−")
+    if size != 0 and size < 1e-4:
+        return f"{value:.2e}".replace("-", "−")
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    if 0 < size < 0.1:
+        digits = 2 - math.floor(math.log10(size))
+    while size < 1 - 1e-9 and float(f"{size:.{digits}f}") == 1:
+        digits += 1
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def interval(found: Interval) -> str:
@@ -94,9 +102,14 @@ def seconds(value: Any) -> str:
 def plain(value: float | None) -> float | None:
     """A number with six digits for the page's data; None for what is not finite.
 
+    What is not whole stays so: 0.9999999 is not perfect.
+
     Examples
     --------
-    >>> plain(0.123456789), plain(float("nan"))
-    (0.123457, None)
+    >>> plain(0.123456789), plain(float("nan")), plain(0.9999999)
+    (0.123457, None, 0.9999999)
     """
-    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
+    if value is None or not math.isfinite(value):
+        return None
+    short = float(f"{value:.6g}")
+    return value if short.is_integer() and abs(value) < 1e5 else short

@@ -99,18 +99,34 @@ def picks(folders: Sequence[Folder], worst: int) -> list[Pick]:
                 continue
             leading = first.setdefault((output, label), metric) == metric
             # What is as good as the best is not among the worst; the first metric has pictures anyway.
-            ranked = order if leading else [one for one in order if one[0] < order[-1][0]]
-            for rank, (_, case) in enumerate(ranked[:worst]):
-                text = f"{_ordinal(rank)}worst {metric_title(metric)}"
+            shown = [one for one in order if one[0] < order[-1][0]][:worst]
+            texts = [f"{_ordinal(rank)}worst {metric_title(metric)}" for rank in range(len(shown))]
+            alike = leading and not shown
+            if alike:
+                shown = order[:worst]
+                texts = [_alike(metric, scores[0].definition, order[-1][0], len(order))] * len(shown)
+            for rank, ((_, case), text) in enumerate(zip(shown, texts, strict=True)):
                 reasons[number, case, output, label].append((rank, text))
-            if leading and worst:
+            if leading and worst and not alike:
                 for share, name in ((0.05, "5 % from the worst"), (0.5, "median")):
                     place = round(share * (len(order) - 1))
-                    if place >= worst:
+                    if place >= len(shown):
                         key = (number, order[place][1], output, label)
                         reasons[key].append((worst, f"{name} {metric_title(metric)}"))
     found = sorted(reasons.items(), key=lambda item: (min(item[1])[0], -len(item[1]), item[0][1], item[0]))
     return [Pick(*key, reasons=_by_rank(why)) for key, why in found]
+
+
+def _alike(metric: str, definition_id: str, goodness: float, cases: int) -> str:
+    """Why cases are shown of which none is worse than another."""
+    title = metric_title(metric)
+    try:
+        best = definition(definition_id).best
+    except SettingsError:
+        best = math.nan
+    if abs(goodness) == best:
+        return f"perfect {title}{', as in all cases' if cases > 1 else ''}"
+    return f"the only case with {title}" if cases == 1 else f"{title} the same in all cases"
 
 
 def _by_rank(reasons: Sequence[tuple[int, str]]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Drawing: three orthogonal planes through a point of the patient, in millimetres.
+"""Drawing: three orthogonal planes through a point of the patient, in mm; of a picture one, in pixels.
 
 Colours: Okabe and Ito (2008), which stay apart for colour-blind readers.
 """
@@ -134,8 +134,16 @@ def _draw_row(axes: Sequence[Axes], row: Row) -> None:
             _outline(axis, Layer(np.empty(box.shape, bool), box).at(world)[1], extent, colour, style)
         axis.axvline(centre[u] * stage.spacing[u], color="white", linewidth=0.4, alpha=0.5)
         axis.axhline(centre[v] * stage.spacing[v], color="white", linewidth=0.4, alpha=0.5)
-        axis.set_xlabel(f"{_ENDS[u][0]} to {_ENDS[u][1]} (mm)", fontsize=8)
-        axis.set_ylabel(f"{_ENDS[v][0]} to {_ENDS[v][1]} (mm)", fontsize=8)
+        if stage.unit == "mm":
+            axis.set_xlabel(f"{_ENDS[u][0]} to {_ENDS[u][1]} (mm)", fontsize=8)
+            axis.set_ylabel(f"{_ENDS[v][0]} to {_ENDS[v][1]} (mm)", fontsize=8)
+        else:
+            # A picture as it is stored: its first column is at the left.
+            axis.set_xlabel(f"{stage.shape[u]} {stage.unit}", fontsize=8)
+            axis.set_ylabel(f"{stage.shape[v]} {stage.unit}", fontsize=8)
+            axis.set(xticks=[], yticks=[])
+            axis.set_visible((u, v) == _PLANES[0])
+            axis.invert_xaxis()
         axis.tick_params(labelsize=7)
     axes[0].set_title(row.caption[:100], fontsize=9, loc="left")
     named = {what: colour for _, colour, what in (*row.masks, *row.boxes)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,7 +34,11 @@ _CATEGORIES = {
     "instance segmentation": "instance",
 }
 _TARGET = r"^((sensitivity|precision|specificity)@0?\.\d+|fppi@\d*\.?\d+)$"
-_WORDS = {"yes": True, "no": False, "true": True, "false": False, "unknown": None, "": None}
+_UNKNOWN = ("", "unknown", "null", "~")
+_WORDS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
+_WORDS |= dict.fromkeys(_UNKNOWN)
+_UNITS = {"mm": 1.0, "": 1.0, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "nm": 1e-6, "m": 1e3}
+_LENGTH = re.compile(r"(?P<number>[-+]?[\d.]+(?:e[-+]?\d+)?)\s*(?P<unit>[a-zµμ]*)")
 
 
 def _category(value: Any) -> Any:
@@ -51,32 +56,64 @@ def _yes_no(value: Any) -> Any:
 
 def _word(value: Any) -> Any:
     """No answer is unknown; YAML reads a bare ``no`` as false."""
-    if value is None:
-        return "unknown"
-    if value is False:
+    if value is False or value == "no":
         return "none"
-    return value.strip().lower() if isinstance(value, str) else value
+    word = value.strip().lower() if isinstance(value, str) else value
+    return "unknown" if word is None or word in _UNKNOWN else word
 
 
 def _sizes(value: Any) -> Any:
-    """One number is the edge of a cube; ``1x1x3`` and ``1,1,3`` are as good as a list."""
+    """One number is the edge of a cube; ``1x1x3 mm``, ``1 1 3`` and ``1,1,3`` are as good as a list."""
     if isinstance(value, str):
-        value = value.strip().lower().replace("x", ",").split(",") if value.strip() else None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return (value,) * 3
-    if isinstance(value, list) and len(value) == 1:
-        return tuple(value) * 3
-    return value
+        text = value.strip().lower().strip("[]()").replace("×", "x")
+        if text in _UNKNOWN:
+            return None
+        # Between x a comma is that of a decimal number.
+        parts = [part.strip() for part in (text.split("x") if "x" in text else re.split(r"[,;]", text))]
+        if len(parts) == 1 and len(text.split()) > 1 and not _LENGTH.fullmatch(text):
+            parts = text.split()
+        units = [unit for part in parts if (unit := part.lstrip("-+.,0123456789 "))]
+        # In "1x1x3 mm" the unit stands once, for all.
+        parts = [part + units[-1] if units and not part.endswith(units[-1]) else part for part in parts]
+        value = [_length(part) for part in parts]
+    if isinstance(value, (list, tuple)):
+        value = [_length(one) for one in value]
+        return tuple(value) * 3 if len(value) == 1 else tuple(value)
+    return value if value is None else (_length(value),) * 3
 
 
-def _number(value: Any) -> Any:
-    return None if isinstance(value, str) and value.strip().lower() in ("", "unknown") else value
+def _length(value: Any) -> Any:
+    """Millimetres: ``4``, ``4mm``, ``0.4 cm``; a comma may stand for the point."""
+    if isinstance(value, bool):
+        raise ValueError("a length is a number")
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if text in _UNKNOWN:
+        return None
+    found = _LENGTH.fullmatch(text.replace(",", ".") if text.count(",") == 1 else text)
+    if found is None or found["unit"] not in _UNITS:
+        raise ValueError("a number of mm, or with a unit")
+    return float(found["number"]) * _UNITS[found["unit"]]
+
+
+def _point(value: Any) -> Any:
+    """An operating point; ``sensitivity @ 90 %`` is sensitivity@0.9."""
+    if not isinstance(value, str):
+        return value
+    text = "".join(value.lower().split())
+    if text in _UNKNOWN or text in ("no", "none", "n"):
+        return None
+    name, at, number = text.partition("@")
+    if number.endswith("%") and number[:-1].replace(".", "", 1).isdigit():
+        number = f"{float(number[:-1]) / 100:g}"
+    return f"{name}{at}{number}"
 
 
 YesNo = Annotated[bool | None, BeforeValidator(_yes_no)]
 # From a picometre to ten metres: their products stay finite.
 Length = Annotated[float, Field(ge=1e-9, le=1e4)]
-Millimetres = Annotated[Length | None, BeforeValidator(_number)]
+Millimetres = Annotated[Length | None, BeforeValidator(_length)]
 
 
 class Fingerprint(BaseModel):
@@ -163,7 +200,7 @@ class Fingerprint(BaseModel):
     empty_pred: YesNo = None
     scores: YesNo = None
     calibration: YesNo = None
-    target: Annotated[Annotated[str, Field(pattern=_TARGET)] | None, BeforeValidator(_number)] = None
+    target: Annotated[Annotated[str, Field(pattern=_TARGET)] | None, BeforeValidator(_point)] = None
     prevalence_ok: YesNo = None
     class_imbalance: YesNo = None
     class_weighting: Annotated[Weighting, BeforeValidator(_word)] = "unknown"
@@ -203,10 +240,30 @@ class Fingerprint(BaseModel):
         content = math.pi * radius**2 if len(self.spacing) == 2 else 4 / 3 * math.pi * radius**3
         return content / math.prod(self.spacing)
 
+    def shifted_iou(self) -> float | None:
+        """IoU of a ball (2D: a disc) of the typical diameter with itself, one (longest) voxel edge aside.
+
+        None if sizes are not known.
+
+        Examples
+        --------
+        >>> round(Fingerprint(category="instance", structure_mm=2.76, spacing=1).shifted_iou(), 2)
+        0.32
+        """
+        if self.structure_mm is None or self.spacing is None:
+            return None
+        part = min(max(self.spacing) / self.structure_mm, 1.0)
+        if len(self.spacing) == 2:
+            shared = 2 / math.pi * (math.acos(part) - part * math.sqrt(1 - part**2))
+        else:
+            shared = 1 - 1.5 * part + 0.5 * part**3
+        return shared / (2 - shared)
+
     def facts(self) -> dict[str, str]:
         """All answers as words, with what follows from them, for the conditions of rules.
 
         ``small`` is derived from sizes if it was not answered; ``few_voxels`` is what sizes alone say;
+        ``shift_matters``: being one voxel off takes the IoU below 0.5 (:meth:`shifted_iou`);
         ``anisotropic``, ``target`` (what is aimed at, or ``none``), ``tolerance`` (known or not),
         ``tolerance_below_voxel``.
         """
@@ -220,6 +277,8 @@ class Fingerprint(BaseModel):
         facts["few_voxels"] = words[None if count is None else count < SMALL_VOXELS]
         if self.small is None:
             facts["small"] = facts["few_voxels"]
+        shifted = self.shifted_iou()
+        facts["shift_matters"] = words[None if shifted is None else shifted < 0.5]
         ratio = None if self.spacing is None else max(self.spacing) / min(self.spacing)
         facts["anisotropic"] = words[None if ratio is None else ratio > LARGEST_RATIO]
         facts["target"] = "none" if self.target is None else self.target.partition("@")[0]

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from truevox.errors import SettingsError
 from truevox.evaluation.recommend.conditions import holds
 
-__all__ = ["QUESTIONS", "Question", "mistakes", "open_questions"]
+__all__ = ["QUESTIONS", "Question", "mistakes", "next_question", "open_questions"]
 
 YES_NO = ("yes", "no", "unknown")
 
@@ -46,12 +46,88 @@ class Question:
     when: str = ""
 
     @property
+    def help(self) -> str:
+        """What the answer decides, and how it is given."""
+        return f"{HELP[self.key]} Answer: {self.allowed}."
+
+    def complete(self, word: str) -> str:
+        """A choice from its first letters, in any case; any other word as it is.
+
+        Examples
+        --------
+        >>> QUESTIONS[0].complete("Sem"), QUESTIONS[3].complete("y"), QUESTIONS[1].complete("4 mm")
+        ('semantic', 'yes', '4 mm')
+        """
+        text = word.strip()
+        found = [choice for choice in self.choices if text and choice.startswith(text.lower())]
+        return found[0] if len(found) == 1 else text
+
+    @property
     def allowed(self) -> str:
         """Choices, or an example, in words."""
         if not self.choices:
             return self.example
         return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
 
+
+HELP = {
+    "category": (
+        "Classification says one thing of a whole image (tumour: yes). Detection says where objects "
+        "are. Semantic segmentation gives each voxel a class (liver). Instance segmentation gives "
+        "each object its own voxels (lesion 1, lesion 2, ...)."
+    ),
+    "structure_mm": (
+        "With the size of a voxel it says how many voxels a structure has: overlaps and outlines of "
+        "few voxels are noise, and such objects are found by a lower IoU. Give the usual one, not the "
+        "largest."
+    ),
+    "spacing": (
+        "Voxel edges in mm, as truevox check prints them. One number is the edge of a cube, two are a "
+        "picture."
+    ),
+    "small": "Below ten voxels outlines are not judged, and objects are counted instead.",
+    "multi_instance": (
+        "Lesions, cells or vertebrae are; a liver is not. One overlap of all of them hides that the "
+        "small ones are missed."
+    ),
+    "size_variability": (
+        "Where one lesion is many times larger than another, it decides their common overlap."
+    ),
+    "touching": "Touching objects are one component of a mask; matching them needs care.",
+    "tubular": "Of tubes the centreline counts: Dice rewards width, and hardly sees a break.",
+    "centre": "Then an object is found if its centre is.",
+    "boundary": "Yes adds a metric of outlines (NSD, MASD, HD), e.g. for radiotherapy or surgery.",
+    "volume": "Yes adds the difference of volumes, e.g. for growth or dose.",
+    "error_cost": (
+        "Fn: what is missed is worse, as in screening. Fp: what is marked in vain is worse. Then "
+        "F-beta replaces Dice or F1."
+    ),
+    "ref_noise": (
+        "What two raters do not share costs nothing with NSD, whose tolerance is their distance. An "
+        "exact reference (a phantom, a simulation) allows MASD or HD."
+    ),
+    "tolerance_mm": (
+        "The tolerance of NSD. Unknown: the longest edge of a voxel stands in, and the page says so."
+    ),
+    "far_errors": "Yes adds HD95, or HD if the reference is exact: a voxel in the wrong organ counts.",
+    "empty_ref": (
+        "Overlaps and distances are undefined in such images, and what is predicted there is to be "
+        "reported apart."
+    ),
+    "scores": (
+        "With scores all thresholds can be judged (average precision, FROC), not only the one that was tuned."
+    ),
+    "calibration": "Yes adds ECE and Brier score: whether a probability of 0.7 comes true in 7 of 10.",
+    "target": "A demand of use, e.g. a sensitivity of 0.9: the other rate is then reported at that point.",
+    "prevalence_ok": "If not, precision, F-beta and accuracy do not carry over to use.",
+    "class_imbalance": "Accuracy is won by guessing the frequent class.",
+    "class_weighting": (
+        "Equal: balanced accuracy. Frequency: accuracy or MCC. Ordinal (grades): weighted kappa."
+    ),
+    "non_independence": "Images of a patient resemble each other: intervals and tests then go by patient.",
+    "empty_pred": "It is then scored at its worst.",
+}
+"""What an answer is for."""
 
 QUESTIONS: tuple[Question, ...] = (
     Question(
@@ -161,6 +237,21 @@ def open_questions(facts: Mapping[str, str], answered: Mapping[str, Any]) -> Ite
         asked = facts["category"][0] in one.categories and one.key not in answered
         if asked and holds(one.when, facts):
             yield one
+
+
+def next_question(answers: Mapping[str, Any]) -> Question | None:
+    """The question to ask next; None if all that matter are answered.
+
+    Raises
+    ------
+    SettingsError
+        If an answer can't be used.
+    """
+    from truevox.evaluation.recommend.fingerprint import Fingerprint
+
+    if "category" not in answers:
+        return QUESTIONS[0]
+    return next(open_questions(Fingerprint.from_dict(answers).facts(), answers), None)
 
 
 def mistakes(error: ValidationError, file: Path | None = None) -> SettingsError:

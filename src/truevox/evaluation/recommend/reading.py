@@ -73,13 +73,9 @@ def with_answer(answers: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     Examples
     --------
     >>> with_answer({"category": "semantic"}, "boundary=yes")
-    {'category': 'semantic', 'boundary': True}
+    {'category': 'semantic', 'boundary': 'yes'}
     """
     key, equals, text = assignment.partition("=")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        value = text
     if not equals or not key.strip():
         raise SettingsError("An answer is written key=value.", got=assignment, expected="e.g. boundary=yes")
-    return {**answers, key.strip(): value}
+    return {**answers, key.strip(): text.strip()}

@@ -280,6 +280,11 @@ LOCALISATION = Slot(
             "mask IoU at 0.1: one voxel more or less moves the IoU of a small object far",
         ),
         Choice("category=detection & !boundary", "iou@0.1", "mask IoU at 0.1: a rough place is enough"),
+        Choice(
+            "shift_matters",
+            "iou@0.3",
+            "mask IoU at 0.3: one voxel aside takes an object of this size below 0.5",
+        ),
         Choice("", "iou@0.5", "mask IoU at 0.5"),
     ),
 )

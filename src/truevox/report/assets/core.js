@@ -22,11 +22,14 @@ function svg(name, attributes = {}, text = null) {
   return made;
 }
 
+// Three digits, as words.py writes them. More where fewer would make 1 of 0.9996: only what is perfect looks so.
 function number(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && size < 0.0005) return value.toPrecision(3).replaceAll("-", "−");
-  return value.toFixed(size < 1 ? 3 : size < 10 ? 2 : size < 100 ? 1 : 0).replace("-", "−");
+  if (size !== 0 && size < 1e-4) return value.toExponential(2).replace(/e-(\d)$/, "e-0$1").replaceAll("-", "−");
+  let digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 || size === 0 ? 3 : 2 - Math.floor(Math.log10(size));
+  while (size < 1 - 1e-9 && Number(size.toFixed(digits)) === 1) digits += 1;
+  return value.toFixed(digits).replace("-", "−");
 }
 
 const unitOf = (metric) => (["", "1", "count"].includes(metric.unit) ? "" : ` ${metric.unit}`);
@@ -42,8 +45,25 @@ function badness(value, metric) {
   return metric.better === "higher" ? -value : metric.better === "zero" ? Math.abs(value) : value;
 }
 
+// Colours repeat after seven methods, forms after four: both together after 28.
+const methodClass = (m) => `m${m % 7} s${m % 4}`;
+const FORMS = [
+  (r) => `m${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,
+  (r) => `m${-0.9 * r} ${-0.9 * r}h${1.8 * r}v${1.8 * r}h${-1.8 * r}z`,
+  (r) => `m0 ${-1.25 * r}l${1.2 * r} ${2.1 * r}h${-2.4 * r}z`,
+  (r) => `m0 ${-1.3 * r}l${1.3 * r} ${1.3 * r}l${-1.3 * r} ${1.3 * r}l${-1.3 * r} ${-1.3 * r}z`,
+];
+
+// One value of a method, in its colour and its form.
+function mark(m, x, y, r, hollow) {
+  const at = [x.toFixed(1), y.toFixed(1)];
+  const made = svg("path", { d: `M${at.join(" ")}${FORMS[m % 4](r)}`, class: `point ${methodClass(m)}${hollow ? " hollow" : ""}` });
+  made.at = at.join(",");
+  return made;
+}
+
 function methodName(m) {
-  const made = element("span", { class: `method m${m % 7}` });
+  const made = element("span", { class: `method ${methodClass(m)}` });
   made.append(element("i", { class: "dot" }), data.methods[m]);
   return made;
 }

@@ -1,5 +1,5 @@
 // Boxes and dots: one row for each structure and method, one dot for each case.
-const ROW = 46, WIDTH = 1130, MOST_DOTS = 8000;
+const ROW = 58, WIDTH = 1130, MOST_DOTS = 8000;
 
 function quantile(sorted, share) {
   const at = share * (sorted.length - 1), low = Math.floor(at);
@@ -56,11 +56,11 @@ function drawDistribution(place, k, s, methods) {
 }
 
 function drawRow(chart, row, y, x, left, s, spots, dots) {
-  const group = svg("g", { class: `m${row.m % 7}${row.values.length > 150 ? " many" : ""}` });
+  const group = svg("g", { class: `${methodClass(row.m)}${row.values.length > 150 ? " many" : ""}` });
   const sorted = row.values.filter((value) => value !== null).sort((a, b) => a - b);
   const many = data.structures.length > 1 && s === null;
-  if (many) group.append(svg("text", { x: left - 12, y: y - 3, "text-anchor": "end" }, short(row.structure)));
-  group.append(svg("text", { x: left - 12, y: many ? y + 12 : y + 4, "text-anchor": "end", class: many ? "tick" : "" }, short(data.methods[row.m])));
+  const lines = [...(many ? [[short(row.structure), ""]] : []), [short(data.methods[row.m]), many ? "tick" : ""], ...counted(row).map((text) => [text, "tick"])];
+  lines.forEach(([text, style], k) => group.append(svg("text", { x: left - 12, y: y + 4 + 13.5 * (k - (lines.length - 1) / 2), "text-anchor": "end", class: style }, text)));
   // The box goes over the dots, and lets the pointer through to them.
   const box = svg("g", { class: "summary" });
   if (sorted.length) {
@@ -69,18 +69,32 @@ function drawRow(chart, row, y, x, left, s, spots, dots) {
     box.append(svg("rect", { x: b, y: y - 13, width: Math.max(d - b, 0.5), height: 26, rx: 3, class: "box" }));
     box.append(svg("line", { x1: c, x2: c, y1: y - 13, y2: y + 13, class: "middle" }));
   }
-  (dots ? row.values : []).forEach((value, c) => {
-    if (value === null) return;
-    const hollow = "ms".includes(row.status[c]) ? " hollow" : "";
-    const at = { cx: x(value).toFixed(1), cy: (y + 24 * scatter(c)).toFixed(1) };
-    const point = svg("circle", { ...at, r: row.values.length > 150 ? 2.4 : 3.6, class: "point" + hollow, "data-case": c });
-    point.row = row;
-    group.append(point);
-    if (!spots.has(c)) spots.set(c, []);
-    spots.get(c).push(point);
-  });
+  // Missed and spurious cases are few, and matter: they are drawn last, and always; so is what the whiskers leave out.
+  const [first, last] = sorted.length ? [quantile(sorted, 0.05), quantile(sorted, 0.95)] : [0, 0];
+  for (const odd of [false, true]) {
+    row.values.forEach((value, c) => {
+      if (value === null || "ms".includes(row.status[c]) !== odd) return;
+      if (!dots && !odd && value >= first && value <= last) return;
+      const point = mark(row.m, x(value), y + 24 * scatter(c), row.values.length > 150 && !odd ? 2.4 : 3.6, odd);
+      point.dataset.case = c;
+      point.row = row;
+      group.append(point);
+      if (!spots.has(c)) spots.set(c, []);
+      spots.get(c).push(point);
+    });
+  }
   group.append(box);
   chart.append(group);
+}
+
+// How many values a row has, what is odd among them, and what has none: in one line, or in two.
+function counted(row) {
+  const count = (letter) => [...row.status].filter((one) => one === letter).length;
+  const rest = Object.entries({ m: "missed", s: "spurious", u: "undefined", f: "failed" }).map(([letter, word]) => [count(letter), word]);
+  const n = row.values.filter((value) => value !== null).length;
+  const parts = [`n = ${n}`, ...rest.filter(([many]) => many).map(([many, word]) => `${many} ${word}`)];
+  const whole = parts.join(", ");
+  return whole.length <= 30 ? [whole] : [parts.slice(0, 2).join(", "), parts.slice(2).join(", ")];
 }
 
 const short = (text) => (text.length > 26 ? `${text.slice(0, 25)}…` : text);
@@ -93,7 +107,7 @@ function follow(chart, spots, rows, metric) {
     for (const point of spots.get(lit) ?? []) point.classList.remove("lit");
     const points = spots.get(c) ?? [];
     for (const point of points) point.classList.add("lit");
-    chart.querySelector(".trace").setAttribute("points", points.map((p) => `${p.getAttribute("cx")},${p.getAttribute("cy")}`).join(" "));
+    chart.querySelector(".trace").setAttribute("points", points.map((p) => p.at).join(" "));
     lit = c;
   };
   chart.addEventListener("pointermove", (event) => {

@@ -1,5 +1,6 @@
 // Lesions: size against overlap, and the list of them.
 const L = Object.fromEntries(data.lesions.columns.map((name, k) => [name, k]));
+const PLACE = "Centre R, A, S (mm)";
 const nameOf = (names, index) => (typeof index === "number" ? names[index] : index);
 
 function lesions() {
@@ -20,13 +21,16 @@ function lesions() {
     { name: "Method", sort: (row) => row[L.method], cell: (row) => methodName(row[L.method]) },
     { name: "Structure", sort: (row) => nameOf(data.structures, row[L.structure]), cell: (row) => nameOf(data.structures, row[L.structure]) },
     { ...column("kind", "Kind", false), style: (row) => row[L.kind] },
-    column("reference_ml", "Reference (ml)"), column("prediction_ml", "Prediction (ml)"), column("iou", "IoU"), column("dice", "Dice"),
+    column("reference_ml", "Reference (ml)"), column("prediction_ml", "Prediction (ml)"),
+    column("reference_px", "Reference (px)"), column("prediction_px", "Prediction (px)"), column("iou", "IoU"), column("dice", "Dice"),
     column("assd_mm", "ASSD (mm)"), column("score", "Score"),
-    { name: "Centre R, A, S (mm)", numeric: true, sort: (row) => row[L.z_mm], cell: (row) => [L.x_mm, L.y_mm, L.z_mm].map((k) => row[k] === null ? "–" : row[k].toFixed(0).replace("-", "−")).join(", ") },
+    { name: PLACE, numeric: true, sort: (row) => row[L.z_mm], cell: (row) => [L.x_mm, L.y_mm, L.z_mm].map((k) => row[k] === null ? "–" : row[k].toFixed(0).replace("-", "−")).join(", ") },
     column("touches", "Touches", false),
   ].filter((one, k) => (k !== 1 || data.methods.length > 1) && (k !== 2 || data.structures.length > 1));
-  const optional = { "ASSD (mm)": "assd_mm", Score: "score", Touches: "touches" };
-  const kept = columns.filter((one) => !optional[one.name] || rows.some((row) => row[L[optional[one.name]]] !== null && row[L[optional[one.name]]] !== ""));
+  const optional = { "ASSD (mm)": ["assd_mm"], Score: ["score"], Touches: ["touches"], [PLACE]: ["x_mm"] };
+  for (const unit of ["ml", "px"]) for (const side of ["Reference", "Prediction"]) optional[`${side} (${unit})`] = [`reference_${unit}`, `prediction_${unit}`];
+  const known = (row, name) => row[L[name]] !== null && row[L[name]] !== "";
+  const kept = columns.filter((one) => !optional[one.name] || rows.some((row) => optional[one.name].some((name) => known(row, name))));
   const table = liveTable(byId("l-table"), byId("l-more"), kept, (row) => { if (typeof row[L.case] === "number") openCase(row[L.case]); });
   const draw = () => {
     const s = chosen(structure), m = chosen(method), text = find.value.trim().toLowerCase();
@@ -47,10 +51,13 @@ function lesions() {
   return draw;
 }
 
-const sizeOf = (row) => (row[L.kind] === "spurious" ? row[L.prediction_ml] : row[L.reference_ml]);
+const sizeIn = (row, unit) => row[L[`${row[L.kind] === "spurious" ? "prediction" : "reference"}_${unit}`]];
 
 function drawLesions(place, rows) {
-  const drawn = rows.filter((row) => sizeOf(row) > 0);
+  // Of files without a spacing the sizes are counts; they are drawn where no lesion has millilitres.
+  const unit = rows.some((row) => sizeIn(row, "ml") !== null) ? "ml" : "px";
+  const sizeOf = (row) => sizeIn(row, unit);
+  const drawn = rows.filter((row) => sizeOf(row) > 0), others = rows.length - drawn.length;
   const narrow = place.clientWidth < 640, width = narrow ? 560 : WIDTH, left = 66, bottom = 250;
   const logs = drawn.map((row) => Math.log10(sizeOf(row)));
   const low = Math.floor(logs.reduce((a, b) => Math.min(a, b), logs[0] ?? -1));
@@ -68,16 +75,15 @@ function drawLesions(place, rows) {
     chart.append(svg("text", { x: left - 8, y: at + 4, "text-anchor": "end", class: "tick" }, value === 0 ? "missed" : String(value)));
   }
   chart.append(svg("text", { x: left - 8, y: bottom - 10, "text-anchor": "end", class: "tick" }, "spurious"));
-  chart.append(svg("text", { x: (left + width) / 2, y: bottom + 34, "text-anchor": "middle" }, "Size (ml); upwards: IoU of matched lesions"));
+  chart.append(svg("text", { x: (left + width) / 2, y: bottom + 34, "text-anchor": "middle" }, `Size (${unit}); upwards: IoU of matched lesions${others ? `; ${others} without a size in ${unit} in the table only` : ""}`));
   for (const row of drawn) {
-    const hollow = row[L.kind] === "matched" ? "" : " hollow";
-    const point = svg("circle", { cx: x(Math.log10(sizeOf(row))).toFixed(1), cy: y(row).toFixed(1), r: 3.6, class: `point m${row[L.method] % 7}${hollow}` });
+    const point = mark(row[L.method], x(Math.log10(sizeOf(row))), y(row), 3.6, row[L.kind] !== "matched");
     point.row = row;
     chart.append(point);
   }
   chart.addEventListener("pointermove", (event) => {
     const row = event.target.row;
-    hint(event, row ? `${nameOf(data.cases, row[L.case])}\n${data.methods[row[L.method]]}, ${row[L.kind]}\n${number(sizeOf(row))} ml, IoU ${number(row[L.iou])}` : "");
+    hint(event, row ? `${nameOf(data.cases, row[L.case])}\n${data.methods[row[L.method]]}, ${row[L.kind]}\n${number(sizeOf(row))} ${unit}, IoU ${number(row[L.iou])}` : "");
   });
   chart.addEventListener("pointerleave", (event) => hint(event, ""));
   chart.addEventListener("click", (event) => { if (typeof event.target.row?.[L.case] === "number") openCase(event.target.row[L.case]); });
