@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from truevox import sampling
-from truevox.errors import GeometryError
+from truevox.errors import GeometryError, LabelError
 from truevox.labels import Labels
 from truevox.origin import Origin
 from truevox.space import Grid, slices_to_lattice
@@ -21,6 +21,9 @@ __all__ = ["Image", "Kind"]
 
 Kind = Literal["scalar", "label", "probability", "logits", "value"]
 KINDS = ("scalar", "label", "probability", "logits", "value")
+_WHOLE = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.int64)
+_OF_NUMPY = frozenset((torch.bool, *_WHOLE, torch.float16, torch.float32, torch.float64))
+"""Types of tensors that NumPy shares."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,11 +51,14 @@ class Image:
     Raises
     ------
     GeometryError
-        If data and grid differ in shape.
+        If data and grid differ in shape, or the data are no real numbers.
+    LabelError
+        If labels are not integers.
 
     Notes
     -----
-    ``.data`` is a plain tensor and claims nothing about space. Arithmetic demands equal grids.
+    ``.data`` is a plain tensor and claims nothing about space. Arithmetic demands equal grids, and makes
+    floats of whole numbers. A type of whole numbers that can't hold ``fill`` becomes one that can.
 
     Examples
     --------
@@ -72,13 +78,13 @@ class Image:
     header: Any = None
     origin: Origin | None = None
 
+    # NumPy's operators leave an array beside an image to the image, which says what is wrong.
+    __array_ufunc__ = None
+
     def __post_init__(self) -> None:
-        data = (
-            self.data if isinstance(self.data, Tensor) else torch.as_tensor(np.ascontiguousarray(self.data))
-        )
+        data = _voxels(self.data, self.kind)
         object.__setattr__(self, "data", data)
-        if not isinstance(self.fill, (int, float)):
-            object.__setattr__(self, "fill", tuple(float(f) for f in self.fill))
+        object.__setattr__(self, "fill", _fill(self.fill))
         if self.kind not in KINDS:
             raise GeometryError("Unknown kind of image.", got=self.kind, expected=" | ".join(KINDS))
         if data.ndim != 4 or (tuple(data.shape[1:]) != self.grid.shape and self.kind != "value"):
@@ -87,6 +93,16 @@ class Image:
                 got=tuple(data.shape),
                 expected=("C", *self.grid.shape),
             )
+        if isinstance(self.fill, tuple) and len(self.fill) != len(data):
+            raise GeometryError(
+                "An image's fill is a number, or one per channel.",
+                got=self.fill,
+                expected=f"{len(data)} numbers",
+            )
+        if self.kind == "label":
+            _check_whole(data, self.fill)
+        if not data.is_floating_point() and self.fill != 0:
+            object.__setattr__(self, "data", data.to(_type_with(data.dtype, self.fills())))
 
     def __repr__(self) -> str:
         return (
@@ -104,8 +120,12 @@ class Image:
         return int(self.data.shape[0])
 
     def numpy(self) -> np.ndarray:
-        """The voxels as an array (C, I, J, K); no copy for tensors on the CPU."""
-        return self.data.detach().cpu().numpy()
+        """The voxels as an array (C, I, J, K); no copy for tensors on the CPU of a type that NumPy knows."""
+        data = self.data.detach().cpu()
+        return (data if data.dtype in _OF_NUMPY else data.float()).numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def replace(self, **changes: Any) -> Image:
         """A copy with some fields changed. The header goes when the grid changes."""
@@ -138,7 +158,9 @@ class Image:
             data = data.narrow(axis + 1, low, count) if step == 1 else data.index_select(axis + 1, index)
         fill = self.fill if isinstance(self.fill, (int, float)) else tuple(self.fill)[first]
         whole = channels == range(self.channels)
-        labels = self.labels if whole or self.kind == "label" else None
+        labels = self.labels if whole else None
+        if not whole and self.kind == "label" and self.labels is not None:
+            labels = self.labels.of_channels(list(channels), self.channels)
         grid = self.grid.lattice(offset, stride, shape)
         part = self.replace(data=data, grid=grid, fill=fill, labels=labels)
         return part if grid.handedness == self.grid.handedness else part.mirrored()
@@ -155,8 +177,11 @@ class Image:
 
         Where the voxels coincide (within 1e-4 voxel) this is slicing, exact; otherwise it is one
         interpolation: linear for scalars and probabilities, nearest for labels. Axes whose step exceeds
-        1.5 voxels are averaged over the new voxel; labels with a label table then become probabilities
-        (one-hot, area average), labels without one stay nearest. Outside lies ``fill``.
+        1.5 voxels are averaged over the new voxel, in any orientation; labels with a label table then become
+        probabilities (one-hot, area average), labels without one stay nearest. Outside lies ``fill``:
+        probabilities that reach out take their part of it, so that their volume is kept, while intensities
+        are means of what was measured. What a label table ignores has no share; where it is most of a voxel
+        the voxel is NaN.
 
         Parameters
         ----------
@@ -186,46 +211,52 @@ class Image:
         """Labels and channels that change places in a mirror, changed; the grid stays."""
         if self.labels is None or not self.labels.swap:
             return self
+        fills = self.fills()
         if self.kind == "label":
-            return self.replace(data=torch.from_numpy(self.labels.mirrored(self.numpy())))
+            data = torch.from_numpy(self.labels.mirrored(self.numpy())).to(self.data.device)
+            return self.replace(data=data, fill=_simple(self.labels.mirrored(fills)))
         if self.channels != self.labels.channels:
             return self
-        return self.replace(data=self.data[list(self.labels.channel_swap)])
+        order = list(self.labels.channel_swap)
+        return self.replace(data=self.data[order], fill=_simple(fills[order]))
 
     def _sampled(self, grid: Grid, antialias: bool, field: sampling.Field | None) -> Image:
         found = sampling.coincidence(self.grid, grid) if field is None else None
         if found is not None:
-            device = self.data.device
-            if device.type == "cpu":
+            # A gradient goes through what is exact: a crop or a flip between two networks.
+            plain = self.data.dtype in _OF_NUMPY and not self.data.requires_grad
+            if plain and self.data.device.type == "cpu":
                 part = sampling.take(self.numpy(), found, grid.shape, self.fills())
                 part = part if min(part.strides) >= 0 else part.copy()
                 return self.replace(data=torch.from_numpy(part), grid=grid)
-            return self._taken_on_device(found, grid)
-        steps = sampling.coarsening(self.grid, grid)
-        if antialias and (steps > sampling.COARSE).any():
+            return self._taken_by_torch(found, grid)
+        coarse = antialias and bool((sampling.coarsening(self.grid, grid) > sampling.COARSE).any())
+        shares = antialias and self.kind == "probability"
+        if coarse or shares:
             # Averages touch every voxel: leave out those that are far from the new grid.
-            near = self.grid.covering(grid, 2 + int(np.ceil(steps.max())))
+            near = self.grid.covering(grid).pad(sampling.margin(self.grid, grid, coarse))
             if field is not None:
                 near = near.pad(field.reach(self.grid).tolist())
             window = sampling.clipped(near, self.grid)
             if window.shape != self.grid.shape:
                 return self.on(window)._sampled(grid, antialias, field)
-        if self.kind == "label":
-            if not (antialias and self.labels is not None and (steps > sampling.COARSE).any()):
-                out = sampling.resample(
-                    self.numpy(), self.grid, grid, self.fills(), mode="nearest", field=field
-                )
-                return self.replace(data=torch.from_numpy(out), grid=grid)
-            masks = self.labels.one_hot(self.numpy())
-            empty = np.zeros(len(masks))
-            empty[: self.labels.activation == "softmax"] = 1.0
-            out = sampling.resample(masks, self.grid, grid, empty, mode="area", field=field)
-            return Image(torch.from_numpy(out), grid, "probability", tuple(empty.tolist()), self.labels)
-        out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), antialias=antialias, field=field)
-        return self.replace(data=torch.from_numpy(out).to(self.data.device), grid=grid)
+        if self.kind != "label":
+            mode = "area" if shares else "linear"
+            out = sampling.resample(
+                self.numpy(), self.grid, grid, self.fills(), mode=mode, antialias=antialias, field=field
+            )
+            return self.replace(data=torch.from_numpy(out).to(self.data.device), grid=grid)
+        if not (coarse and self.labels is not None):
+            out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), mode="nearest", field=field)
+            return self.replace(data=torch.from_numpy(out), grid=grid)
+        masks = _shares_of(self.labels, self.numpy())
+        empty = _shares_of(self.labels, np.rint(self.fills()).astype(int).reshape(-1, 1, 1, 1)).ravel()
+        out = sampling.resample(masks, self.grid, grid, empty, mode="area", field=field)
+        out, empty = _of_annotated(self.labels, out), _of_annotated(self.labels, empty)
+        return Image(torch.from_numpy(out), grid, "probability", tuple(empty.tolist()), self.labels)
 
-    def _taken_on_device(self, found: tuple[list[int], list[int], list[int]], grid: Grid) -> Image:
-        """Exact samples without leaving the accelerator: index per axis, then fill."""
+    def _taken_by_torch(self, found: tuple[list[int], list[int], list[int]], grid: Grid) -> Image:
+        """Exact samples that leave neither the accelerator nor the gradients: index per axis, then fill."""
         axes, signs, starts = found
         data = self.data.permute(0, *(1 + a for a in axes))
         outside = torch.zeros(grid.shape, dtype=torch.bool, device=data.device)
@@ -239,7 +270,8 @@ class Image:
 
     # ---- arithmetic -----------------------------------------------------------------------------------
 
-    def _binary(self, other: Any, function: Callable[[Any, Any], Tensor]) -> Image:
+    def _binary(self, other: Any, function: Callable[[Any, Any], Any]) -> Image:
+        """Voxel by voxel. Whole numbers become floats, as they would wrap: 200 + 100 is 44 in eight bits."""
         if isinstance(other, Image):
             if not self.grid.same_as(other.grid):
                 raise GeometryError(
@@ -247,13 +279,27 @@ class Image:
                     got=f"{self.grid.describe()} and {other.grid.describe()}",
                     remedy="sample one on the other's grid first: b.on(a.grid)",
                 )
-            fill = _simple(function(self.fills(), other.fills()))
-            return Image(function(self.data, other.data), self.grid, "scalar", fill)
-        if isinstance(other, (int, float)) and math.isfinite(other):
-            return Image(
-                function(self.data, other), self.grid, "scalar", _simple(function(self.fills(), other))
+            if self.channels != other.channels and 1 not in (self.channels, other.channels):
+                raise GeometryError(
+                    "Arithmetic between images of different channels.",
+                    got=f"{self.channels} and {other.channels} channels",
+                    expected="as many, or one channel in one of them",
+                    remedy="take some of the channels: image[1:2]",
+                )
+            value, outside = _floating(other.data), other.fills()
+        elif isinstance(other, (np.ndarray, Tensor)) and other.ndim:
+            raise GeometryError(
+                "Arithmetic between an image and an array, which has no grid.",
+                got=f"{type(other).__name__} {tuple(other.shape)}",
+                remedy="say where its voxels lie: tv.Image(array, image.grid)",
             )
-        return NotImplemented
+        elif isinstance(other, (int, float, np.number, np.ndarray, Tensor)):
+            value = outside = _number(other)
+        else:
+            return NotImplemented
+        made = function(_floating(self.data), value)
+        with np.errstate(all="ignore"):
+            return Image(made, self.grid, "scalar", _simple(function(self.fills(), outside)))
 
     def __add__(self, other: Any) -> Image:
         return self._binary(other, lambda a, b: a + b)
@@ -265,8 +311,9 @@ class Image:
         return self._binary(other, lambda a, b: a * b)
 
     def __truediv__(self, other: Any) -> Image:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self._binary(other, lambda a, b: a / b)
+        if isinstance(other, (int, float, np.number)) and other == 0:
+            raise GeometryError("An image was divided by 0.")
+        return self._binary(other, lambda a, b: a / b)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -276,6 +323,111 @@ class Image:
 
 
 def _simple(fill: Any) -> float | tuple[float, ...]:
-    """A fill per channel as one number where all channels agree."""
-    values: Sequence[float] = np.nan_to_num(np.atleast_1d(fill)).tolist()
+    """A fill per channel as one number where all channels agree; 0 where it is not defined."""
+    values: Sequence[float] = np.nan_to_num(np.atleast_1d(fill), posinf=0.0, neginf=0.0).tolist()
     return float(values[0]) if len(set(values)) == 1 else tuple(float(v) for v in values)
+
+
+def _shares_of(table: Labels, label: np.ndarray) -> np.ndarray:
+    """One channel per class, and a last one of what is not annotated if the table knows of that."""
+    masks = table.one_hot(label)
+    if table.ignore is None:
+        return masks
+    unknown = (label[:1] == table.ignore).astype(np.float32)
+    if table.activation == "softmax":
+        masks[:1] -= unknown
+    return np.concatenate([masks, unknown])
+
+
+def _of_annotated(table: Labels, shares: np.ndarray) -> np.ndarray:
+    """Shares of what is annotated; NaN, not known, where that is less than half of a voxel."""
+    if table.ignore is None:
+        return shares
+    known = 1 - shares[-1]
+    return np.where(
+        known < 0.5 - 1e-6, np.float32(np.nan), np.minimum(shares[:-1] / np.maximum(known, 0.25), 1)
+    )
+
+
+def _voxels(data: Any, kind: str) -> Tensor:
+    """What was given as voxels, as a tensor of real numbers."""
+    if not isinstance(data, Tensor):
+        array = np.asarray(data)
+        if array.dtype.kind not in "biufc":
+            raise GeometryError(
+                "An image's data is an array of numbers.", got=f"{type(data).__name__} of {array.dtype}"
+            )
+        array = array.astype(np.float64) if array.dtype.itemsize > 8 and array.dtype.kind == "f" else array
+        data = torch.as_tensor(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
+    if data.is_complex():
+        raise GeometryError(
+            "An image holds real numbers, and was given complex ones.",
+            got=data.dtype,
+            remedy="pass their magnitude (abs), or real and imaginary part as two channels",
+        )
+    if data.dtype != torch.uint64:
+        return data
+    # Torch can do next to nothing with them.
+    array = data.detach().cpu().numpy()
+    if not array.size or int(array.max()) < 2**63:
+        return torch.from_numpy(array.astype(np.int64))
+    if kind == "label":
+        raise LabelError(
+            "A label image holds a value that is too large.", got=int(array.max()), expected="below 2**63"
+        )
+    return torch.from_numpy(array.astype(np.float64))
+
+
+def _fill(fill: Any) -> float | tuple[float, ...]:
+    """What lies outside, as a number or one per channel."""
+    if isinstance(fill, (int, float)):
+        return fill
+    try:
+        return tuple(float(f) for f in fill) if np.ndim(fill) else float(fill)
+    except (TypeError, ValueError) as error:
+        raise GeometryError("An image's fill is a number, or one per channel.", got=repr(fill)) from error
+
+
+def _check_whole(data: Tensor, fill: float | tuple[float, ...]) -> None:
+    """Refuse labels between the integers."""
+    bad = [f for f in np.atleast_1d(fill).tolist() if not float(f).is_integer()]
+    if not bad and data.is_floating_point():
+        strange = ~(data.detach().frac() == 0)  # not so for NaN and infinity either
+        bad = data.detach()[strange][:1].tolist()
+    if bad:
+        raise LabelError(
+            "A label image holds values that are not integers.",
+            got=f"e.g. {bad[0]:g}",
+            remedy="if these are shares or probabilities, say so: kind='probability'",
+        )
+
+
+def _type_with(dtype: torch.dtype, fills: np.ndarray) -> torch.dtype:
+    """The type of whole numbers, or one that holds the fill too: -1000 is 24 in eight bits."""
+    low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    if not (np.isfinite(fills).all() and (fills == np.rint(fills)).all()):
+        return _floating_type(dtype)
+    low, high = min(low, int(fills.min())), max(high, int(fills.max()))
+    for wide in (dtype, torch.uint8, torch.int16, torch.int32, torch.int64):
+        limit = (0, 1) if wide == torch.bool else (torch.iinfo(wide).min, torch.iinfo(wide).max)
+        if limit[0] <= low and high <= limit[1]:
+            return wide
+    return torch.float64
+
+
+def _floating_type(dtype: torch.dtype) -> torch.dtype:
+    """Floats in which numbers of a type are exact, and sums of them do not overflow."""
+    if dtype in (torch.float32, torch.float64):
+        return dtype
+    return torch.float64 if dtype in (torch.int32, torch.uint32, torch.int64) else torch.float32
+
+
+def _floating(data: Tensor) -> Tensor:
+    return data.to(_floating_type(data.dtype))
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise GeometryError("A number in arithmetic of images is finite.", got=number)
+    return number

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from truevox.errors import FileError, LabelError
+from truevox.errors import LabelError
+from truevox.label_files import resolved, table_in, whole_number
+from truevox.label_masks import Place, mask_at
 
 __all__ = ["IGNORE_INDEX", "Labels"]
+
 
 IGNORE_INDEX = 255
 """Class index that losses give no weight to."""
@@ -34,6 +36,9 @@ class Labels:
         Classes that change places in a mirror, e.g. ``[("left", "right")]``.
     ignore : int, optional
         A value that was not annotated: losses give it no weight.
+    layers : mapping of str to int, optional
+        Channel of a label image that holds each class, where classes that overlap lie in several (layers of
+        3D Slicer, segments of DICOM that overlap). The same value may then mean another class in each.
 
     Raises
     ------
@@ -44,7 +49,10 @@ class Labels:
     Notes
     -----
     One class is one channel (sigmoid); K exclusive classes are K + 1 channels with the background
-    first (softmax); overlapping regions are K channels (sigmoids).
+    first (softmax); overlapping regions, and classes in several layers, are K channels (sigmoids).
+
+    A label image has one channel of values; or, without ``layers``, a mask per class in the order of the
+    table; or the channels that ``layers`` names.
 
     Examples
     --------
@@ -59,10 +67,10 @@ class Labels:
     names: Mapping[str, int | Sequence[int | str]]
     swap: Sequence[tuple[str, str]] = ()
     ignore: int | None = None
+    layers: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
-        given = {str(n): v for n, v in self.names.items()}
-        table = {n: v if isinstance(v, int) else _resolve(n, given, ()) for n, v in given.items()}
+        table = resolved(self.names)
         pairs = tuple((str(a), str(b)) for a, b in self.swap)
         object.__setattr__(self, "names", table)
         object.__setattr__(self, "swap", pairs)
@@ -71,7 +79,17 @@ class Labels:
                 "A label table names at least one foreground class.", remedy='e.g. {"tumour": 1}'
             )
         if any(0 in self.values_of(n) for n in table):
-            raise LabelError("Value 0 is the background and needs no name.", got=dict(table))
+            raise LabelError("Value 0 is the background and needs no name.", got=table, remedy="leave it out")
+        if self.ignore is not None:
+            ignored = whole_number(self.ignore)
+            if ignored is None:
+                raise LabelError("The value to ignore is no whole number.", got=self.ignore)
+            object.__setattr__(self, "ignore", ignored)
+        if self.layers is not None:
+            layers = {str(n): whole_number(k) for n, k in self.layers.items()}
+            if layers.keys() != table.keys() or any(k is None or k < 0 for k in layers.values()):
+                raise LabelError("Every class has a layer, from 0.", got=layers, expected=list(table))
+            object.__setattr__(self, "layers", layers)
         if self.ignore is not None and any(self.ignore in self.values_of(n) for n in table):
             raise LabelError("The value to ignore is also a class.", got=self.ignore)
         if unknown := {n for pair in pairs for n in pair} - set(table):
@@ -80,7 +98,8 @@ class Labels:
             raise LabelError("Mirrored classes have as many values as each other.", got=uneven)
 
     def __hash__(self) -> int:
-        return hash((tuple(self.names.items()), tuple(self.swap), self.ignore))
+        layers = None if self.layers is None else tuple(self.layers.items())
+        return hash((tuple(self.names.items()), tuple(self.swap), self.ignore, layers))
 
     def values_of(self, name: str) -> tuple[int, ...]:
         """All voxel values of a class."""
@@ -90,6 +109,8 @@ class Labels:
     @property
     def exclusive(self) -> bool:
         """Whether no voxel can belong to two classes."""
+        if self.layers is not None and len(set(self.layers.values())) > 1:
+            return False
         values = [v for n in self.names for v in self.values_of(n)]
         return len(values) == len(set(values))
 
@@ -123,8 +144,67 @@ class Labels:
             order[i], order[j] = order[j], order[i]
         return tuple(order)
 
+    def places(self, name: str, channels: int) -> tuple[Place, ...]:
+        """Where a class is in a label image of so many channels: channels, and voxel values in them.
+
+        Raises
+        ------
+        LabelError
+            If the table says nothing of such an image.
+
+        Examples
+        --------
+        >>> Labels({"a": 1, "b": [1, 2]}).places("b", 1), Labels({"a": 1, "b": 2}).places("b", 2)
+        (((0, 1), (0, 2)), ((1, None),))
+        """
+        if self.layers is not None and channels > max(self.layers.values()):
+            return tuple((self.layers[name], v) for v in self.values_of(name))
+        if self.layers is None and channels == 1:
+            return tuple((0, v) for v in self.values_of(name))
+        if self.layers is None and channels == len(self.names):
+            return ((list(self.names).index(name), None),)
+        several = f", or {len(self.names)}: a mask for each of {', '.join(self.names)}" * (
+            len(self.names) > 1
+        )
+        raise LabelError(
+            "The channels of the label image do not fit the label table.",
+            got=f"{channels} channels",
+            expected=f"1 channel{several}"
+            if self.layers is None
+            else f"{max(self.layers.values()) + 1} or more",
+            remedy="name one class for each channel, or extract the channel that is meant",
+        )
+
+    def of_channels(self, channels: Sequence[int], count: int) -> Labels | None:
+        """The table of some of the channels of a label image that has ``count``; None without any class."""
+        held = {n: self.places(n, count) for n in self.names}
+        kept = {n: places for n, places in held.items() if places[0][0] in channels}
+        if not kept:
+            return None
+        names = {n: [1 if v is None else v for _, v in places] for n, places in kept.items()}
+        layers = {n: list(channels).index(places[0][0]) for n, places in kept.items()}
+        swap = [pair for pair in self.swap if set(pair) <= set(kept)]
+        return Labels(names, swap, self.ignore, layers if len(channels) > 1 else None)
+
+    def masks(self, array: Any) -> NDArray[np.bool_]:
+        """A label image (C, I, J, K) as one mask per class, (K, I, J, K).
+
+        Raises
+        ------
+        LabelError
+            As :meth:`check`.
+        """
+        data = np.asarray(array)
+        self.check(data)
+        known = True if self.ignore is None else (data != self.ignore).all(0)
+        return np.stack([mask_at(data, self.places(n, len(data))) & known for n in self.names])
+
     def check(self, array: Any) -> None:
-        """Refuse voxel values that the table does not declare.
+        """Refuse voxel values that the table does not declare, and channels that are no masks.
+
+        Parameters
+        ----------
+        array : (C, I, J, K) integers, or the values of one channel in any other shape
 
         Raises
         ------
@@ -132,44 +212,68 @@ class Labels:
             Naming the values found and those declared.
         """
         data = np.asarray(array)
+        if data.ndim == 4 and len(data) > 1:
+            self._check_channels(data)
+            return
         found = np.unique(data) if data.dtype.kind in "iub" else np.unique(np.rint(data))
         if not np.array_equal(found.astype(np.float64), np.unique(data).astype(np.float64)):
             raise LabelError(
                 "A label image holds values between the integers.", expected=f"0 and {self.values}"
             )
-        allowed = {0, *self.values} | ({self.ignore} if self.ignore is not None else set())
+        self._check_values(found, self.values)
+
+    def _check_values(self, found: Iterable[Any], declared: Sequence[int], where: str = "") -> None:
+        allowed = {0, *declared} | ({self.ignore} if self.ignore is not None else set())
         if unknown := sorted({int(v) for v in found} - allowed):
             raise LabelError(
-                "A label image holds values that the label table does not declare.",
+                f"A label image holds values that the label table does not declare{where}.",
                 got=unknown,
-                expected=f"0 and {', '.join(map(str, self.values))}",
+                expected=f"0 and {', '.join(map(str, declared))}",
                 remedy="declare them in the label table, or `ignore:` one value; a mask of one class: "
                 f"`labels: {{name: {unknown[-1]}}}` in the recipe",
             )
+
+    def _check_channels(self, data: NDArray) -> None:
+        """Each layer holds values of its classes; without layers each channel is the mask of one class."""
+        self.places(next(iter(self.names)), len(data))
+        for c, channel in enumerate(data):
+            found = [int(v) for v in np.unique(channel) if v not in (0, self.ignore)]
+            if self.layers is not None:
+                own = [v for n in self.names if self.layers[n] == c for v in self.values_of(n)]
+                self._check_values(found, own, f", in channel {c}")
+            elif len(found) > 1:
+                raise LabelError(
+                    f"Channel {c} of the label image is no mask: it holds several values beside 0.",
+                    got=found[:8],
+                    expected=f"a mask of 0 and 1 for each of {', '.join(self.names)}",
+                    remedy="write one channel of label values, or one mask per class",
+                )
 
     def encode(self, array: Any) -> np.ndarray:
         """Label values to what a loss takes.
 
         Parameters
         ----------
-        array : (1, I, J, K) integers
+        array : (C, I, J, K) integers
+            One channel of values, or the masks or layers of the classes.
 
         Returns
         -------
         (1, I, J, K) uint8 class indices (``IGNORE_INDEX`` where ignored) for exclusive classes;
         (K, I, J, K) uint8 masks for overlapping regions (``IGNORE_INDEX`` in all where ignored).
+
+        Raises
+        ------
+        LabelError
+            As :meth:`check`; if masks of exclusive classes overlap.
         """
         data = np.asarray(array)
-        if not self.exclusive:
-            self.check(data)
-            masks = np.stack([np.isin(data[0], self.values_of(name)) for name in self.names]).astype(np.uint8)
-            if self.ignore is not None:
-                masks[:, data[0] == self.ignore] = IGNORE_INDEX
-            return masks
+        if not self.exclusive or len(data) > 1:
+            return self._of_masks(data)
         codes = {v: k for k, name in enumerate(self.names, start=1) for v in self.values_of(name)}
         if self.ignore is not None:
             codes[self.ignore] = IGNORE_INDEX
-        if int(data.min()) >= 0 and int(data.max()) <= max(codes):
+        if int(data.min()) >= 0 and int(data.max()) <= max(codes) < 2**16:
             if codes == {k: k for k in range(1, len(codes) + 1)}:
                 return data.astype(np.uint8)
             table = np.full(max(codes) + 1, UNDECLARED, np.uint8)
@@ -185,6 +289,26 @@ class Labels:
         for value, code in codes.items():
             out[data == value] = code
         return out
+
+    def _of_masks(self, data: NDArray) -> np.ndarray:
+        """Masks of regions; class indices where the table says that no two may overlap."""
+        masks = self.masks(data)
+        ignored = None if self.ignore is None else (data == self.ignore).any(0)
+        if not self.exclusive:
+            out = masks.astype(np.uint8)
+            if ignored is not None:
+                out[:, ignored] = IGNORE_INDEX
+            return out
+        if (twice := int(np.count_nonzero(masks.sum(0) > 1))) > 0:
+            raise LabelError(
+                "Masks of exclusive classes overlap.",
+                got=f"{twice} voxels in two of {', '.join(self.names)}",
+                remedy="make the masks exclusive, or declare the classes as regions that overlap",
+            )
+        index = (masks * np.arange(1, len(masks) + 1)[:, None, None, None]).sum(0).astype(np.uint8)[None]
+        if ignored is not None:
+            index[0, ignored] = IGNORE_INDEX
+        return index
 
     def one_hot(self, array: Any) -> np.ndarray:
         """Label values to (channels, I, J, K) float32 masks; ignored voxels count as background."""
@@ -215,6 +339,15 @@ class Labels:
     def mirrored(self, array: np.ndarray) -> np.ndarray:
         """Label values as seen in a mirror: the values of swapped classes change places."""
         out = np.array(array)
+        if out.ndim == 4 and len(out) > 1:
+            for a, b in self.swap:
+                for one, other in zip(*(self.places(n, len(out)) for n in (a, b)), strict=True):
+                    held = [(place, mask_at(array, [place])) for place in (one, other)]
+                    for (channel, _), mask in held:
+                        out[channel][mask] = 0
+                    for (channel, value), (_, mask) in zip((one, other), held[::-1], strict=True):
+                        out[channel][mask] = 1 if value is None else value
+            return out
         for a, b in self.swap:
             for u, v in zip(self.values_of(a), self.values_of(b), strict=True):
                 out[array == u], out[array == v] = v, u
@@ -223,28 +356,31 @@ class Labels:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for files."""
         names = {n: v if isinstance(v, int) else list(self.values_of(n)) for n, v in self.names.items()}
-        return {"names": names, "swap": [list(p) for p in self.swap], "ignore": self.ignore}
+        layers = {} if self.layers is None else {"layers": dict(self.layers)}
+        return {"names": names, "swap": [list(p) for p in self.swap], "ignore": self.ignore, **layers}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Labels:
         """Inverse of :meth:`to_dict`."""
-        return cls(data["names"], tuple((a, b) for a, b in data.get("swap", ())), data.get("ignore"))
+        swap = tuple((a, b) for a, b in data.get("swap") or ())
+        return cls(data["names"], swap, data.get("ignore"), data.get("layers"))
 
     @classmethod
     def from_file(cls, path: str | Path) -> Labels:
         r"""Read a label table.
 
-        ``.yaml``, ``.yml``, ``.json``: a mapping of names to values, or ``names``, ``swap`` and ``ignore``
-        as in :meth:`to_dict`. ``.csv``, ``.tsv``: columns ``name`` and ``index`` (or ``value``), as in the
-        ``dseg.tsv`` of BIDS. ``.txt``, ``.label``: label descriptions of ITK-SNAP. The background, value 0,
-        is left out.
+        ``.yaml``, ``.yml``, ``.json``: a mapping of names to values (or of values to names), or ``names``,
+        ``swap`` and ``ignore`` as in :meth:`to_dict`; also the ``labels.json`` that ``truevox predict``
+        writes for one output, and the ``dataset.json`` of nnU-Net. ``.csv``, ``.tsv``: columns ``name`` and
+        ``index`` (or ``value``), as in the ``dseg.tsv`` of BIDS. ``.txt``, ``.label``: label descriptions of
+        ITK-SNAP. The background, value 0, is left out.
 
         Raises
         ------
         FileError
             If the file can't be read, or is none of these.
         LabelError
-            If what it holds makes no label table; names the file.
+            If what it holds makes no label table, or two; names the file.
 
         Examples
         --------
@@ -256,86 +392,7 @@ class Labels:
         """
         file = Path(path)
         try:
-            return _from_text(cls, file, file.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-            raise FileError(
-                f"The label table can't be read: {reason}.", file=file, remedy="check the path"
-            ) from error
+            return cls.from_dict(table_in(file))
         except LabelError as error:
             error.file = error.file or str(file)
             raise
-
-
-def _resolve(name: str, given: Mapping[str, Any], above: tuple[str, ...]) -> tuple[int, ...]:
-    """Values of a class, with the names in its list replaced by theirs; each value once."""
-    if name in above:
-        raise LabelError("A region is made of itself.", got=" in ".join((name, *reversed(above))))
-    if name not in given:
-        raise LabelError(f"A region is made of '{name}', which the table lacks.", expected=", ".join(given))
-    value = given[name]
-    if isinstance(value, int):
-        return (value,)
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise LabelError(
-            f"Class '{name}' has no value.",
-            got=value,
-            expected="a whole number, or a list of values and names",
-        )
-    parts = [_resolve(v, given, (*above, name)) if isinstance(v, str) else (int(v),) for v in value]
-    return tuple(dict.fromkeys(v for part in parts for v in part))
-
-
-# Index, colour (red, green, blue, opacity), visibility, visibility of the mesh, name in quotes.
-_SNAP = re.compile(r"\s*(\d+)\s+(?:[\d.]+\s+){6}\"(.*)\"\s*")
-
-
-def _from_text(cls: type[Labels], file: Path, text: str) -> Labels:
-    suffix = file.suffix.lower()
-    if suffix in (".yaml", ".yml", ".json"):
-        import yaml
-
-        try:
-            data = yaml.safe_load(text)  # JSON is YAML
-        except yaml.YAMLError as error:
-            raise LabelError(f"The label table is no {suffix[1:].upper()}: {error}.") from error
-        if not isinstance(data, dict):
-            raise LabelError("A label table is a mapping of names to values.", got=type(data).__name__)
-        return cls.from_dict(data) if isinstance(data.get("names"), dict) else cls(_foreground(data.items()))
-    if suffix in (".csv", ".tsv"):
-        rows = list(csv.DictReader(text.splitlines(), delimiter="\t" if suffix == ".tsv" else ","))
-        key = next((k for k in ("index", "value") if rows and k in rows[0]), None)
-        if key is None or "name" not in rows[0]:
-            raise LabelError(
-                "A table of labels has the columns 'name' and 'index'.",
-                got=", ".join(rows[0] if rows else []),
-            )
-        return cls(_foreground((row["name"], row[key]) for row in rows))
-    if suffix in (".txt", ".label"):
-        lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-        found = [match for line in lines if (match := _SNAP.fullmatch(line)) is not None]
-        if len(found) != len(lines):
-            raise LabelError("The file holds no label descriptions of ITK-SNAP.", got=lines[0][:80])
-        return cls(_foreground((match[2], match[1]) for match in found))
-    raise FileError(
-        "A label table with this suffix can't be read.",
-        file=file,
-        got=suffix or "no suffix",
-        expected=".yaml, .json, .csv, .tsv, or .txt of ITK-SNAP",
-    )
-
-
-def _foreground(pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-    """Names and values without the background; values that came as text are numbers."""
-    table: dict[str, Any] = {}
-    for name, value in pairs:
-        try:
-            number = int(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise LabelError(f"The value of class '{name}' is no whole number.", got=value) from error
-        if number == 0:
-            continue
-        if name in table:
-            raise LabelError(f"Class '{name}' is there twice.", got=(table[name], number))
-        table[str(name)] = number
-    return table

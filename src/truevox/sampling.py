@@ -5,7 +5,7 @@ Pure NumPy on arrays (C, I, J, K); :meth:`truevox.Image.on` is its only caller o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ COINCIDE = 1e-4
 """Voxels closer than this (in voxels) are the same voxel."""
 COARSE = 1.5
 """Steps longer than this (in voxels) are antialiased."""
+COMPILED = ("uint8", "uint16", "int16", "int32", "float32", "float64")
+"""Types for which interpolation is compiled; each takes seconds, once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +138,22 @@ def take(
 
 
 def coarsening(source: Grid, target: Grid) -> NDArray[np.float64]:
-    """Source voxels that one target voxel spans along each source axis: (3,)."""
-    return np.abs(source.index_map(target)[:3, :3]).max(axis=1)
+    """Length of a step along each axis of the target, in voxels of the source: (3,).
+
+    Along an axis of one voxel nothing is coarser or finer.
+    """
+    return np.sqrt((_wide_part(source, target) ** 2).sum(0))
+
+
+def margin(source: Grid, target: Grid, averaged: bool) -> list[int]:
+    """Voxels of the source, per axis, that a sample may read beyond the one below its place: (3,)."""
+    half = np.abs(_wide_part(source, target)).sum(1) / 2
+    return (1 + np.ceil(half - 1e-6).astype(int) * averaged).tolist()
+
+
+def _wide_part(source: Grid, target: Grid) -> Array:
+    """Steps of the target as columns, in voxels of the source's axes of more than one voxel."""
+    return source.index_map(target)[:3, :3] * (np.array(source.shape) > 1)[:, None]
 
 
 def clipped(window: Grid, extent: Grid) -> Grid:
@@ -148,14 +164,14 @@ def clipped(window: Grid, extent: Grid) -> Grid:
     return extent.crop(low.tolist(), (high - low).tolist())
 
 
-def box_around(source: Grid, target: Grid, margin: int) -> Box:
+def box_around(source: Grid, target: Grid, margin: int | Sequence[int]) -> Box:
     """First and last index (exclusive) of the voxels of ``source`` around those of ``target``; never none."""
     matrix, last = source.index_map(target), np.array(target.shape) - 1
     centre = matrix[:3, :3] @ (last / 2) + matrix[:3, 3]
     half = np.abs(matrix[:3, :3]) @ (last / 2)
     shape = np.array(source.shape)
-    low = np.clip(np.floor(centre - half + 1e-6).astype(int) - margin, 0, shape - 1)
-    return low, np.clip(np.ceil(centre + half - 1e-6).astype(int) + margin + 1, low + 1, shape)
+    low = np.clip(np.floor(centre - half + 1e-6).astype(int) - np.asarray(margin), 0, shape - 1)
+    return low, np.clip(np.ceil(centre + half - 1e-6).astype(int) + np.asarray(margin) + 1, low + 1, shape)
 
 
 def touched_boxes(source: Grid, target: Grid) -> Touched:
@@ -179,15 +195,14 @@ def touched_boxes(source: Grid, target: Grid) -> Touched:
     return touched
 
 
-def axis_weights(
-    size: int, start: float, step: float, count: int, mode: str, width: float | None = None
-) -> tuple[Array, Array]:
+def axis_weights(size: int, start: float, step: float, count: int, mode: str) -> tuple[Array, Array]:
     """Weights of ``size`` voxels for ``count`` samples at ``start + step * o`` of one axis.
 
     ``"linear"`` interpolates between the two neighbours; ``"box"`` averages the linear interpolant
-    over the sample's own box (``width``, else the step), shrunk evenly where it would leave the volume,
-    so that a ramp stays the same ramp up to the border; ``"area"`` averages voxels by overlap (for
-    one-hot labels: keeps volume).
+    over the sample's own box (the step), shrunk evenly where it would leave the volume, so that a ramp
+    stays the same ramp up to the border; ``"area"`` is for what must not get lost (shares): the part of the
+    sample's box that each voxel fills. Its weights sum to the part of the box inside of the volume; where the
+    step is no longer than a voxel, it is the linear weights times that part.
 
     Returns
     -------
@@ -196,16 +211,17 @@ def axis_weights(
     position = start + step * np.arange(count, dtype=np.float64)
     inside = (position >= -EDGE) & (position < size - 1 + EDGE)
     voxel = np.arange(size, dtype=np.float64)
-    reach = abs(step if width is None else width) / 2
-    if mode == "area":
-        low, high = np.clip(position - reach, -0.5, size - 0.5), np.clip(position + reach, -0.5, size - 0.5)
+    reach = abs(step) / 2
+    low, high = np.clip(position - reach, -0.5, size - 0.5), np.clip(position + reach, -0.5, size - 0.5)
+    if mode == "area" and size > 1 and abs(step) > 1:
         shared = np.minimum(high[:, None], voxel + 0.5) - np.maximum(low[:, None], voxel - 0.5)
-        weights = np.clip(shared, 0, None)
-        total = weights.sum(1, keepdims=True)
-        return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0), inside
+        return np.clip(shared, 0, None) / abs(step), inside
     position = np.clip(position, 0, size - 1)[:, None]
-    if mode == "linear" or size == 1:
-        return np.clip(1 - np.abs(position - voxel), 0, None), inside
+    if mode != "box" or size == 1:
+        weights = np.clip(1 - np.abs(position - voxel), 0, None)
+        if mode == "area":
+            weights *= ((high - low) / abs(step) if size > 1 else inside)[:, None]
+        return weights, inside
     half = np.minimum(reach, np.minimum(position + 0.5, size - 0.5 - position))
     low, high = position - half, position + half
     weights = _hat_integral(np.minimum(high, size - 1) - voxel) - _hat_integral(np.maximum(low, 0) - voxel)
@@ -240,30 +256,38 @@ def resample(
     Parameters
     ----------
     mode : {"linear", "nearest", "area"}
-        ``"area"`` is ``"linear"`` whose coarse axes are averaged by overlap.
+        ``"area"`` is for shares (probabilities, one-hot labels), of which nothing may be lost: where the axes
+        of both grids run along each other, a voxel of the target that reaches out of the source is ``fill``
+        there, and a step longer than a voxel averages by overlap.
     antialias : bool
-        Average over the target voxel along axes whose step exceeds 1.5 source voxels.
+        Average over the target's voxel along its axes whose step exceeds 1.5 source voxels.
     field : Field, optional
         Displacement through which the source is seen.
     """
-    matrix = source.index_map(target)
     if mode == "nearest":
-        return _sampled(True, _plain(data), source, target, fill, field)
-    coarse = (coarsening(source, target) > COARSE) & (np.array(source.shape) > 1)
-    if not antialias or not coarse.any():
+        return _sampled(True, _plain(data, nearest=True), source, target, fill, field)
+    steps = coarsening(source, target)
+    coarse, shares = antialias & (steps > COARSE), antialias and mode == "area"
+    axes = parallel(source, target) if field is None and (shares or coarse.any()) else None
+    if axes is not None:
+        return _separable(data, source.index_map(target), axes, target.shape, fill, coarse, shares)
+    if not coarse.any():
         return _sampled(False, _plain(data), source, target, fill, field)
-    average = "area" if mode == "area" else "box"
-    axes = np.abs(matrix[:3, :3]).argmax(0)
-    straight = np.abs(matrix[:3, :3]).copy()
-    straight[axes, np.arange(3)] = 0
-    if field is None and sorted(axes) == [0, 1, 2] and straight.max() * max(target.shape) <= COINCIDE:
-        return _separable(data, matrix, axes, target.shape, fill, coarse, average)
-    blurred = np.asarray(data, np.float32)
-    for axis in np.flatnonzero(coarse).tolist():
-        width = float(coarsening(source, target)[axis])
-        size = source.shape[axis]
-        blurred = _along(blurred, axis_weights(size, 0, 1, size, average, width)[0], axis)
-    return _sampled(False, np.ascontiguousarray(blurred), source, target, fill, field)
+    from truevox.kernels import average_boxes
+
+    matrix, between = source.index_map(target)[:3], field and field.between(source, target)
+    averaged = steps > 1 + COINCIDE if shares else coarse
+    return average_boxes(data, matrix, target.shape, fill, averaged, shares=shares, field=between)
+
+
+def parallel(source: Grid, target: Grid) -> Array | None:
+    """Source axis that each axis of the target runs along: (3,); None if they are oblique to each other."""
+    size = np.abs(source.index_map(target)[:3, :3])
+    axes = size.argmax(0)
+    aside = size.copy()
+    aside[axes, np.arange(3)] = 0
+    straight = sorted(axes) == [0, 1, 2] and aside.max() * max(target.shape) <= COINCIDE
+    return axes if straight else None
 
 
 def _sampled(
@@ -280,32 +304,33 @@ def _sampled(
 
 
 def _separable(
-    data: Array, matrix: Array, axes: Array, shape: tuple[int, ...], fill: Array, coarse: Array, average: str
+    data: Array, matrix: Array, axes: Array, shape: tuple[int, ...], fill: Array, coarse: Array, shares: bool
 ) -> Array:
+    from truevox.kernels import weigh
+
     out = np.transpose(data, [0, *(1 + axes)])
-    inside = []
+    inside: dict[int, Array] = {}
     # The axis that shrinks most goes first: the least work for the others.
-    order = np.argsort([shape[t] / data.shape[1 + axes[t]] for t in range(3)])
-    marks: dict[int, Array] = {}
-    for t in order:
-        a = axes[t]
-        mode = average if coarse[a] else "linear"
-        weights, marks[int(t)] = axis_weights(
+    for t in np.argsort([shape[t] / data.shape[1 + axes[t]] for t in range(3)]).tolist():
+        a, mode = axes[t], "area" if shares else "box" if coarse[t] else "linear"
+        weights, within = axis_weights(
             out.shape[1 + t], float(matrix[a, 3]), float(matrix[a, t]), shape[t], mode
         )
-        out = _along(np.asarray(out, np.float32), weights, int(t))
-    inside = [marks[t] for t in range(3)]
-    mask = inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
-    return np.where(mask, out, fill.reshape(-1, 1, 1, 1)).astype(np.float32)
+        inside[t] = weights.sum(1) if shares else within
+        out = weigh(out, weights, t)
+    part = inside[0][:, None, None] * inside[1][None, :, None] * inside[2][None, None, :]
+    fill = np.reshape(fill, (-1, 1, 1, 1)).astype(np.float32)
+    if not shares:
+        return np.where(part, out, fill)
+    # What rounding leaves of a fill that is not there must not show, as it may be NaN.
+    rest = np.where(part > 1 - 1e-6, 0, 1 - part).astype(np.float32)
+    return out + np.where(rest > 0, rest * fill, np.float32(0))
 
 
-def _along(data: Array, weights: Array, axis: int) -> Array:
-    moved = np.tensordot(weights.astype(np.float32), data, axes=(1, 1 + axis))
-    return np.moveaxis(moved, 0, 1 + axis)
-
-
-def _plain(data: Array) -> Array:
+def _plain(data: Array, nearest: bool = False) -> Array:
     """Contiguous, of a dtype that the compiled loops know."""
-    if data.dtype in (np.bool_, np.float16):
-        data = data.astype(np.uint8 if data.dtype == np.bool_ else np.float32)
+    if data.dtype == np.bool_:
+        data = data.view(np.uint8)
+    elif data.dtype == np.float16 or not (nearest or data.dtype.name in COMPILED):
+        data = data.astype(np.float32)
     return np.ascontiguousarray(data)

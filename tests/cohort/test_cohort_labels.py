@@ -129,3 +129,82 @@ def test_other_files_are_refused(tmp_path: Path, name: str, text: str, error: ty
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="can't be read"):
         Labels.from_file(tmp_path / "none.yaml")
+
+
+def test_class_values_are_whole_numbers_of_any_kind() -> None:
+    table = Labels({"a": 1.0, "b": np.uint8(2), "ab": [1.0, np.int64(2)]}, ignore=255.0)  # type: ignore[arg-type]
+    assert (dict(table.names), table.ignore) == ({"a": 1, "b": 2, "ab": (1, 2)}, 255)
+    assert all(type(v) is int for n in table.names for v in table.values_of(n))
+    for odd in (1.5, True, float("nan"), "1"):
+        with pytest.raises(LabelError, match="'a' has no value"):
+            Labels({"a": odd})  # type: ignore[dict-item]
+        with pytest.raises(LabelError, match=r"whole number|lacks"):
+            Labels({"a": [odd]})  # type: ignore[list-item]
+    with pytest.raises(LabelError, match="one name"):
+        Labels({1: 1, "1": 2})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("labels.json", '{"seg": {"names": {"a": 1, "b": [1, 2]}, "swap": [], "ignore": 9}}', 9),
+        ("dataset.json", '{"labels": {"background": 0, "a": 1, "b": [1, 2], "ignore": 9}, "x": ""}', 9),
+        ("t.json", '{"names": {"background": 0, "a": 1.0, "b": [1, 2.0]}, "ignore": null}', None),
+        ("t.yaml", "a: 1.0\nb: [1, '2']\n", None),
+    ],
+)  # fmt: skip
+def test_tables_of_every_writer_are_read(tmp_path: Path, name: str, text: str, expected: int | None) -> None:
+    (tmp_path / name).write_text(text)
+    table = Labels.from_file(tmp_path / name)
+    assert (dict(table.names), table.ignore) == ({"a": 1, "b": (1, 2)}, expected)
+
+
+def test_values_may_stand_first_and_as_text(tmp_path: Path) -> None:
+    for text in ('{"0": "background", "1": "a", "2": "b"}', '{"a": "1", "b": "2.0"}'):
+        (tmp_path / "t.json").write_text(text)
+        assert dict(Labels.from_file(tmp_path / "t.json").names) == {"a": 1, "b": 2}
+    (tmp_path / "t.csv").write_text("name,value\nbackground,0.0\na,1.0\n")
+    assert dict(Labels.from_file(tmp_path / "t.csv").names) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("t.json", '{"a": 1, "b": 2, "a": 3}', "'a' is there twice"),
+        ("t.yaml", "a: 1\na: 2\n", "'a' is there twice"),
+        ("t.json", '{"1": "a", "2": "a"}', "'a' is there twice"),
+        ("t.csv", "name,index\na,1\nb,1\n", "Value 1 has two names"),
+        ("t.json", '{"one": {"names": {"a": 1}}, "two": {"names": {"b": 1}}}', "several outputs"),
+    ],
+)
+def test_tables_that_say_two_things_are_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LabelError, match=said) as caught:
+        Labels.from_file(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_layers_survive_and_are_exclusive_only_in_one() -> None:
+    table = Labels({"a": 1, "b": 2, "c": 1}, layers={"a": 0, "b": 0, "c": 1})
+    assert Labels.from_dict(table.to_dict()) == table
+    assert hash(Labels.from_dict(table.to_dict())) == hash(table)
+    assert not table.exclusive
+    assert (table.channels, table.activation) == (3, "sigmoid")
+    array = np.array([[[[0, 1, 2]]], [[[1, 1, 0]]]])
+    assert table.encode(array)[:, 0, 0].tolist() == [[0, 1, 0], [0, 0, 1], [1, 1, 0]]
+    with pytest.raises(LabelError, match="channel 1"):
+        table.check(array * [[[[1]]], [[[2]]]])
+    for layers in ({"a": 0}, {"a": 0, "b": 0, "c": -1}):
+        with pytest.raises(LabelError, match="layer"):
+            Labels({"a": 1, "b": 2, "c": 1}, layers=layers)
+
+
+def test_masks_of_exclusive_classes_become_one_index() -> None:
+    table = Labels({"left": 3, "right": 4}, swap=[("left", "right")])
+    masks = np.array([[[[1, 0, 0]]], [[[0, 0, 1]]]])
+    assert table.encode(masks).ravel().tolist() == [1, 0, 2]
+    assert table.mirrored(masks).tolist() == masks[::-1].tolist()
+    with pytest.raises(LabelError, match="overlap"):
+        table.encode(np.ones((2, 1, 1, 3), int))
+    with pytest.raises(LabelError, match="do not fit"):
+        table.encode(np.ones((3, 1, 1, 3), int))

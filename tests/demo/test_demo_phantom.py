@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import truevox as tv
 from truevox.demo.phantom import (
-    LARGEST,
     Region,
     draw_grid,
     draw_regions,
     generosity,
+    largest_shape,
     probability_map,
     raters,
     scan,
@@ -123,7 +123,7 @@ def test_overlapping_margins_combine_as_independent_raters() -> None:
 def test_grids_are_oblique_anisotropic_and_differ() -> None:
     grids = [draw_grid(np.random.default_rng([3, n])) for n in range(40)]
     for grid in grids:
-        assert all(n <= most for n, most in zip(grid.shape, LARGEST, strict=True))
+        assert all(n <= most for n, most in zip(grid.shape, largest_shape(), strict=True))
         assert grid.spacing[2] / grid.spacing[:2].max() > 1.6
         assert np.linalg.norm(grid.centre) < 2.0
         # Right angles between the axes: turned, not sheared.

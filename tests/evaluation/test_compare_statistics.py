@@ -257,7 +257,31 @@ def test_limits_of_agreement() -> None:
     assert found.lower.value == pytest.approx(-3.372487, abs=5e-7)
     assert found.upper.value == pytest.approx(2.572487, abs=5e-7)
     reach = scipy.stats.t.ppf(0.975, 4) * found.sd / np.sqrt(5)
-    assert (found.bias.low, found.bias.high) == pytest.approx((-0.4 - reach, -0.4 + reach))
+    # Student's below; above a little more, as the largest difference is positive.
+    assert found.bias.low == pytest.approx(-0.4 - reach)
+    assert -0.4 + reach < found.bias.high < -0.4 + 1.5 * reach
+
+
+def test_intervals_of_limits_are_nearly_those_of_the_noncentral_t() -> None:
+    """The exact interval of a quantile of a normal distribution, for one pair each (Carkeet 2015)."""
+    d = scipy.stats.norm.ppf((np.arange(20) + 0.5) / 20)
+    found = bland_altman(d, np.zeros(20))
+    exact = scipy.stats.nct.ppf([0.025, 0.975], 19, 1.96 * np.sqrt(20)) / np.sqrt(20) * found.sd
+    assert (found.upper.low, found.upper.high) == pytest.approx(tuple(exact), rel=0.05)
+    assert (found.lower.low, found.lower.high) == pytest.approx((-found.upper.high, -found.upper.low))
+
+
+def test_limits_add_the_variance_between_and_within_patients() -> None:
+    """Two scans each, at m - 1 and m + 1: within 2, between var(m) - 1; the plain variance is less."""
+    middle = np.array([-4.0, -2.0, 0.0, 2.0, 4.0])
+    d = np.stack([middle - 1, middle + 1], axis=1).ravel()
+    found = bland_altman(d, np.zeros(10), patients=np.repeat(np.arange(5), 2))
+    assert found.sd**2 == pytest.approx(2 + (10 - 1))
+    assert found.sd > d.std(ddof=1)
+    alike = np.resize([-1.0, 1.0], 10)  # patients differ no more than their scans
+    assert bland_altman(alike, np.zeros(10), patients=np.repeat(np.arange(5), 2)).sd == pytest.approx(
+        alike.std(ddof=1)
+    )
 
 
 def test_limits_of_agreement_of_patients_with_several_scans() -> None:
@@ -269,7 +293,9 @@ def test_limits_of_agreement_of_patients_with_several_scans() -> None:
     assert clustered.patients == 12
     assert clustered.bias.value == naive.bias.value
     wider = (clustered.bias.high - clustered.bias.low) / (naive.bias.high - naive.bias.low)
-    assert wider == pytest.approx(np.sqrt(10), rel=0.1)
+    # Ten copies: sqrt(10), and the quantile of 11 degrees of freedom for that of 119.
+    expected = np.sqrt(10 * 119 / 110) * scipy.stats.t.ppf(0.975, 11) / scipy.stats.t.ppf(0.975, 119)
+    assert wider == pytest.approx(expected, rel=0.06)
 
 
 def test_agreement_of_raters() -> None:

@@ -160,7 +160,7 @@ def test_every_kind_of_bad_file_is_said_and_none_is_fatal(tmp_path: Path) -> Non
     assert set(said) == {"missing", "moved", "truncated", "extra"}
     assert said["missing"].message == "The prediction is missing."
     assert "--missing worst" in said["missing"].remedy
-    assert "largest corner displacement 1.5 mm (tolerance 0.2 mm)" in said["moved"].message
+    assert "largest corner displacement 1.5 mm (tolerance less than half a voxel)" in said["moved"].message
     assert "--resample" in said["moved"].remedy
     assert said["truncated"].file.endswith("truncated.nii.gz")
     assert said["extra"].message == "The prediction has no reference."
@@ -197,13 +197,15 @@ def test_one_value_is_the_foreground_and_two_ways_of_writing_it_are_said(tmp_pat
     write(tmp_path / "mine" / "a.nii.gz", 255, 255)
     write(tmp_path / "theirs" / "a.nii.gz", 1, 1)
     found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs")
+    assert values_of(found)["a", "foreground"] == (1.0, "ok")  # a mask of 0 and 255 is one of 0 and 1
+    write(tmp_path / "mine" / "a.nii.gz", 2, 2)
+    found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs")
     assert {label: status for (_, label), (_, status) in values_of(found).items()} == {
         "1": "missed",
-        "255": "spurious",
+        "2": "spurious",
     }
     assert remarks(found) == [
-        "Label 255 is in predictions only, label 1 in references only. "
-        "If they mean the same: --labels nonzero."
+        "Label 2 is in predictions only, label 1 in references only. If they mean the same: --labels nonzero."
     ]
     settings = EvaluationSettings(metrics=("dice",), labels="nonzero")
     found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
@@ -266,19 +268,25 @@ def test_resampling_is_asked_for_and_said(tmp_path: Path) -> None:
     assert found.cases[0]["notes"].startswith("resampled: from 12x10x8")
 
 
-def test_headers_that_were_rounded_count_as_one_grid_up_to_a_tenth_of_a_voxel(tmp_path: Path) -> None:
-    def status(shift: float, **options: float) -> tuple[str, str]:
+def test_headers_that_were_rounded_count_as_one_grid_up_to_half_a_voxel(tmp_path: Path) -> None:
+    def status(shift: float, **options: float) -> tuple[str, str, float | str]:
         affine = GRID.affine.copy()
         affine[1, 3] += shift
         write(tmp_path / "mine" / "a.nii.gz", 1, grid=Grid(GRID.shape, affine))
         settings = EvaluationSettings.make({"metrics": ["dice"], **options})
         found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
-        return values_of(found)["a", "foreground"][1], found.cases[0]["notes"]
+        row = found.cases[0]
+        return values_of(found)["a", "foreground"][1], row["notes"], row["displacement_mm"]
 
     write(tmp_path / "theirs" / "a.nii.gz", 1)
-    assert status(0.01) == ("ok", "")
-    assert status(0.19) == ("ok", "grids not quite the same: corners 0.19 mm apart")
-    assert status(0.21)[0] == "failed"
+    # Voxels of 2 mm along this axis.
+    assert status(0.01) == ("ok", "", pytest.approx(0.01, abs=1e-5))
+    said = "headers differ by 0.8 mm (0.4 voxels) at the farthest corner: compared voxel by voxel"
+    assert status(0.8) == ("ok", said, pytest.approx(0.8, abs=1e-5))
+    assert status(0.99)[0] == "ok"
+    assert status(1.01)[0] == "failed"
+    # Whole voxels are another part of the same lattice; whatever lies beyond the reference counts.
+    assert status(2.0)[0] == "ok"
     assert status(0.01, tolerance_mm=0.001)[0] == "failed"
     assert status(1.0, tolerance_mm=2.0)[0] == "ok"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from truevox import metrics
 from truevox.errors import LabelError
 from truevox.evaluation.masks import declared, found_in
+from truevox.io.segments import Segments
 from truevox.labels import Labels
 from truevox.metrics import Pair
 from truevox.metrics.scoring import value_of
@@ -25,7 +28,7 @@ def test_a_part_scores_as_the_whole(prediction: np.ndarray, reference: np.ndarra
     labels = Labels({"a": 1, "b": 2, "c": 3, "d": 9, "ab": [1, 2]})
     if fortran:
         prediction, reference = prediction.copy("F"), reference.copy("F")
-    for name, masks in declared(prediction, reference, labels):
+    for name, masks in declared(Segments(prediction, Path()), Segments(reference, Path()), labels):
         p, r = (np.isin(x[0], labels.values_of(name)) for x in (prediction, reference))
         whole = metrics.evaluate(p, r, (1, 2, 3), NAMES)
         part = Pair(masks.prediction, masks.reference, (1, 2, 3), whole=masks.whole)
@@ -39,11 +42,18 @@ def test_a_part_scores_as_the_whole(prediction: np.ndarray, reference: np.ndarra
 
 
 def test_values_have_the_names_that_their_files_give_them() -> None:
-    one, two = np.array([[[[0, 1, 2]]]]), np.array([[[[0, 2, 5]]]])
-    mine, theirs = Labels({"liver": 1, "spleen": 2}), Labels({"liver": 2})
-    names = {name: (m.prediction.sum(), m.reference.sum()) for name, m in found_in(one, two, mine, theirs)}
-    assert names == {"5": (0, 1), "liver": (1, 1), "spleen": (1, 0)}
+    def named(mine: Labels | None, theirs: Labels | None) -> dict[str, tuple[int, int]]:
+        sides = (
+            Segments(np.array([[[[0, 1, 2]]]]), Path(), mine),
+            Segments(np.array([[[[0, 2, 5]]]]), Path(), theirs),
+        )
+        return {name: (int(m.prediction.sum()), int(m.reference.sum())) for name, m in found_in(*sides)}
+
+    mine, theirs = Labels({"liver": 1, "spleen": 2}), Labels({"Liver": 2})
+    # Case and separators do not matter; the reference says what it is called.
+    assert named(mine, theirs) == {"5": (0, 1), "Liver": (1, 1), "spleen": (1, 0)}
     # A table of one side serves both.
-    assert {name for name, _ in found_in(one, two, None, theirs)} == {"1", "5", "liver"}
+    assert set(named(None, theirs)) == {"1", "5", "Liver"}
+    channels = Segments(np.zeros((2, 3, 3, 3), np.uint8), Path())
     with pytest.raises(LabelError, match="several channels"):
-        found_in(np.zeros((2, 3, 3, 3), np.uint8), np.zeros((1, 3, 3, 3), np.uint8))
+        found_in(channels, Segments(np.zeros((1, 3, 3, 3), np.uint8), Path()))

@@ -122,7 +122,7 @@ def test_a_value_of_a_label_image(tmp_path):
 def test_a_case_that_fails_is_listed(tmp_path):
     path = table(tmp_path, {"p1": (10, 10, 10, 30, 30), "p2": (20,) * 5, "p3": (20,) * 5})
     other = AFFINE.copy()
-    other[0, 3] = 3
+    other[0, 3] = 3.3
     write(tmp_path / "p2_3.nii.gz", mask_of(20), other)
     rows = path.read_text().splitlines()
     path.write_text("\n".join([*rows[:3], "p3,p3_0.nii.gz,,,,"]) + "\n")

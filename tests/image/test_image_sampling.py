@@ -132,7 +132,7 @@ def test_nearest_is_floor_of_a_half(source: Grid, target: Grid):
     target = target.transformed(_shift(source.centre - target.centre))
     seen = Image(values, source, "label").on(target, antialias=False).numpy()[0]
     exact = seen_from(source, target)
-    certain = (np.abs(exact + 0.5 - np.rint(exact + 0.5)) > 1e-6).all(-1)
+    certain = (np.abs(exact + 0.5 - np.rint(exact + 0.5)) > 2e-4).all(-1)
     index = np.floor(exact + 0.5).astype(int)
     inside = ((index >= 0) & (index < source.shape)).all(-1)
     i, j, k = np.moveaxis(np.clip(index, 0, np.array(source.shape) - 1), -1, 0)
@@ -184,23 +184,17 @@ def test_kernels_agree_with_their_twins(name: str, dtype):
     st.integers(2, 12),
     st.floats(-3, 10),
     st.floats(0.2, 4) | st.floats(-4, -0.2),
-    st.sampled_from(["linear", "box", "area"]),
+    st.sampled_from(["linear", "box"]),
 )
 def test_axis_weights_sum_to_one(size: int, start: float, step: float, mode: str):
     weights, inside = sampling.axis_weights(size, start, step, 6, mode)
     position = start + step * np.arange(6)
     assert np.array_equal(inside, (position >= -0.5 - 1e-6) & (position < size - 0.5 + 1e-6))
     np.testing.assert_allclose(weights[inside].sum(1), 1, atol=1e-9)
-    if mode != "area":  # the ramp
-        np.testing.assert_allclose(
-            weights[inside] @ np.arange(size), np.clip(position[inside], 0, size - 1), atol=1e-9
-        )
-    if mode == "area":  # overlap of intervals, by hand
-        o = int(np.flatnonzero(inside)[0]) if inside.any() else None
-        if o is not None:
-            low, high = position[o] - abs(step) / 2, position[o] + abs(step) / 2
-            shared = [max(0, min(high, v + 0.5) - max(low, v - 0.5)) for v in range(size)]
-            np.testing.assert_allclose(weights[o], np.array(shared) / sum(shared), atol=1e-9)
+    # The ramp:
+    np.testing.assert_allclose(
+        weights[inside] @ np.arange(size), np.clip(position[inside], 0, size - 1), atol=1e-9
+    )
 
 
 def test_box_average_is_the_integral_of_the_interpolant():
@@ -329,3 +323,21 @@ def test_voxels_outside_are_fill_exactly():
     far = image.on(Grid((4, 4, 4), _shift((100, 0, 0))))
     assert (far.data == FILL).all()
     assert voxels(far.grid).shape == (4, 4, 4, 3)
+
+
+@given(grids(3, 3, 6), st.tuples(*[st.integers(-2, 8)] * 3), st.permutations(range(3)), st.integers(0, 7))
+@settings(max_examples=60)
+def test_halfway_goes_up_in_any_orientation(source: Grid, doubled, order, flips: int):
+    """Half a voxel off along every axis; the rounding of an oblique affine must not choose the voxel."""
+    values = np.arange(np.prod(source.shape), dtype=np.int32).reshape(1, *source.shape) + 1
+    target = source.lattice(np.array(doubled) / 2, (0.5, 1.5, 1), (5, 4, 3))
+    target = target.permute(order).flip([a for a in range(3) if flips >> a & 1])
+    index = np.rint(2 * seen_from(source, target)).astype(int)
+    up = (index + 1) // 2  # of doubled indices, in whole numbers
+    inside = ((up >= 0) & (up < source.shape)).all(-1)
+    i, j, k = np.moveaxis(np.clip(up, 0, np.array(source.shape) - 1), -1, 0)
+    wanted = np.where(inside, values[0, i, j, k], 0)
+    assert np.array_equal(Image(values, source, "label").on(target).numpy()[0], wanted)
+    # Through a field that moves nothing it is the same.
+    still = sampling.Field(source, np.zeros((3, 2, 2, 2)))
+    assert np.array_equal(Image(values, source, "label").on(target, field=still).numpy()[0], wanted)

@@ -104,7 +104,7 @@ def test_overlapping_labels_are_means_of_binary_ones():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_logits_are_summed_in_float32(dtype: torch.dtype):
+def test_half_precision_logits_are_summed_without_loss(dtype: torch.dtype):
     logits = torch.zeros(1, 2, 300, 300, dtype=dtype)
     value = CrossEntropy()(logits, torch.zeros(1, 300, 300, dtype=torch.long))
     assert value.dtype == torch.float32

@@ -194,3 +194,21 @@ def test_axes_in_any_order():
     assert tvl.SoftDice(over="ICB") == tvl.SoftDice.all_wise()
     assert tvl.SoftDice(over="IC") == tvl.SoftDice.class_wise()
     assert tvl.SoftDice() == tvl.SoftDice.image_wise()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shares_that_are_not_known_do_not_count(channels: int):
+    """NaN in a soft target is the voxel left out: the loss of the others alone."""
+    from truevox import losses
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, channels, 6, 5, 1, generator=generator, requires_grad=True)
+    target = torch.rand(2, channels, 6, 5, 1, generator=generator)
+    target = target / target.sum(1, keepdim=True) if channels > 1 else target
+    holes = target.clone()
+    holes[:, :, 4:] = torch.nan
+    for loss in (losses.CrossEntropy(), losses.SoftDice(), losses.CrossEntropy() + losses.SoftDice()):
+        got, wanted = loss(logits, holes), loss(logits[:, :, :4], target[:, :, :4])
+        torch.testing.assert_close(got, wanted)
+        (gradient,) = torch.autograd.grad(got, logits)
+        assert bool((gradient[:, :, 4:] == 0).all())

@@ -18,6 +18,7 @@ from truevox.kernels.nearest import nearest, nearest_numpy
 from truevox.kernels.surfels import surfels, surfels_numpy
 from truevox.kernels.transform import squares, squares_numpy
 from truevox.metrics import Empty, Pair, advice, definition, evaluate
+from truevox.metrics.surface import Directed
 from truevox.metrics.surfels import areas
 
 shapes = hnp.array_shapes(min_dims=1, max_dims=3, max_side=7)
@@ -375,3 +376,22 @@ def test_a_tolerance_is_inclusive_though_spacings_are_rounded() -> None:
     assert values(p, r, (0.1, 1), ["nsd@0.3mm", "nsd@0.3mm/surfel"]) == pytest.approx([1, 1])
     assert values(p, r, (np.float32(0.1), 1), ["nsd@0.3mm"]) == [1]
     assert values(p, r, (0.1001, 1), ["nsd@0.3mm"]) == [0]
+
+
+def test_no_element_in_common_is_an_area_of_nothing():
+    """A voxel beside two others at 0.3 x 0.3 x 0.7 mm: areas whose sum depends on their order."""
+    one, two = np.zeros((2, 1, 1, 4), bool)
+    one[..., 3] = two[..., :2] = True
+    (found,) = evaluate(one, two, (0.3, 0.3, 0.7), metrics=["nsd@0.1mm/surfel"]).values()
+    assert found.value == 0
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_share_of_the_area_that_is_reached_is_reached_in_any_order(order: int):
+    """Ten elements at 1, 2, ... 10 mm with areas that floats can't hold: the first three are 30 % of them."""
+    distances = np.repeat(np.arange(1.0, 11.0), 2)
+    areas = np.tile([0.1, 0.6][::order], 10)
+    for k in range(1, 11):
+        assert Directed(distances, areas, 0.0).percentile(10 * k) == k
+    # Seven tenths on the other surface: all of it up to 50 % is at 0.
+    assert Directed(distances[:14], areas[:14], 7 * 0.7).percentile(50) == 0

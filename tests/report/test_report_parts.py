@@ -89,11 +89,16 @@ def test_an_error_map_is_the_same_however_the_file_is_stored(tmp_path: Path, cod
     assert found.grid.same_as(expected.grid)
 
 
-def test_a_prediction_on_another_grid_is_read_on_the_references(tmp_path: Path) -> None:
+def test_a_prediction_on_another_grid_is_put_or_read_on_the_references(tmp_path: Path) -> None:
     truth = ball(SHAPE, (20, 18, 15), 8)
     files = masks(tmp_path, truth, truth)
     moved = AFFINE.copy()
     moved[:3, 3] = AFFINE[:3, :3] @ [4, 0, 0]
+    save(tmp_path / "prediction.nii.gz", truth[4:].astype(np.uint8), moved)
+    found = error_map(files, ())
+    assert set(np.unique(found.codes)) == {0, TP}
+    assert found.notes == ()  # a part of the same lattice, put in place
+    moved[:3, 3] += AFFINE[:3, :3] @ [0.3, 0, 0]
     save(tmp_path / "prediction.nii.gz", truth[4:].astype(np.uint8), moved)
     found = error_map(files, ())
     assert set(np.unique(found.codes)) == {0, TP}

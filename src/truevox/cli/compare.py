@@ -35,6 +35,10 @@ def compare(
     settings: Annotated[
         Path | None, typer.Option(help="With --references: settings of the evaluation (YAML).")
     ] = None,
+    by_value: Annotated[
+        bool | None,
+        typer.Option("--by-value", help="With --references: names of labels in files do not count."),
+    ] = None,
     resample: Annotated[
         bool | None,
         typer.Option("--resample", help="With --references: read predictions on the references' grids."),
@@ -65,7 +69,9 @@ def compare(
             "rank_then_median, test_then_rank."
         ),
     ] = "mean_then_rank",
-    interval: Annotated[str, typer.Option(help="Of the bootstrap: percentile or bca.")] = "percentile",
+    interval: Annotated[
+        str, typer.Option(help="t, as everywhere; or of the bootstrap, too short for few: percentile, bca.")
+    ] = "t",
     human: Annotated[
         str | None, typer.Option(help="The evaluation of a rater against another: who is within its range?")
     ] = None,
@@ -88,6 +94,12 @@ def compare(
     ] = None,
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap samples of differences.")] = 10_000,
     rank_resamples: Annotated[int, typer.Option(min=1, help="Bootstrap samples of rankings.")] = 1000,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Random flips of the permutation test; as many as all tests ask for if left out."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 0,
     figures: Annotated[bool, typer.Option(help="Write figures.")] = True,
     report: Annotated[Path | None, typer.Option(help="Write a report, e.g. report.html.")] = None,
@@ -107,14 +119,14 @@ def compare(
     common: dict[str, Any] = {
         "test": test, "correction": correction, "missing": missing, "margins": margins_of(margin or []),
         "scheme": rank, "interval": interval, "resamples": resamples, "rank_resamples": rank_resamples,
-        "seed": seed,
+        "draws": draws, "seed": seed,
     }  # fmt: skip
     table = table_of(evaluations)
     columns = {"case": case, "method": method, "value": value, "task": task, "patient": patient}
     places = named(evaluations) if table is None else {}
     failed = 0
     if references is not None:
-        options = {"metrics": metrics, "labels": labels, "resample": resample}
+        options = {"metrics": metrics, "labels": labels, "resample": resample, "by_value": by_value}
         places, failed = evaluated(places, references, out, settings_of(settings, options), settings, jobs)
         metrics = labels = None
     if table is None:
@@ -128,7 +140,7 @@ def compare(
     else:
         refuse_for_tables({
             "metrics": metrics, "labels": labels, "patients": patients, "human": human, "better": better,
-            "report": report, "references": references,
+            "report": report, "references": references, "by_value": by_value,
         })  # fmt: skip
         low, high = range_of(value_range)
         inputs = {"table": table}

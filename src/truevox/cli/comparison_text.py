@@ -32,20 +32,28 @@ def report(found: Comparison) -> str:
 
 def ranking_table(found: Comparison) -> str:
     """Methods from best to worst."""
+    from truevox.evaluation.comparison.missing import RULES
+    from truevox.evaluation.statistics.by_patient import counted
+
     rows = [("label", "metric", "rank", "95 % of samples", "method", "mean", "median", "first", "n")]
     rows += [
         (
             row["label"], row["metric"], str(row["rank"]), f"{row['rank_low']} to {row['rank_high']}",
             row["method"], number(row["mean"]), number(row["median"]), f"{100 * row['wins']:.0f} %",
-            str(row["n"]),
+            counted(row["n"], row["patients"]),
         )
         for row in found.ranking
     ]  # fmt: skip
-    return f"Ranking ({found.settings['scheme'].replace('_', ' ')}):\n{aligned(rows)}"
+    rule = RULES[found.settings["missing"]]
+    return (
+        f"Ranking ({found.settings['scheme'].replace('_', ' ')}):\n{aligned(rows)}\nWhere values miss: {rule}"
+    )
 
 
 def difference_table(found: Comparison) -> str:
     """Pairs of methods."""
+    from truevox.evaluation.statistics.by_patient import counted
+
     equivalence = any(row["equivalent"] is not None for row in found.differences)
     head = (
         "label",
@@ -70,13 +78,13 @@ def difference_table(found: Comparison) -> str:
         }
         rows.append((
             row["label"], row["metric"], f"{row['first']} - {row['second']}",
-            signed(row["mean_difference"]), f"{signed(row['ci_low'])} to {signed(row['ci_high'])}",
+            signed(row["mean_difference"]), between(row["ci_low"], row["ci_high"]),
             signed(row["effect"]), p_value(row["p"]), p_value(row["p_adjusted"]),
             same[row["equivalent"]] if equivalence else "",
         ))  # fmt: skip
-    patients = sorted({row["patients"] for row in found.differences})
-    count = f"{patients[0]} to {patients[-1]}" if len(patients) > 1 else "".join(map(str, patients))
-    said = f"{found.settings['test']} test, {count} patients; correction: {found.settings['correction']}"
+    counts = sorted({(row["patients"], row["n"]) for row in found.differences})
+    count = " to ".join(counted(n, patients) for patients, n in dict.fromkeys(counts[:1] + counts[-1:]))
+    said = f"{found.settings['test']} test, {count}; correction: {found.settings['correction']}"
     rest = len(found.differences) - len(shown)
     more = f"\n... and {rest} more with larger p: see comparison.csv" if rest else ""
     return f"Differences ({said}; effect above 0: the first is better):\n{aligned(rows)}{more}"
@@ -84,6 +92,8 @@ def difference_table(found: Comparison) -> str:
 
 def agreement_table(found: Comparison) -> list[str]:
     """Bland-Altman of volumes, and the range of human raters, where there are any."""
+    from truevox.evaluation.statistics.by_patient import counted
+
     parts = []
     volumes = [row for row in found.agreement if row["bias"] is not None]
     if volumes:
@@ -91,16 +101,16 @@ def agreement_table(found: Comparison) -> list[str]:
         rows += [
             (
                 row["label"], f"{row['first']} - {row['second']}", signed(row["bias"]),
-                f"{signed(row['bias_low'])} to {signed(row['bias_high'])}",
+                between(row["bias_low"], row["bias_high"]),
                 f"{signed(row['lower'])} to {signed(row['upper'])}",
-                "" if row["icc"] is None else number(row["icc"]), str(row["n"]),
+                "" if row["icc"] is None else number(row["icc"]), counted(row["n"], row["patients"]),
             )
             for row in volumes
         ]  # fmt: skip
         parts.append(f"Volumes (Bland-Altman):\n{aligned(rows)}")
     human = found.settings.get("human")
     if human:
-        answers = {True: "yes", False: "no", None: "no margin"}
+        answers = {True: "yes", False: "no", None: "not known: no margin, or no interval"}
         rows = [("label", "metric", "evaluation", "mean", "sd", f"within the range of {human}")]
         rows += [
             (
@@ -129,6 +139,17 @@ def number(value: float | None) -> str:
 def signed(value: float | None) -> str:
     """Three significant digits and a sign."""
     return "nan" if value is None or math.isnan(value) else f"{value:+.3g}"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """An interval; ``none`` where there is none.
+
+    Examples
+    --------
+    >>> between(-0.1, 0.25), between(float("nan"), float("nan"))
+    ('-0.1 to +0.25', 'none')
+    """
+    return "none" if low is None or math.isnan(low) else f"{signed(low)} to {signed(high)}"
 
 
 def p_value(value: float) -> str:

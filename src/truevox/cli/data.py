@@ -11,6 +11,7 @@ from truevox.errors import CaseError, FileError, GeometryError, SettingsError, T
 
 if TYPE_CHECKING:
     from truevox.cohort import Cohort, Problem
+    from truevox.labels import Labels
 
 __all__ = ["described_by", "expect_columns", "expect_sound", "load_cohort", "one_cohort", "only"]
 
@@ -99,7 +100,12 @@ def expect_columns(cohort: Cohort, columns: Iterable[str], table: Path) -> None:
 
 
 def expect_sound(
-    cohort: Cohort, columns: Sequence[str], *, align: bool, channels: Mapping[str, int] | None = None
+    cohort: Cohort,
+    columns: Sequence[str],
+    *,
+    align: bool,
+    channels: Mapping[str, int] | None = None,
+    labels: Mapping[str, Labels] | None = None,
 ) -> None:
     """Refuse cases whose files could not be used, judged by their headers.
 
@@ -111,6 +117,8 @@ def expect_sound(
         Whether files of a case may be on different grids.
     channels : mapping of column to int, optional
         Columns whose files have several, and how many.
+    labels : mapping of column to Labels, optional
+        The columns that hold labels.
 
     Raises
     ------
@@ -124,7 +132,7 @@ def expect_sound(
     # Processes take seconds to start: few headers are read sooner without them.
     jobs = min(os.cpu_count() or 1, 8) if len(cases) * len(columns) > _MANY_FILES else 1
     with progress("Reading headers", None) as advance:
-        found = check(Cohort(cases), channels=channels or {}, n_jobs=jobs, advance=advance)
+        found = check(Cohort(cases), labels=labels, channels=channels or {}, n_jobs=jobs, advance=advance)
     problems = [p for p in found if p.kind in _BLOCKING and not (align and p.kind == "grid")]
     if problems:
         raise _error(problems)

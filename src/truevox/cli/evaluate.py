@@ -44,7 +44,11 @@ def evaluate(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Largest displacement between grids, in mm; a tenth of a voxel if left out."),
+        typer.Option(help="Largest displacement between grids, in mm; half a voxel if left out."),
+    ] = None,
+    by_value: Annotated[
+        bool | None,
+        typer.Option("--by-value", help="Find labels by value alone: names in files do not count."),
     ] = None,
     match: Annotated[
         str | None, typer.Option(help="Regular expression whose first group is the case, in both folders.")
@@ -74,7 +78,7 @@ def evaluate(
     failures.csv; prints the summary. A killed run goes on where it stopped.
     """
     options = {
-        "metrics": metrics, "labels": labels, "missing": missing, "resample": resample,
+        "metrics": metrics, "labels": labels, "missing": missing, "resample": resample, "by_value": by_value,
         "tolerance_mm": tolerance,
     }  # fmt: skip
     chosen = settings_of(settings, options, lesions)

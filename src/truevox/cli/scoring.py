@@ -265,15 +265,19 @@ def score(
 
 
 def table(totals: Sequence[Summary]) -> str:
-    """The summary as a plain table."""
+    """The summary as a plain table: means of all scans, intervals by patient."""
     rows = [("label", "metric", "unit", "mean", "95 % interval", "median", "n", "of which, or left out")]
     for s in totals:
-        interval = f"{number(s.ci_low)} to {number(s.ci_high)}" if not math.isnan(s.ci_low) else ""
+        interval = (
+            f"{number(s.ci_low)} to {number(s.ci_high)}" if not s.no_interval else f"none: {s.no_interval}"
+        )
         counts = {
             "undefined": s.n_undefined, "missed": s.n_missed, "spurious": s.n_spurious, "failed": s.n_failed,
         }  # fmt: skip
         rest = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        rows.append((s.label, s.metric, s.unit, number(s.mean), interval, number(s.median), str(s.n), rest))
+        if s.n_left_out:
+            rest += f"; {s.n_left_out} left out"
+        rows.append((s.label, s.metric, s.unit, number(s.mean), interval, number(s.median), s.counted, rest))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 

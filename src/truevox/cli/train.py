@@ -69,7 +69,10 @@ def train(
     expect_same(settings, out)
     for part in (learn, val):
         if part is not None:
-            expect_sound(part, settings.needs, align=settings.align, channels=settings.channels)
+            tables = {settings.label: settings.table}
+            expect_sound(
+                part, settings.needs, align=settings.align, channels=settings.channels, labels=tables
+            )
     options = settings.fit_options()
     if workers is not None:
         options["workers"] = workers

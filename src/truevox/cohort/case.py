@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from truevox import io
 from truevox.errors import CaseError, TrueVoxError
+from truevox.io.segments import generated
 from truevox.labels import Labels
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Case:
         """
         path = self.path(column)
         try:
-            return io.load(path, kind, labels)
+            return io.load(path, kind, labels, by_value=generated(labels, column))
         except TrueVoxError as error:
             error.case = error.case or self.key
             raise

@@ -98,7 +98,7 @@ def _case_problems(
             yield _of_file(case, column, path, finding)
     known = {column: (facts[column, path], path) for column, path in case.files.items()}
     headers = {column: one.header(path) for column, (one, path) in known.items() if one.grid is not None}
-    yield from grid_problems(case, headers, tol_mm)
+    yield from grid_problems(case, headers, tol_mm, label_columns)
 
 
 def _channels(cohort: Cohort, facts: Mapping[Key, Facts]) -> dict[str, dict[Path, tuple[str, int]]]:

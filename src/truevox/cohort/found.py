@@ -12,6 +12,7 @@ from truevox.cohort.case import Case
 from truevox.errors import CaseError, FileError, LabelError
 from truevox.files import read_json
 from truevox.io import reading_suffixes
+from truevox.label_files import described
 from truevox.labels import Labels
 
 __all__ = ["Found", "expect_names", "file_names", "labels_in", "read_description", "without_suffix"]
@@ -116,24 +117,7 @@ def labels_in(data: Mapping[str, Any], file: Path) -> Labels | None:
     try:
         if not isinstance(table, Mapping):
             raise LabelError("'labels' is a mapping.", got=type(table).__name__)
-        if all(isinstance(v, str) and not isinstance(_number(v), int) for v in table.values()):
-            table = {name: _number(value) for value, name in table.items()}
-        values = {str(name): _number(value) for name, value in table.items()}
-        names = {name: value for name, value in values.items() if value not in (0, [0])}
-        ignore = names.pop("ignore", None)
-        if not (ignore is None or isinstance(ignore, int)):
-            raise LabelError("The label 'ignore' is one value.", got=ignore)
-        return Labels(names, ignore=ignore)
+        return Labels.from_dict(described(table))
     except LabelError as error:
         error.file = error.file or str(file)
         raise
-
-
-def _number(value: Any) -> Any:
-    """A whole number, or a list of them, also where JSON has them as text; else the value as it is."""
-    if isinstance(value, list):
-        return [_number(v) for v in value]
-    try:
-        return int(value) if isinstance(value, str) else value
-    except ValueError:
-        return value

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from truevox import io
 from truevox.cohort.case import Case
 from truevox.errors import CaseError, SettingsError
-from truevox.io.access import as_labels
+from truevox.io.segments import generated, labelled
 from truevox.labels import Labels
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _volume(case: Case, column: str, labels: Labels | None) -> float | None:
         return None
     path = case.path(column)
     array, header = io.read(path)
-    array = as_labels(array, path, labels)
+    array, _ = labelled(array, header, labels, by_value=generated(labels, column))
     ignore = None if labels is None else labels.ignore
     marked = array != 0 if ignore is None else (array != 0) & (array != ignore)
     return float(np.count_nonzero(marked.any(axis=0)) * header.grid.voxel_measure[0])

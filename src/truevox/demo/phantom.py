@@ -29,6 +29,7 @@ __all__ = [
     "draw_grid",
     "draw_regions",
     "generosity",
+    "largest_shape",
     "probability_map",
     "raters",
     "scan",
@@ -39,8 +40,10 @@ __all__ = [
 Array = NDArray[np.floating]
 Rng = np.random.Generator
 
-LARGEST = (48, 48, 24)
-"""Most voxels per axis of a phantom's grid."""
+FIELD_MM = (48.0, 48.0, 48.0)
+"""Largest field of view of a phantom, by nominal voxels."""
+VOXEL_MM = (1.0, 1.0, 2.0)
+"""Nominal voxels of a phantom's grid."""
 RATERS = 3
 SPLITS = {"train": 48, "val": 4, "test": 20}
 COHERENCE_MM = 2.0
@@ -159,10 +162,23 @@ def _turn(rng: Rng, most_degrees: float) -> Array:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def draw_grid(rng: Rng) -> Grid:
-    """An oblique, anisotropic grid of about 1 x 1 x 2 mm with a storage order of its own, centred near 0."""
-    shape = np.array(LARGEST) - rng.integers(0, [5, 5, 3])
-    spacing = np.array([1.0, 1.0, 2.0]) * rng.uniform(0.95, 1.1, 3)
+def largest_shape(voxel_mm: Sequence[float] = VOXEL_MM) -> tuple[int, int, int]:
+    """Most voxels per axis of a phantom's grid.
+
+    Examples
+    --------
+    >>> largest_shape(), largest_shape((2, 2, 4))
+    ((48, 48, 24), (24, 24, 12))
+    """
+    i, j, k = (round(field / voxel) for field, voxel in zip(FIELD_MM, voxel_mm, strict=True))
+    return i, j, k
+
+
+def draw_grid(rng: Rng, voxel_mm: Sequence[float] = VOXEL_MM) -> Grid:
+    """An oblique grid of about these voxels (mm) with a storage order of its own, centred near 0."""
+    largest = np.array(largest_shape(voxel_mm))
+    shape = largest - rng.integers(0, largest // 12 + 1)
+    spacing = np.array(voxel_mm) * rng.uniform(0.95, 1.1, 3)
     mirrored = rng.choice([-1.0, 1.0], 3)
     affine = np.eye(4)
     affine[:3, :3] = _turn(rng, 25) @ np.diag(spacing * mirrored)
@@ -201,7 +217,12 @@ def generosity(seed: int, number: int) -> float:
     return 0.75 + 0.5 * ((start + number * (5**0.5 - 1) / 2) % 1.0)
 
 
-def write_cohort(folder: str | Path, seed: int = 0, splits: Mapping[str, int] | None = None) -> Path:
+def write_cohort(
+    folder: str | Path,
+    seed: int = 0,
+    splits: Mapping[str, int] | None = None,
+    voxel_mm: Sequence[float] = VOXEL_MM,
+) -> Path:
     """Write a cohort of phantoms as NIfTI, and its table ``cohort.csv``.
 
     A row per case and rater: ``case,record,split,image,label,probability``. All raters of a case share its
@@ -214,6 +235,8 @@ def write_cohort(folder: str | Path, seed: int = 0, splits: Mapping[str, int] | 
         A case depends on it and on its number, not on the other cases.
     splits : mapping of str to int, optional
         Cases per split.
+    voxel_mm : (3,) mm
+        Nominal voxels; those of a case are up to 10 % larger.
 
     Returns
     -------
@@ -229,7 +252,7 @@ def write_cohort(folder: str | Path, seed: int = 0, splits: Mapping[str, int] | 
     names = [split for split, count in (splits or SPLITS).items() for _ in range(count)]
     rows: list[dict[str, str]] = []
     for number, split in enumerate(names, start=1):
-        rows += _write_case(root, f"p{number:02d}", split, seed, number)
+        rows += _write_case(root, f"p{number:02d}", split, (seed, number), voxel_mm)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -240,13 +263,15 @@ def write_cohort(folder: str | Path, seed: int = 0, splits: Mapping[str, int] | 
     return table
 
 
-def _write_case(root: Path, case: str, split: str, seed: int, number: int) -> list[dict[str, str]]:
+def _write_case(
+    root: Path, case: str, split: str, draw: tuple[int, int], voxel_mm: Sequence[float]
+) -> list[dict[str, str]]:
     def rng(purpose: str) -> Rng:
-        return np.random.default_rng([seed, number, _PURPOSES.index(purpose)])
+        return np.random.default_rng([*draw, _PURPOSES.index(purpose)])
 
-    grid = draw_grid(rng("grid"))
+    grid = draw_grid(rng("grid"), voxel_mm)
     core, *margins = draw_regions(rng("shape"))
-    factor = generosity(seed, number)
+    factor = generosity(*draw)
     true = [core, *(replace(margin, level=factor * margin.level) for margin in margins)]
     probability = probability_map(true, grid).astype(np.float32)
     files = {"image": f"scans/{case}.nii.gz", "probability": f"truth/{case}.nii.gz"}

@@ -130,6 +130,8 @@ def _known_errors(volumes: Sequence[Row], sources: Sequence[str]) -> list[Row]:
             "status": row["status"],
             "definition": f"volume_difference/{row['method']}",
             "output": row["output"],
+            "patient": row["case"].partition("/")[0],
+            "when_empty": None,
             "software": row["software"],
             "source": row["source"],
             "reference": KNOWN,

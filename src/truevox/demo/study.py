@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import truevox as tv
-from truevox.demo.phantom import LARGEST
+from truevox.demo.phantom import largest_shape
 from truevox.demo.plots import Style
 from truevox.losses import Loss
 from truevox.measures import Output, write_outputs
@@ -20,6 +20,8 @@ __all__ = [
     "LABELS",
     "METHODS",
     "OUTPUT",
+    "QUICK_STEPS",
+    "QUICK_VOXEL_MM",
     "STEPS",
     "Method",
     "lesion_model",
@@ -33,6 +35,8 @@ Report = Callable[[dict[str, Any]], None]
 LABELS = tv.Labels({"lesion": 1})
 OUTPUT = "lesion"
 STEPS = 600
+QUICK_STEPS = 300
+QUICK_VOXEL_MM = (2.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,14 @@ METHODS = {
 }
 
 
-def lesion_model(loss: Loss, seed: int = 0) -> tv.Model:
+def lesion_model(loss: Loss, seed: int = 0, patch: Sequence[int] | None = None) -> tv.Model:
     """The graph: from the scan to the probability of a lesion, on the scan's own grid.
 
     Two choices keep the probabilities right. Patches are whole scans: patches centred on a rater's mask
     would tell the network what this rater marked. And the network has no normalisation layers: here the
     brightness itself says how likely a voxel is marked, and instance normalisation would lose it.
     """
+    patch = patch or largest_shape()
     scan = tv.Input("image")
     lesion = tv.Input("label", kind="label", labels=LABELS)
     with torch.random.fork_rng(devices=[]):
@@ -63,8 +68,8 @@ def lesion_model(loss: Loss, seed: int = 0) -> tv.Model:
         unet = tv.networks.UNet(1, 1, channels=(8, 16, 32), convs=1, norm=None)
     net = tv.Network(unet, labels=LABELS)
 
-    x, y = tv.RandomFlip(axes=(0, 1, 2))(*tv.RandomCrop(LARGEST)(scan, lesion))
-    patches = tv.GridCrop(LARGEST, overlap=0.0)(scan)
+    x, y = tv.RandomFlip(axes=(0, 1, 2))(*tv.RandomCrop(patch)(scan, lesion))
+    patches = tv.GridCrop(patch, overlap=0.0)(scan)
     full = tv.Put(like=scan)(tv.Sigmoid()(net(patches)))
     return tv.Model(train=(net(x), y), predict={OUTPUT: full}, loss=loss)
 

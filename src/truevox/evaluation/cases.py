@@ -37,19 +37,23 @@ __all__ = [
     "labelled",
 ]
 
+_PATIENT_COLUMNS = ("patient", "subject", "participant_id")
+"""Columns of a cohort that say whose a case is."""
+
 
 def evaluate(
     predictions: str | Path,
     cohort: Cohort,
     outputs: Mapping[str, Output] | None = None,
     *,
-    tol_mm: float | None = 1e-3,
+    tol_mm: float | None = None,
     n_jobs: int = 1,
     settings: EvaluationSettings | None = None,
 ) -> Evaluation:
     """Scores of every case, output and label of a cohort: predictions as ``truevox predict`` writes them.
 
-    Scores are computed on the grid of the reference file as it is stored. Every file is read once. A case
+    Scores are computed on the grid of the reference file as it is stored, and whatever the prediction holds
+    beyond it. Every file is read once. A case
     whose prediction or reference is missing, can't be read or lies on another grid is listed as failed,
     and the others go on.
 
@@ -62,8 +66,8 @@ def evaluate(
     outputs : mapping of output to Output, optional
         Label table and reference column of every output; from the folder's ``labels.json`` by default.
     tol_mm : float, optional
-        Largest displacement of a corner between prediction and reference, in mm; None: a tenth of
-        the smallest voxel side.
+        Largest displacement of a corner between prediction and reference, in mm; None: less than half a
+        voxel (:func:`truevox.alignment.aligned`).
     n_jobs : int
         Processes (joblib).
     settings : EvaluationSettings, optional
@@ -191,6 +195,15 @@ def cohort_jobs(
     return [_job(folder, case, name, output) for case in cohort for name, output in wanted.items()]
 
 
+def _patient(case: Case) -> str:
+    """What a column of the cohort calls the patient; empty where there is none: then it is the case."""
+    for name in _PATIENT_COLUMNS:
+        if case.has(name) and name not in case.files:
+            value = case.value(name)
+            return f"{value:g}" if isinstance(value, float) else str(value)
+    return ""
+
+
 def _job(folder: Path, case: Case, name: str, output: Output) -> Job:
     place = folder.joinpath(*case.key.split("/"))
     path = find_output(place, name) or place / f"{name}.nii.gz"
@@ -200,6 +213,7 @@ def _job(folder: Path, case: Case, name: str, output: Output) -> Job:
     except TrueVoxError as error:
         problem = failure_of(case.key, name, error)
     return Job(
-        case.key, path, reference, labels=output.labels, output=name, strict=True, problem=problem,
+        case.key, path, reference, labels=output.labels, output=name, patient=_patient(case), strict=True,
+        problem=problem,
         score=find_output(place, f"{name}_probabilities"), called=(f"prediction {name}", column),
     )  # fmt: skip

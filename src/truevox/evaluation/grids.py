@@ -1,89 +1,151 @@
-"""A prediction on the grid of its reference, or the reason why not."""
+"""Prediction and reference on one grid, or the reason why not."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truevox import sampling
+from truevox.alignment import Placed, aligned, shared_grid
 from truevox.cohort.check import describe_mismatch
 from truevox.errors import GeometryError
 from truevox.io import Header
 from truevox.space import Grid
 
-__all__ = ["on_reference", "tolerance"]
-
-VOXEL_SHARE = 0.1
-"""Grids may differ by this share of the smallest voxel side, unless a tolerance in mm is given."""
-NOTED_SHARE = 0.01
-"""A difference beyond this share is noted: headers that were rounded on the way from tool to tool."""
+__all__ = ["Together", "on_grid", "together"]
 
 
-def tolerance(grid: Grid, tol_mm: float | None) -> float:
-    """Largest displacement of a corner, in mm.
+@dataclass(frozen=True)
+class Together:
+    """Two label images on one grid.
 
-    Examples
-    --------
-    >>> tolerance(Grid((4, 4, 4), np.diag([0.5, 0.5, 3, 1])), None)
-    0.05
+    Parameters
+    ----------
+    prediction, reference : (C, I, J, K)
+    grid : Grid
+        The reference's, with what the prediction has beyond it.
+    notes : list of str
+        What was done.
+    displacement_mm : float or None
+        How far corners that are taken for one are apart; None where the prediction was resampled.
     """
-    return VOXEL_SHARE * float(grid.spacing.min()) if tol_mm is None else tol_mm
+
+    prediction: NDArray
+    reference: NDArray
+    grid: Grid
+    notes: list[str]
+    displacement_mm: float | None
 
 
-def on_reference(
-    array: NDArray,
+def together(
+    prediction: NDArray,
     mine: Header,
-    reference: Header,
+    reference: NDArray,
+    theirs: Header,
     *,
     case: str,
     called: tuple[str, str] = ("prediction", "reference"),
     tol_mm: float | None = None,
     resample: bool = False,
-) -> tuple[NDArray, str]:
-    """Labels as they lie on the grid of their reference.
+) -> Together:
+    """Two label images on the grid that holds all voxels of both; what a file does not store is background.
 
-    The same voxels in another order of axes are put in order, without interpolation. Another grid is refused,
-    or sampled (the nearest voxel; 0 outside of the prediction).
+    Voxels in another order of axes, and files that store a part of the image only, are put in place without
+    interpolation (:func:`truevox.alignment.aligned`). Another grid is refused, or sampled: the nearest voxel,
+    on the grid of the reference and wherever the prediction has foreground beyond it.
 
     Parameters
     ----------
-    array : (C, I, J, K) integers
-        The prediction.
-    mine, reference : Header
+    prediction, reference : (C, I, J, K) integers
+    mine, theirs : Header
     case : str
     called : (str, str)
         What messages call the two.
     tol_mm : float, optional
-        As for :func:`tolerance`.
+        As for :func:`truevox.alignment.aligned`.
     resample : bool
-
-    Returns
-    -------
-    array : (C, I, J, K) on the grid of the reference
-    note : str
-        What was done; ``""`` if nothing.
 
     Raises
     ------
     GeometryError
         With both grids, if they differ and ``resample`` is False.
     """
-    limit = tolerance(reference.grid, tol_mm)
-    if mine.grid == reference.grid or mine.grid.same_as(reference.grid, limit):
-        moved = mine.grid.displacement(reference.grid)
-        odd = moved > NOTED_SHARE * reference.grid.spacing.min()
-        return array, f"grids not quite the same: corners {moved:.2g} mm apart" if odd else ""
-    turned = mine.grid.reorient(reference.grid.orientation)
-    if turned.same_as(reference.grid, limit):
-        found = sampling.coincidence(mine.grid, turned)
-        if found is not None:
-            said = f"another order of axes: {mine.grid.orientation} read as {reference.grid.orientation}"
-            return sampling.take(array, found, turned.shape, np.zeros(len(array))), said
+    shared = shared_grid([theirs.grid, mine.grid], tol_mm)
+    if shared is not None:
+        grid, (place, put) = shared
+        notes = _notes(put, place)
+        return Together(put(prediction), place(reference), grid, notes, put.alignment.mm)
     if not resample:
         raise GeometryError(
-            describe_mismatch(case, {called[0]: mine, called[1]: reference}, limit),
+            describe_mismatch(case, {called[0]: mine, called[1]: theirs}, tol_mm),
             file=mine.path,
             remedy="predict again on the grid of the reference, or let --resample read the prediction there",
         )
-    out = sampling.resample(array, mine.grid, reference.grid, np.zeros(len(array)), mode="nearest")
-    return out, f"resampled: from {mine.grid.describe()} to {reference.grid.describe()}"
+    return _resampled(prediction, mine, reference, theirs)
+
+
+def on_grid(
+    array: NDArray, header: Header, grid: Grid, *, case: str, called: str, tol_mm: float | None = None
+) -> tuple[NDArray, str]:
+    """Probabilities (C, I, J, K) on a grid that others share, and a note if some of it lies outside: 0 there.
+
+    Raises
+    ------
+    GeometryError
+        If their voxels are other ones.
+    """
+    found = aligned(header.grid, grid, tol_mm)
+    if found is None:
+        other = Header(header.path, grid, 1, header.dtype)
+        raise GeometryError(
+            describe_mismatch(case, {called: header, "masks": other}, tol_mm),
+            file=header.path,
+            remedy="write the probabilities on the grid of the reference",
+        )
+    low, high = found.span
+    lacking = bool((low > 0).any() or (high < grid.shape).any())
+    note = f"the {called} do not reach over the whole image: 0 outside" if lacking else ""
+    return found.take(array, (0, 0, 0), grid.shape), note
+
+
+def _notes(prediction: Placed, reference: Placed) -> list[str]:
+    """What was done to bring two together."""
+    found, notes = prediction.alignment, []
+    own, other = found.own.orientation, found.other.orientation
+    if found.axes != (0, 1, 2) or found.signs != (1, 1, 1):
+        notes.append(f"another order of axes: {own} read as {other}")
+    if found.noted:
+        notes.append(
+            f"headers differ by {found.mm:.2g} mm ({found.voxels:.2g} voxels) at the farthest corner: "
+            "compared voxel by voxel"
+        )
+    small = [name for name, one in (("prediction", prediction), ("reference", reference)) if one.grown]
+    if small:
+        what = " and ".join(small)
+        notes.append(f"the {what} stores a part of the image only: background outside of it")
+    return notes
+
+
+def _resampled(prediction: NDArray, mine: Header, reference: NDArray, theirs: Header) -> Together:
+    low, high = np.zeros(3, int), np.array(theirs.grid.shape)
+    marked = (prediction != 0).any(0)
+    if marked.any():
+        held = theirs.grid.covering(mine.grid.bounding_box(marked), 1)
+        first = np.rint(theirs.grid.to_index(held.to_world((0, 0, 0)))).astype(int)
+        low, high = np.minimum(low, first), np.maximum(high, first + held.shape)
+    grid = theirs.grid.crop(low.tolist(), (high - low).tolist())
+    out = sampling.resample(prediction, mine.grid, grid, np.zeros(len(prediction)), mode="nearest")
+    inside = tuple(slice(-a, n - a) for a, n in zip(low.tolist(), theirs.grid.shape, strict=True))
+    beyond = int(np.count_nonzero((out != 0).any(0))) - int(np.count_nonzero((out[:, *inside] != 0).any(0)))
+    notes = [f"resampled: from {mine.grid.describe()} to {theirs.grid.describe()}"]
+    if not beyond:
+        return Together(out[:, *inside], reference, theirs.grid, notes, None)
+    ml = beyond * grid.voxel_volume_ml
+    notes.append(
+        f"{beyond} voxels ({ml:.3g} ml) of the prediction lie outside of the reference's grid, and count"
+    )
+    whole = np.zeros((len(reference), *grid.shape), reference.dtype)
+    whole[:, *inside] = reference
+    return Together(out, whole, grid, notes, None)

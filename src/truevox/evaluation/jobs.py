@@ -23,15 +23,21 @@ __all__ = [
     "failure_of",
 ]
 
-METRIC_COLUMNS = ("case", "label", "metric", "value", "unit", "status", "definition", "output", "software")
-"""Order of the columns of ``metrics.csv``."""
+METRIC_COLUMNS = (
+    "case", "label", "metric", "value", "unit", "status", "definition", "output", "patient", "when_empty",
+    "software",
+)  # fmt: skip
+"""Order of the columns of ``metrics.csv``; ``when_empty`` is what an empty prediction of the case would get,
+for metrics whose range has no end."""
 LESION_COLUMNS = (
     "case", "output", "label", "rule", "kind", "reference_lesion", "prediction_lesion", "reference_ml",
     "prediction_ml", "overlap_ml", "iou", "dice", "assd_mm", "x_mm", "y_mm", "z_mm", "score", "touches",
     "reference_px", "prediction_px",
 )  # fmt: skip
 """Order of the columns of ``lesions.csv``."""
-CASE_COLUMNS = ("case", "prediction", "reference", "image", "output", "patient", "notes")
+CASE_COLUMNS = (
+    "case", "prediction", "reference", "image", "output", "patient", "displacement_mm", "notes",
+)  # fmt: skip
 """Order of the columns of ``cases.csv``."""
 FAILURE_COLUMNS = ("case", "output", "file", "message", "remedy")
 """Order of the columns of ``failures.csv``."""
@@ -88,7 +94,7 @@ class Job:
     output : str
         Name of the output of a model.
     patient : str
-        Whose case it is, where that is not what stands before the first ``/`` of its key.
+        Whose case it is; empty: what stands before the first ``/`` of its key.
     binary : bool
         All that is not 0 is one label.
     strict : bool
@@ -115,15 +121,28 @@ class Job:
     score: Path | None = None
     called: tuple[str, str] = ("prediction", "reference")
 
-    def as_row(self, notes: list[str]) -> dict[str, Any]:
+    @property
+    def owner(self) -> str:
+        """The patient: as named, else what stands before the first ``/`` of the case.
+
+        Examples
+        --------
+        >>> Job("p1/t0", None, None).owner, Job("s01", None, None, patient="p1").owner
+        ('p1', 'p1')
+        """
+        return self.patient or self.case.partition("/")[0]
+
+    def as_row(self, result: Result) -> dict[str, Any]:
         """A row of ``cases.csv``."""
+        moved = result.displacement_mm
         files = {"prediction": self.prediction, "reference": self.reference, "image": self.image}
         return {
             "case": self.case,
             **{name: "" if path is None else os.path.abspath(path) for name, path in files.items()},
             "output": self.output,
-            "patient": self.patient or self.case.partition("/")[0],
-            "notes": "; ".join(notes),
+            "patient": self.owner,
+            "displacement_mm": "" if moved is None else round(moved, 6),
+            "notes": "; ".join(result.notes),
         }
 
 
@@ -133,7 +152,7 @@ class Result:
 
     Parameters
     ----------
-    values : dict of label to list of [metric, value, unit, status, definition]
+    values : dict of label to list of [metric, value, unit, status, definition, when_empty]
     absent : dict of label to the same
         What a label has that is in neither mask; ``""`` for labels without metrics of their own. Filled
         where no table says which labels there are.
@@ -142,6 +161,8 @@ class Result:
     notes : list of str
         What was done to the case or is odd about it.
     failure : Failure, optional
+    displacement_mm : float, optional
+        How far corners of prediction and reference are apart that were taken for one.
     unit : {"ml", "px²", "px³"}
         Of volumes; pixels where the reference says no spacing.
     """
@@ -151,6 +172,7 @@ class Result:
     lesions: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failure: Failure | None = None
+    displacement_mm: float | None = None
     unit: str = "ml"
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from truevox.cohort.found import labels_in
 from truevox.errors import SettingsError
 from truevox.files import read_json
+from truevox.label_files import number_in, whole_number
 from truevox.labels import Labels
 from truevox.measures.outputs import read_outputs
 
@@ -82,24 +83,51 @@ def choose_labels(given: Mapping[str, Any] | str | None) -> Choice:
             )
         if name in table:
             raise SettingsError(f"The label '{name}' is there twice.", got=given)
-        found = [_value(word.strip()) for word in values.split("+")]
+        found = [number_in(word.strip()) for word in values.split("+")]
         table[name] = found if len(found) > 1 or isinstance(found[0], str) else found[0]
     return _of_mapping(table, "--labels")
 
 
 def beside(predictions: Path, reference: Path) -> Choice:
-    """The table that lies with the files: of TrueVox or nnU-Net, with the predictions or the references."""
+    """The table that lies with the files: of TrueVox or nnU-Net, with the predictions or the references.
+
+    Raises
+    ------
+    SettingsError
+        If there are several that contradict each other.
+    FileError, LabelError
+        If one can't be read.
+    """
+    found: list[Choice] = []
     if (predictions / "labels.json").is_file():
         outputs = read_outputs(predictions)
         if len(outputs) == 1:
-            return Choice(next(iter(outputs.values())).labels, source=str(predictions / "labels.json"))
+            labels = next(iter(outputs.values())).labels
+            found.append(Choice(labels, source=str(predictions / "labels.json")))
     above = [reference.parent] if reference.name.startswith("labels") else []
     for folder in (predictions, reference, *above):
         if (folder / "dataset.json").is_file():
-            found = labels_in(read_json(folder / "dataset.json"), folder / "dataset.json")
-            if found is not None:
-                return Choice(found, source=str(folder / "dataset.json"))
-    return Choice()
+            labels = labels_in(read_json(folder / "dataset.json"), folder / "dataset.json")
+            if labels is not None:
+                found.append(Choice(labels, source=str(folder / "dataset.json")))
+    for other in found[1:]:
+        _expect_agreement(found[0], other)
+    return found[0] if found else Choice()
+
+
+def _expect_agreement(one: Choice, other: Choice) -> None:
+    """Refuse two tables that give a name two values, or a value two names."""
+    tables = [choice.labels for choice in (one, other) if choice.labels is not None]
+    a, b = ({name: set(t.values_of(name)) for name in t.names} for t in tables)
+    names = {n for n in a.keys() & b.keys() if a[n] != b[n]}
+    values = {n for x, y in ((a, b), (b, a)) for n in x.keys() - y.keys() if x[n] in y.values()}
+    if odd := sorted(names | values):
+        shown = [{n: sorted(t[n]) for n in odd if n in t} for t in (a, b)]
+        raise SettingsError(
+            "The label tables that lie with predictions and references contradict each other.",
+            got=f"{shown[0]} in {one.source}; {shown[1]} in {other.source}",
+            remedy="say which labels are meant by --labels, or correct the tables",
+        )
 
 
 def _of_mapping(table: dict[str, Any], source: str) -> Choice:
@@ -109,8 +137,10 @@ def _of_mapping(table: dict[str, Any], source: str) -> Choice:
     if words:
         return Choice(Labels({next(iter(table)): 1}), True, source)
     ignore = table.pop("ignore", None)
+    if ignore is not None and whole_number(ignore) is None:
+        raise SettingsError("What is ignored is one value.", got=ignore, expected="ignore=255")
     names = {name: value for name, value in table.items() if value not in (0, [0])}
-    return Choice(Labels(names, ignore=ignore if isinstance(ignore, int) else None), source=source)
+    return Choice(Labels(names, ignore=ignore), source=source)
 
 
 def _of_file(file: Path) -> Labels:
@@ -124,10 +154,3 @@ def _of_file(file: Path) -> Labels:
         if file.name == "labels.json" and len(outputs := read_outputs(file.parent)) == 1:
             return next(iter(outputs.values())).labels
     return Labels.from_file(file)
-
-
-def _value(word: str) -> int | str:
-    try:
-        return int(word)
-    except ValueError:
-        return word

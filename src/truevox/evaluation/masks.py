@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from truevox.errors import LabelError
-from truevox.io.access import label_counts
+from truevox.io.segments import Places, Segments, same_name
+from truevox.label_masks import mask_at
 from truevox.labels import Labels
+from truevox.metrics.multilabel import around, value_boxes
 
-__all__ = ["MaskPair", "Masks", "check_table", "declared", "found_in", "order"]
+__all__ = ["MaskPair", "Masks", "check_table", "declared", "found_in", "order", "scores_of"]
 
 Mask = NDArray[np.bool_]
 
@@ -42,158 +42,140 @@ class Masks:
     Parameters
     ----------
     prediction, reference : (C, I, J, K) integers
-        One volume of values, or one mask per label.
-    values : mapping of label to (values in the prediction, values in the reference)
-        Also names the channels, where there are several.
+        Label images on one grid.
+    places : mapping of label to (places in the prediction, places in the reference)
+        Channels and values.
     known : (I, J, K) bool, optional
         False where nobody annotated.
-    scores : (C, I, J, K), optional
-        Probabilities: a channel for each label, or the background and then each label.
+    scores : mapping of label to (I, J, K), optional
+        Probabilities.
     """
 
     prediction: NDArray
     reference: NDArray
-    values: Mapping[str, tuple[Sequence[int], Sequence[int]]]
+    places: Mapping[str, tuple[Places, Places]]
     known: Mask | None = None
-    scores: NDArray | None = None
+    scores: Mapping[str, NDArray] | None = None
 
     def __iter__(self) -> Iterator[tuple[str, MaskPair]]:
         whole = self.reference.shape[1:]
         single = len(self.prediction) == len(self.reference) == 1
-        cut = single and len(self.values) > 1 and self.known is None and self.scores is None
+        cut = single and len(self.places) > 1 and self.known is None and self.scores is None
         # Many labels: each is looked at where it is, not in the whole image.
-        boxes = (_boxes(self.prediction[0]), _boxes(self.reference[0])) if cut else None
-        for k, (name, (mine, theirs)) in enumerate(self.values.items()):
-            box = (
-                tuple(slice(0, n) for n in whole) if boxes is None else _around(boxes, (mine, theirs), whole)
-            )
-            pair = _mask(self.prediction, k, mine, box), _mask(self.reference, k, theirs, box)
-            yield name, MaskPair(*pair, self.known, tuple(one.start for one in box), whole, self._score(k))
+        boxes = self._boxes() if cut else {}
+        for name, (mine, theirs) in self.places.items():
+            box = boxes.get(name, tuple(slice(0, n) for n in whole))
+            pair = mask_at(self.prediction, mine, box), mask_at(self.reference, theirs, box)
+            score = None if self.scores is None else self.scores[name]
+            yield name, MaskPair(*pair, self.known, tuple(one.start for one in box), whole, score)
 
-    def _score(self, label: int) -> NDArray | None:
-        if self.scores is None:
-            return None
-        more = len(self.scores) - len(self.values)
-        if more not in (0, 1):
-            raise LabelError(
-                "Probabilities and labels differ in number.",
-                got=f"{len(self.scores)} channels",
-                expected=f"{len(self.values)}, or {len(self.values) + 1} with the background first",
-                remedy="--labels names one label for each channel",
-            )
-        return self.scores[label + more]
+    def _boxes(self) -> dict[str, tuple[slice, ...]]:
+        """Around each label in both images, with a voxel more; one voxel if there is none."""
+        sides = [[v for _, v in both[k] if v is not None] for both in self.places.values() for k in (0, 1)]
+        values = sorted({v for some in sides for v in some})
+        found = [value_boxes(array[0], values) for array in (self.prediction, self.reference)]
+        shape = self.reference.shape[1:]
+        return {
+            name: around([found[k][v] for k in (0, 1) for _, v in both[k] if v in found[k]], shape)
+            for name, both in self.places.items()
+        }
 
 
-Box = tuple[slice, ...]
-
-
-def _mask(array: NDArray, channel: int, values: Sequence[int], box: Box) -> Mask:
-    if len(array) > 1:
-        return array[channel][box] != 0
-    return array[0][box] == values[0] if len(values) == 1 else np.isin(array[0][box], values)
-
-
-def _boxes(array: NDArray) -> Mapping[int, Box]:
-    """Where each positive value lies."""
-    found = find_objects(array.T) if array.flags.f_contiguous else find_objects(array)
-    turn = -1 if array.flags.f_contiguous else 1
-    return {value: box[::turn] for value, box in enumerate(found, start=1) if box is not None}
-
-
-def _around(
-    boxes: tuple[Mapping[int, Box], ...], values: tuple[Sequence[int], ...], whole: tuple[int, ...]
-) -> Box:
-    """A box around values of both sides, with a voxel more; one voxel if there are none."""
-    some = zip(boxes, values, strict=True)
-    held = [side[value] for side, wanted in some for value in wanted if value in side]
-    if not held:
-        return (slice(0, 1),) * 3
-    return tuple(
-        slice(
-            max(min(box[a].start for box in held) - 1, 0), min(max(box[a].stop for box in held) + 1, whole[a])
-        )
-        for a in range(3)
-    )
-
-
-def declared(prediction: NDArray, reference: NDArray, labels: Labels) -> Masks:
-    """The labels of a table."""
-    known = None
-    if labels.ignore is not None and len(reference) == 1 and (reference == labels.ignore).any():
-        known = reference[0] != labels.ignore
-    values = {name: (labels.values_of(name), labels.values_of(name)) for name in labels.names}
-    return Masks(prediction, reference, values, known)
-
-
-def found_in(
-    prediction: NDArray, reference: NDArray, mine: Labels | None = None, theirs: Labels | None = None
-) -> Masks:
-    """Every value that occurs, by the name that its file gives it, else by its number.
-
-    Parameters
-    ----------
-    prediction, reference : (1, I, J, K) integers
-    mine, theirs : Labels, optional
-        What the files themselves say of their values (segments, structures).
+def declared(prediction: Segments, reference: Segments, labels: Labels, *, by_value: bool = False) -> Masks:
+    """The labels of a table, found in both files.
 
     Raises
     ------
     LabelError
-        If a file has several channels.
+        As :meth:`truevox.io.segments.Segments.asked`.
+    """
+    mine, theirs = (side.asked(labels, by_value=by_value) for side in (prediction, reference))
+    known = reference.ignored(labels)
+    places = {name: (mine[name], theirs[name]) for name in labels.names}
+    return Masks(prediction.array, reference.array, places, None if known is None else ~known)
+
+
+def found_in(prediction: Segments, reference: Segments) -> Masks:
+    """Every label that a file names or holds, by the name that its file gives it, else by its number.
+
+    The names of one file serve both, if the other one has none; names that differ in case and separators
+    only are one, called as in the reference.
+
+    Raises
+    ------
+    LabelError
+        If a file has several channels, and says nothing of them.
 
     Examples
     --------
-    >>> one, two = np.array([[[[0, 1, 3]]]]), np.array([[[[0, 1, 1]]]])
+    >>> from pathlib import Path
+    >>> one, two = (Segments(np.array([[[row]]]), Path()) for row in ([0, 1, 3], [0, 1, 1]))
     >>> [(name, int(m.prediction.sum()), int(m.reference.sum())) for name, m in found_in(one, two)]
     [('1', 1, 2), ('3', 1, 0)]
     """
-    for array in (prediction, reference):
-        if len(array) != 1:
-            raise LabelError(
-                "The file has several channels, and no label table says what they are.",
-                got=len(array),
-                expected=1,
-                remedy="--labels names one label for each channel",
-            )
-    sides = ((prediction, mine or theirs), (reference, theirs or mine))
-    named: dict[str, tuple[list[int], list[int]]] = {}
-    for side, (array, table) in enumerate(sides):
-        for value in label_counts(array):
-            if value and not (table is not None and value == table.ignore):
-                named.setdefault(_name(value, table), ([], []))[side].append(value)
-    return Masks(prediction, reference, {name: named[name] for name in sorted(named, key=order)})
+    mine, theirs = prediction.named(reference), reference.named(prediction)
+    shown = {name: name for name in theirs} | {name: _called(name, mine, theirs) for name in mine}
+    named: dict[str, tuple[Places, Places]] = {}
+    for side, found in enumerate((mine, theirs)):
+        for name, places in found.items():
+            both = list(named.get(shown[name], ((), ())))
+            both[side] = (*both[side], *places)
+            named[shown[name]] = (both[0], both[1])
+    known = reference.ignored(None)
+    places = {name: named[name] for name in sorted(named, key=order)}
+    return Masks(prediction.array, reference.array, places, None if known is None else ~known)
 
 
-def check_table(array: NDArray, file: Path, labels: Labels, strict: bool, what: str) -> str:
-    """One volume of values, or one mask per label; a note on values that the table does not declare.
+def _called(name: str, mine: Collection[str], theirs: Collection[str]) -> str:
+    """What a name of a prediction is in the reference, if one and only one is like it; else itself."""
+    alike = [n for n in theirs if same_name(n) == same_name(name) and n not in mine]
+    twins = [n for n in mine if same_name(n) == same_name(name) and n not in theirs]
+    return alike[0] if name not in theirs and len(alike) == len(twins) == 1 else name
+
+
+def check_table(side: Segments, labels: Labels, strict: bool, what: str) -> str:
+    """A note on values that the table does not declare.
 
     Raises
     ------
     LabelError
-        If channels and table do not fit; if ``strict``, also if values are not declared.
+        If ``strict``, where there are such values; names the file.
     """
-    if len(array) == len(labels.names) > 1:
+    if len(side.array) > 1:
         return ""
-    if len(array) != 1:
-        raise LabelError("Volumes and label table differ.", file=file, got=len(array), expected=1)
-    found = list(label_counts(array))
     if strict:
         try:
-            labels.check(np.array(found))
+            labels.check(np.array([0, *side.values]))
         except LabelError as error:
-            error.file = str(file)
+            error.file = str(side.path)
             raise
         return ""
-    unknown = sorted(set(found) - {0, labels.ignore, *labels.values})
+    unknown = sorted(set(side.values) - {labels.ignore, *labels.values})
     if not unknown:
         return ""
     shown = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
     return f"values that the label table lacks, in the {what}: {shown}"
 
 
-def _name(value: int, table: Labels | None) -> str:
-    names = [] if table is None else [name for name in table.names if value in table.values_of(name)]
-    return names[0] if names else str(value)
+def scores_of(scores: NDArray, table: Labels | None, labels: list[str]) -> dict[str, NDArray]:
+    """Probabilities (C, I, J, K) by label: by the names of their file, else in the order of the labels.
+
+    Raises
+    ------
+    LabelError
+        If they are not as many as labels, or one more with the background first.
+    """
+    if table is not None and table.layers is not None and set(labels) <= set(table.layers):
+        return {name: scores[table.layers[name]] for name in labels}
+    more = len(scores) - len(labels)
+    if more not in (0, 1):
+        raise LabelError(
+            "Probabilities and labels differ in number.",
+            got=f"{len(scores)} channels",
+            expected=f"{len(labels)}, or {len(labels) + 1} with the background first",
+            remedy="--labels names one label for each channel",
+        )
+    return {name: scores[k + more] for k, name in enumerate(labels)}
 
 
 def order(name: str) -> tuple[bool, int, str]:

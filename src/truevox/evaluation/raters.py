@@ -12,14 +12,14 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from truevox import io
+from truevox.alignment import aligned, shared_grid
 from truevox.cohort import Case, Cohort
 from truevox.cohort.check import describe_mismatch
 from truevox.errors import CaseError, GeometryError, LabelError, SettingsError, TrueVoxError
 from truevox.evaluation.cases import Failure
-from truevox.evaluation.summary import bootstrap_interval
+from truevox.evaluation.statistics.by_patient import mean_interval
 from truevox.files import software
-from truevox.io.access import as_labels, label_counts
+from truevox.io.segments import Segments, read_segments
 from truevox.progress import Advance
 from truevox.theory import Criterion, RaterVolume
 from truevox.theory import rater_volumes as volumes_of_masks
@@ -57,7 +57,7 @@ class RaterBias:
     expected_volume_ml : float
         Mean over the cases.
     bias_ml, ci_low_ml, ci_high_ml : float
-        Mean over the cases, and its 95 % bootstrap interval over patients (NaN for fewer than two).
+        Mean over the cases, and its 95 % interval by patient (NaN for fewer than three).
     relative_bias_percent : float
         Sum of the biases over the sum of the expected volumes.
     expected_score : float
@@ -105,7 +105,7 @@ def rater_volumes(
     label: int | None = None,
     patient: str | None = None,
     loss: str | Criterion = "dice",
-    tol_mm: float = 1e-3,
+    tol_mm: float | None = None,
     n_jobs: int = 1,
     advance: Advance | None = None,
 ) -> RaterVolumes:
@@ -124,7 +124,8 @@ def rater_volumes(
     loss : name or criterion
         As for :func:`truevox.theory.optimum`.
     tol_mm : float
-        Largest displacement of a corner between the grids of the raters, in mm.
+        Largest displacement of a corner between the grids of the raters, in mm; by default less than half a
+        voxel (:func:`truevox.alignment.aligned`). Masks that store parts of one lattice are put together.
     n_jobs : int
         Processes (joblib).
     advance : callable, optional
@@ -216,7 +217,7 @@ def _group(key: str, parts: Sequence[tuple[Case, str]], patient: str | None, rec
 
 
 def _one(
-    group: _Group, label: int | None, loss: str | Criterion, tol_mm: float
+    group: _Group, label: int | None, loss: str | Criterion, tol_mm: float | None
 ) -> list[RaterVolume] | TrueVoxError:
     try:
         if len(group.files) < 2:
@@ -233,33 +234,38 @@ def _one(
         return error
 
 
-def _masks(group: _Group, label: int | None, tol_mm: float) -> tuple[NDArray[np.bool_], float]:
+def _masks(group: _Group, label: int | None, tol_mm: float | None) -> tuple[NDArray[np.bool_], float]:
     """Masks (R, I, J, K) of all raters on one grid, and the volume of a voxel in ml."""
-    masks: list[NDArray[np.bool_]] = []
-    first: io.Header | None = None
-    for name, path in group.files:
-        array, header = io.read(path)
-        first = first or header
-        if not header.grid.same_as(first.grid, tol_mm):
-            headers = {group.files[0][0]: first, name: header}
+    found = [(name, *read_segments(path)) for name, path in group.files]
+    if not found:
+        raise CaseError("The case has no masks.", case=group.case)
+    (first, _, header), *others = found
+    for name, segments, other in others:
+        if aligned(other.grid, header.grid, tol_mm) is None:
             raise GeometryError(
-                describe_mismatch(group.case, headers, tol_mm),
-                file=path,
+                describe_mismatch(group.case, {first: header, name: other}, tol_mm),
+                file=segments.path,
                 remedy="bring the masks to one grid first (`truevox check --fix`)",
             )
-        masks.append(_mask(array, path, label))
-    if first is None:
-        raise CaseError("The case has no masks.", case=group.case)
-    return np.stack(masks), first.grid.voxel_volume_ml
+    shared = shared_grid([one.grid for _, _, one in found], tol_mm)
+    assert shared is not None
+    grid, places = shared
+    masks = [place(_mask(one, label))[0] for place, (_, one, _) in zip(places, found, strict=True)]
+    return np.stack(masks), grid.voxel_volume_ml
 
 
-def _mask(array: NDArray, path: Path, label: int | None) -> NDArray[np.bool_]:
-    if len(array) != 1:
-        raise LabelError("A mask has one channel.", file=path, got=f"{len(array)} channels")
-    values = as_labels(array[0], path, None)
+def _mask(segments: Segments, label: int | None) -> NDArray[np.bool_]:
+    path, values = segments.path, segments.array
+    if len(values) != 1:
+        raise LabelError(
+            "A mask has one channel.",
+            file=path,
+            got=f"{len(values)} channels",
+            remedy="extract the channel that is meant",
+        )
     if label is not None:
         return values == label
-    found = [value for value in label_counts(values) if value != 0]
+    found = segments.values
     if len(found) > 1:
         raise LabelError(
             "The file is no mask: it has several values beside 0.",
@@ -301,7 +307,8 @@ def _bias(rule: tuple[str, str, str], rows: Sequence[dict[str, Any]]) -> RaterBi
     bias, expected, score = (
         np.array([row[name] for row in rows]) for name in ("bias_ml", "expected_volume_ml", "expected_score")
     )
-    low, high = bootstrap_interval(bias, [row["patient"] for row in rows])
-    numbers = (expected.mean(), bias.mean(), low, high, 100 * bias.sum() / expected.sum(), score.mean())
+    found = mean_interval(bias, [row["patient"] for row in rows])
+    share = 100 * bias.sum() / expected.sum() if expected.sum() > 0 else float("nan")
+    numbers = (expected.mean(), found.value, found.low, found.high, share, score.mean())
     names = [field.name for field in fields(RaterBias)][4:]
     return RaterBias(*rule, len(rows), **{name: float(x) for name, x in zip(names, numbers, strict=True)})

@@ -31,6 +31,7 @@ def fingerprint(job: Job, settings: EvaluationSettings) -> str:
         software(),
         job.case,
         job.output,
+        job.patient,
         [_state(path) for path in paths],
         [path is None for path in (job.prediction, job.reference, job.image, job.score)],
         None if job.labels is None else job.labels.to_dict(),

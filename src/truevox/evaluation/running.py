@@ -148,7 +148,7 @@ def assemble(jobs: Sequence[Job], results: Sequence[Result], settings: Evaluatio
         back = {name: shown for shown, name in listed.items()}
         lesions += [row | {"label": back[row["label"]]} for row in result.lesions]
     failures = [result.failure for result in results if result.failure is not None]
-    cases = [job.as_row(result.notes) for job, result in zip(jobs, results, strict=True)]
+    cases = [job.as_row(result) for job, result in zip(jobs, results, strict=True)]
     return Evaluation(rows, failures, lesions, cases, _values(jobs, names))
 
 
@@ -185,7 +185,9 @@ def _values(jobs: Sequence[Job], names: dict[str, dict[str, str]]) -> dict[str, 
             out[job.output] = {name: [] for name in values} if job.binary else values
         else:
             found = names[job.output].items()
-            out[job.output] = {shown: [int(name)] for shown, name in found if name.isdigit()}
+            out[job.output] = {
+                shown: [int(name)] if shown != FOREGROUND else [] for shown, name in found if name.isdigit()
+            }
     return out
 
 
@@ -196,9 +198,10 @@ def _rows(job: Job, label: str, values: Sequence[Sequence[Any]], volumes: str) -
         {
             "case": job.case, "label": label, "metric": metric.removesuffix(SUFFIX) if counted else metric,
             "value": value, "unit": volumes if counted and unit in _AREAS else unit,
-            "status": status, "definition": definition, "output": job.output, "software": software(),
+            "status": status, "definition": definition, "output": job.output, "patient": job.owner,
+            "when_empty": rest[0] if rest else None, "software": software(),
         }
-        for metric, value, unit, status, definition in values
+        for metric, value, unit, status, definition, *rest in values
     ]  # fmt: skip
 
 

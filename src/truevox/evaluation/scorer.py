@@ -21,12 +21,45 @@ from truevox.metrics.scoring import value_of
 from truevox.metrics.volume import EXPECTED
 from truevox.space import Grid
 
-__all__ = ["Scorer"]
+__all__ = ["Hollow", "Scorer"]
 
 _VOLUMES = ("reference_ml", "prediction_ml", "overlap_ml")
 _PLACES = ("assd_mm", "x_mm", "y_mm", "z_mm")
 _COUNTS = ("reference_px", "prediction_px")
 _PX_PER_ML = 1000.0
+
+
+class Hollow:
+    """What an empty prediction would get, so that a comparison can hold failing against it.
+
+    Examples
+    --------
+    >>> from truevox.metrics import definition
+    >>> hollow, pair = Hollow(), Pair([[1, 1, 0, 0]], [[0, 1, 1, 1]], (10, 10), whole=(30, 40))
+    >>> hollow.value(definition("hd95"), pair)
+    500.0
+    >>> hollow.value(definition("dice"), pair) is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._pairs: dict[int, Pair] = {}
+
+    def value(self, metric: Definition, pair: Pair) -> float | None:
+        """None for metrics whose range has an end, or that have no direction: nothing has to be known."""
+        end = metric.low if metric.better == "higher" else metric.high
+        if metric.better == "none" or (metric.better != "zero" and math.isfinite(end)):
+            return None
+        if metric.empties:
+            return float((metric.missed if pair.situation in ("ok", "missed") else metric.spurious)(pair))
+        if id(pair) not in self._pairs:
+            nothing = np.zeros_like(pair.reference, dtype=bool)
+            score = None if pair.score is None else np.zeros_like(pair.score)
+            hollow = Pair(nothing, pair.reference, pair.spacing, score, whole=pair.whole)
+            if EXPECTED in pair.cache:
+                hollow.cache[EXPECTED] = 0.0
+            self._pairs[id(pair)] = hollow
+        return float(metric.compute(self._pairs[id(pair)]))
 
 
 class Scorer:
@@ -94,7 +127,12 @@ class Scorer:
             solid = Pair(*masks[:2], self.volume_spacing, masks.score, masks.known, whole=masks.whole)
         if self.settings.of_expected_volumes:
             self._expect(label, masks, solid)
-        return [self._row(one, solid if _is_volume(one) else flat) for one in wanted]
+        hollow = Hollow()
+        return [
+            [*self._row(one, pair), self._when_empty(one, pair, hollow)]
+            for one in wanted
+            for pair in (solid if _is_volume(one) else flat,)
+        ]
 
     def absent(self) -> dict[str, list[list[Any]]]:
         """The same for labels that are in neither mask."""
@@ -168,10 +206,18 @@ class Scorer:
         if self.missing and metric.empties:
             # Nothing was predicted at all: the worst, even where there was nothing to find.
             return [metric.name, float(metric.missed(pair)), metric.unit, "missed", metric.id]
-        if pair.score is None and asked.name in self.unscored:
+        if self._lacks(asked, pair):
             return [metric.name, math.nan, metric.unit, "failed", metric.id]
         value = value_of(metric, pair, self.empty)
         return [metric.name, float(value.value), value.unit, value.status, metric.id]
+
+    def _when_empty(self, asked: Definition, pair: Pair, hollow: Hollow) -> float | None:
+        metric = None if self._lacks(asked, pair) else self._in_unit(asked)
+        return None if metric is None else hollow.value(metric, pair)
+
+    def _lacks(self, metric: Definition, pair: Pair) -> bool:
+        """Whether there are no probabilities, which the metric needs."""
+        return pair.score is None and metric.name in self.unscored
 
     def _in_unit(self, metric: Definition) -> Definition | None:
         """The metric in the units of the grid; None if there it has none."""

@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox import io
-from truevox.errors import CaseError
+from truevox.errors import CaseError, LabelError
 from truevox.evaluation.expected import measured_volumes
-from truevox.evaluation.grids import on_reference
+from truevox.evaluation.grids import Together, on_grid, together
 from truevox.evaluation.jobs import Job, Result, failure_of
-from truevox.evaluation.masks import Masks, check_table, declared, found_in
+from truevox.evaluation.masks import Masks, check_table, declared, found_in, scores_of
 from truevox.evaluation.scorer import Scorer
 from truevox.evaluation.settings import EvaluationSettings
 from truevox.io import Header
-from truevox.io.access import as_labels
 from truevox.io.registry import bare
+from truevox.io.segments import Segments, read_segments
+from truevox.space import Grid
 
 __all__ = ["score"]
 
@@ -54,21 +55,26 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
         raise CaseError(
             "The reference is missing.", file=job.prediction, remedy="add it, or leave the case out"
         )
-    truth, header = _read(job.reference, job)
+    theirs, header = _read(job.reference, job)
     if missing is None and job.prediction is not None:
-        predicted, mine = _read(job.prediction, job)
-        predicted, note = on_reference(
-            predicted, mine, header, case=job.case, called=job.called, tol_mm=settings.tolerance_mm,
-            resample=settings.resample,
+        mine, own = _read(job.prediction, job)
+        one = together(
+            mine.array, own, theirs.array, header, case=job.case, called=job.called,
+            tol_mm=settings.tolerance_mm, resample=settings.resample,
         )  # fmt: skip
     else:
-        predicted, mine, note = np.zeros_like(truth), header, "no prediction: scored as an empty one"
-    masks, notes = _masks(job, (predicted, mine), (truth, header))
-    masks = replace(masks, scores=None if missing is not None else _scores(job, header, settings))
+        note, own = "no prediction: scored as an empty one", header
+        mine = replace(theirs, array=np.zeros_like(theirs.array), notes=[])
+        one = Together(mine.array, theirs.array, header.grid, [note], None)
+    mine, theirs = replace(mine, array=one.prediction), replace(theirs, array=one.reference)
+    masks, notes = _masks(job, mine, theirs, settings)
+    if missing is None:
+        scores, note = _scores(job, one.grid, list(masks.places), settings)
+        masks, notes = replace(masks, scores=scores), [*notes, note]
     measured = {}
     if settings.of_expected_volumes and masks.scores is None:
         measured = measured_volumes(job.prediction, job.output)
-    scorer = Scorer(header.grid, settings, missing is not None, measured, mine.grid)
+    scorer = Scorer(one.grid, settings, missing is not None, measured, own.grid)
     values: dict[str, list[list[Any]]] = {}
     lesions: list[dict[str, Any]] = []
     for name, pair in masks:
@@ -80,8 +86,8 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
     if missing is None and scorer.refused:
         missing = scorer.refusal(job)
     failure = None if missing is None else failure_of(job.case, job.output, missing)
-    said = [text for text in (note, *notes, *scorer.notes) if text]
-    return Result(values, absent, lesions, said, failure, scorer.unit)
+    said = [text for text in (*one.notes, *notes, *scorer.notes) if text]
+    return Result(values, absent, lesions, said, failure, one.displacement_mm, scorer.unit)
 
 
 def _missing(job: Job) -> CaseError:
@@ -100,37 +106,48 @@ def _without_probabilities(job: Job, settings: EvaluationSettings) -> CaseError:
     )
 
 
-def _masks(job: Job, mine: tuple[NDArray, Header], theirs: tuple[NDArray, Header]) -> tuple[Masks, list[str]]:
+def _masks(
+    job: Job, mine: Segments, theirs: Segments, settings: EvaluationSettings
+) -> tuple[Masks, list[str]]:
     """Pairs of masks, and what is odd about their values."""
-    (predicted, one), (truth, two) = mine, theirs
     if job.labels is None:
-        return found_in(predicted, truth, one.labels, two.labels), []
-    notes = [
-        check_table(array, header.path, job.labels, job.strict, what)
-        for array, header, what in ((predicted, one, "prediction"), (truth, two, "reference"))
-    ]
-    return declared(predicted, truth, job.labels), notes
+        return found_in(mine, theirs), []
+    sides = (("prediction", mine), ("reference", theirs))
+    notes = [check_table(side, job.labels, job.strict, what) for what, side in sides]
+    masks = declared(mine, theirs, job.labels, by_value=settings.by_value or job.binary)
+    return masks, [*notes, *(f"{what}: {note}" for what, side in sides for note in side.notes)]
 
 
-def _read(path: Path, job: Job) -> tuple[NDArray, Header]:
-    """Labels of a file as integers (C, I, J, K), and its header."""
+def _read(path: Path, job: Job) -> tuple[Segments, Header]:
+    """Labels of a file as it has them, and its header."""
     name = str(path)
     if job.image is not None and "like=" not in name and _is_contours(path):
         name += f"{'&' if '?' in name else '?'}like={job.image.resolve()}"
-    array, header = io.read(name)
-    array = as_labels(array, path, None)
-    return (array != 0).view(np.uint8) if job.binary else array, header
+    found, header = read_segments(name)
+    if not job.binary:
+        return found, header
+    if len(found.array) > 1 and found.table is None:
+        raise LabelError(
+            "The file has several channels, and nothing says that they are masks.",
+            file=path,
+            got=f"{len(found.array)} channels",
+            expected="one channel, or segments with names",
+            remedy="extract the channel that is meant; or --labels names one label for each channel",
+        )
+    return Segments((found.array != 0).any(0)[None].view(np.uint8), found.path), header
 
 
-def _scores(job: Job, reference: Header, settings: EvaluationSettings) -> NDArray | None:
-    """Probabilities on the grid of the reference, where a metric needs them."""
+def _scores(
+    job: Job, grid: Grid, labels: list[str], settings: EvaluationSettings
+) -> tuple[dict[str, NDArray] | None, str]:
+    """Probabilities by label on the grid that is scored, where a metric needs them; and a note."""
     if job.score is None or not (settings.of_probabilities or settings.of_expected_volumes):
-        return None
+        return None, ""
     array, header = io.read(job.score)
-    called = ("probabilities", job.called[1])
-    return on_reference(array, header, reference, case=job.case, called=called, tol_mm=settings.tolerance_mm)[
-        0
-    ]
+    array, note = on_grid(
+        array, header, grid, case=job.case, called="probabilities", tol_mm=settings.tolerance_mm
+    )
+    return scores_of(array, header.labels, labels), note
 
 
 def _is_contours(path: Path) -> bool:

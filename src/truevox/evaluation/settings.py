@@ -67,9 +67,12 @@ class EvaluationSettings(_Section):
     missing : {"failed", "worst"}
         A reference without prediction has no score, or that of an empty prediction at its worst.
     tolerance_mm : float, optional
-        Largest displacement between grids; a tenth of the smallest voxel side by default.
+        Largest displacement of a corner between grids; by default less than half a voxel for grids of the
+        same voxels, else a tenth of one (:func:`truevox.alignment.aligned`).
     resample : bool
         Read predictions on the grid of their reference if they are on another one.
+    by_value : bool
+        Labels are found by their values alone; the names that files give them do not count.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class EvaluationSettings(_Section):
     missing: Literal["failed", "worst"] = "failed"
     tolerance_mm: Annotated[float, Field(gt=0)] | None = None
     resample: bool = False
+    by_value: bool = False
 
     @field_validator("metrics", mode="after")
     @classmethod
@@ -196,7 +200,7 @@ class EvaluationSettings(_Section):
         >>> EvaluationSettings.make({"metric": ["dice"]})
         Traceback (most recent call last):
         truevox.errors.SettingsError: The settings can't be used: metric: there is no such key.
-          expected  metrics, per_label, labels, lesions, empty, missing, tolerance_mm, resample
+          expected  metrics, per_label, labels, lesions, empty, missing, tolerance_mm, resample, by_value
         """
         try:
             return cls.model_validate(data)

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["SUMMARY_COLUMNS", "Summary", "bootstrap_interval", "summary"]
+from truevox.errors import SettingsError
+from truevox.evaluation.statistics.by_patient import counted, mean_interval
 
-_DRAWN = 2**20
+__all__ = ["SUMMARY_COLUMNS", "Summary", "metric_range", "summary"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,18 @@ class Summary:
     mean, median, sd : float
         Over the values that are defined; ``sd`` with n - 1, NaN for one value.
     ci_low, ci_high : float
-        95 % bootstrap interval of the mean over cases; NaN for fewer than two cases.
-    n : int
-        Values that are defined.
+        95 % interval of the mean, by patient
+        (:func:`truevox.evaluation.statistics.by_patient.mean_interval`); NaN where there is none.
+    n, patients : int
+        Values that are defined, and patients that they come from.
     n_undefined, n_missed, n_spurious, n_failed : int
-        Both masks empty (left out of the mean); only the prediction empty, only the reference empty
-        (both inside the mean); no score at all (left out).
+        Both masks empty, or not defined for another reason (left out of the mean); only the prediction empty,
+        only the reference empty (both inside the mean, at the worst value, unless settings say otherwise); no
+        score at all (left out).
+    n_left_out : int
+        Values that the mean leaves out.
+    no_interval : str
+        Why there is no interval; empty where there is one.
     """
 
     output: str
@@ -45,10 +51,18 @@ class Summary:
     ci_low: float
     ci_high: float
     n: int
+    patients: int
     n_undefined: int
     n_missed: int
     n_spurious: int
     n_failed: int
+    n_left_out: int
+    no_interval: str
+
+    @property
+    def counted(self) -> str:
+        """``40 scans of 4 patients``, or ``12 patients``."""
+        return counted(self.n, self.patients)
 
     def as_row(self) -> dict[str, Any]:
         """A row for :func:`truevox.files.write_csv` with ``SUMMARY_COLUMNS``."""
@@ -59,18 +73,16 @@ SUMMARY_COLUMNS = tuple(field.name for field in fields(Summary))
 """Order of the columns of a table of summaries."""
 
 
-def summary(rows: Iterable[Mapping[str, Any]], *, resamples: int = 2000, seed: int = 0) -> list[Summary]:
+def summary(rows: Iterable[Mapping[str, Any]]) -> list[Summary]:
     """Mean, spread and interval of every metric and label.
 
-    Values that are undefined or failed are left out of the mean, and counted.
+    Every scan counts once in the mean; the interval is by patient. Values that are undefined or failed are
+    left out of the mean, and counted.
 
     Parameters
     ----------
     rows : iterable of rows with ``METRIC_COLUMNS``
-    resamples : int
-        Of the bootstrap.
-    seed : int
-        Of the bootstrap: the same rows give the same interval.
+        Without ``patient``, it is what stands before the first ``/`` of the case.
 
     Returns
     -------
@@ -91,73 +103,53 @@ def summary(rows: Iterable[Mapping[str, Any]], *, resamples: int = 2000, seed: i
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["output"], row["label"], row["metric"]].append(row)
-    return [_summarise(key, group, resamples, seed) for key, group in groups.items()]
+    return [_summarise(key, group) for key, group in groups.items()]
 
 
-def _summarise(
-    key: tuple[str, str, str], rows: list[Mapping[str, Any]], resamples: int, seed: int
-) -> Summary:
-    counted = {
-        name: sum(row["status"] == name for row in rows)
-        for name in ("undefined", "missed", "spurious", "failed")
-    }
+def metric_range(definition_id: str) -> tuple[float, float]:
+    """Low and high end of a metric's values; infinite for one that this version does not know.
+
+    Examples
+    --------
+    >>> metric_range("dice/voxel"), metric_range("my_score")
+    ((0.0, 1.0), (-inf, inf))
+    """
+    from truevox.metrics import definition
+
+    try:
+        known = definition(definition_id)
+    except SettingsError:
+        return -math.inf, math.inf
+    return float(known.low), float(known.high)
+
+
+def _summarise(key: tuple[str, str, str], rows: list[Mapping[str, Any]]) -> Summary:
     kept = [row for row in rows if not math.isnan(row["value"])]
+    # A number that is missing without a reason is undefined: nothing is dropped uncounted.
+    states = [
+        "undefined" if row["status"] == "ok" and math.isnan(row["value"]) else row["status"] for row in rows
+    ]
     values = np.array([row["value"] for row in kept], dtype=np.float64)
+    owners = [str(row.get("patient") or str(row["case"]).partition("/")[0]) for row in kept]
     nan = float("nan")
-    # Records of one case are not independent: cases are drawn, not records.
-    low, high = bootstrap_interval(values, [str(row["case"]).split("/")[0] for row in kept], resamples, seed)
+    low, high = metric_range(rows[0]["definition"])
+    found = mean_interval(values, owners, low=low, high=high)
+    finite = bool(np.isfinite(values).all())
     return Summary(
         *key,
         unit=rows[0]["unit"],
         definition=rows[0]["definition"],
-        mean=float(values.mean()) if len(values) else nan,
+        mean=found.value,
         median=float(np.median(values)) if len(values) else nan,
-        sd=float(values.std(ddof=1)) if len(values) > 1 else nan,
-        ci_low=low,
-        ci_high=high,
-        n=len(values),
-        n_undefined=counted["undefined"],
-        n_missed=counted["missed"],
-        n_spurious=counted["spurious"],
-        n_failed=counted["failed"],
+        sd=float(values.std(ddof=1)) if len(values) > 1 and finite else nan,
+        ci_low=found.low,
+        ci_high=found.high,
+        n=found.n,
+        patients=found.patients,
+        n_undefined=states.count("undefined"),
+        n_missed=states.count("missed"),
+        n_spurious=states.count("spurious"),
+        n_failed=states.count("failed"),
+        n_left_out=len(rows) - len(kept),
+        no_interval=found.reason,
     )
-
-
-def bootstrap_interval(
-    values: NDArray[np.float64], cases: list[str], resamples: int = 2000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean, drawing whole cases.
-
-    Parameters
-    ----------
-    values : (n,)
-    cases : list of n str
-        Values of one case are drawn together.
-
-    Returns
-    -------
-    low, high : float
-        NaN for fewer than two cases.
-
-    References
-    ----------
-    Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
-
-    Examples
-    --------
-    >>> bootstrap_interval(np.array([2.0, 2.0, 2.0]), ["a", "b", "c"])
-    (2.0, 2.0)
-    """
-    names, group = np.unique(np.array(cases, dtype=str), return_inverse=True)
-    if len(names) < 2:
-        return float("nan"), float("nan")
-    sums, counts = np.bincount(group, values), np.bincount(group)
-    rng = np.random.default_rng(seed)
-    # Many at once, as far as memory goes: a table has hundreds of rows.
-    most = max(_DRAWN // len(names), 1)
-    parts = []
-    for first in range(0, resamples, most):
-        drawn = rng.integers(0, len(names), (min(most, resamples - first), len(names)))
-        parts.append(sums[drawn].sum(1) / counts[drawn].sum(1))
-    low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

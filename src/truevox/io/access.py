@@ -107,6 +107,7 @@ def load(
     labels: Labels | None = None,
     *,
     region: Region | None = None,
+    by_value: bool = False,
 ) -> Image:
     """Read a file as an image on the grid as stored: nothing is reoriented or resampled.
 
@@ -116,10 +117,15 @@ def load(
     kind : {"scalar", "label", "probability", "logits", "value"}
         What the numbers mean. Labels become the smallest integers that hold them.
     labels : Labels, optional
-        Meaning of label values or of channels; label values that it does not declare are refused.
-        If left out, what the file says itself, if it does (segments, structures).
+        Meaning of label values or of channels; label values that it does not declare are refused, and so is
+        what contradicts the names that the file gives itself (segments, structures). Where the file has its
+        classes in several layers, those that are asked for are found by name, and put together in one
+        channel of their values; regions that may overlap in a mask each.
+        If left out, what the file says itself, if it does.
     region : up to three slices, optional
         Part of the stored axes, as in :func:`read`.
+    by_value : bool
+        Labels are found by value alone; the names that the file gives its values do not count.
 
     Returns
     -------
@@ -143,10 +149,16 @@ def load(
     >>> load(file, kind="label")
     Image(label, 1 channel, 4x5x6  1.00x1.00x1.00 mm  RAS)
     """
-    return image_of(*read(path, region), kind, labels)
+    return image_of(*read(path, region), kind, labels, by_value)
 
 
-def image_of(array: NDArray, header: Header, kind: Kind = "scalar", labels: Labels | None = None) -> Image:
+def image_of(
+    array: NDArray,
+    header: Header,
+    kind: Kind = "scalar",
+    labels: Labels | None = None,
+    by_value: bool = False,
+) -> Image:
     """What a reader gave, as an image: checked and copied as :func:`load` says.
 
     Raises
@@ -158,10 +170,12 @@ def image_of(array: NDArray, header: Header, kind: Kind = "scalar", labels: Labe
 
     from truevox.image import Image
 
-    labels = header.labels if labels is None else labels
     if kind == "label":
-        array = as_labels(array, header.path, labels)
+        from truevox.io.segments import labelled
+
+        array, labels = labelled(array, header, labels, by_value=by_value)
     else:
+        labels = header.labels if labels is None else labels
         check_finite(array, header.path, allow_nan=kind == "probability")
     if kind == "probability":
         _check_probabilities(array, header.path)
@@ -232,7 +246,7 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
         raise LabelError(
             "A label image holds values that are not integers.",
             file=path,
-            got=f"{int(np.count_nonzero(bad))} voxels, e.g. {example:g}",
+            got=f"{int(np.count_nonzero(bad))} voxels, e.g. {example:.10g}",
             remedy="if these are probabilities, declare the column as such; if they were interpolated, "
             "resample the mask again with nearest neighbours",
         )

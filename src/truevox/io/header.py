@@ -32,7 +32,10 @@ class Header:
     times : tuple of float, optional
         Where the channels are time points: when, in seconds.
     labels : Labels, optional
-        Where the file names its labels itself (segments, structures): their table.
+        Where the file names its labels itself (segments, structures): their table, with the channel of each
+        where there are several.
+    colour : bool
+        Whether the channels are colours or opacity: red, green, blue, and alpha behind them or behind grey.
 
     Examples
     --------
@@ -48,3 +51,4 @@ class Header:
     notes: tuple[str, ...] = ()
     times: tuple[float, ...] | None = None
     labels: Labels | None = None
+    colour: bool = False

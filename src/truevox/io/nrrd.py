@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from truevox.errors import CaseError, FileError, GeometryError, LabelError
+from truevox.errors import CaseError, FileError, GeometryError
 from truevox.io.guard import damaged
 from truevox.io.header import Header
 from truevox.io.registry import Voxels, reader, writer
@@ -123,8 +124,9 @@ def read_nrrd(path: Path) -> tuple[Header, Voxels]:
     grid, notes = _grid(text, shape[:3], space, directions, axes)
     block = _block(text, end, shape, dtype, interleaved)
     times = _times(text, beyond[0], axes, shape[3]) if beyond else None
-    labels, more = _segments(text)
-    header = Header(path, grid, shape[3], dtype.name, None, (*notes, *more), times, labels)
+    labels, more = _segments(text, shape[3])
+    colour = bool(beyond) and "color" in text.words("kinds", axes)[beyond[0]].lower()
+    header = Header(path, grid, shape[3], dtype.name, None, (*notes, *more), times, labels, colour)
     return header, voxels_of(block)
 
 
@@ -330,21 +332,37 @@ def _times(text: _Text, axis: int, axes: int, count: int) -> tuple[float, ...] |
     return tuple(times) if step > 0 and np.isfinite(times).all() else None
 
 
-def _segments(text: _Text) -> tuple[Labels | None, tuple[str, ...]]:
+def _segments(text: _Text, channels: int) -> tuple[Labels | None, tuple[str, ...]]:
     """The label table of a segmentation by 3D Slicer (.seg.nrrd)."""
-    names: dict[str, int] = {}
-    layers: set[str] = set()
-    for key, value in text.keys.items():
-        if found := re.fullmatch(r"Segment(\d+)_LabelValue", key):
-            one = f"Segment{found[1]}"
-            layers.add(text.keys.get(f"{one}_Layer", "0"))
-            if re.fullmatch(r"\d{1,9}", value):
-                names[text.keys.get(f"{one}_Name", one)] = int(value)
-    if not names:
+    numbers = sorted(int(found[1]) for key in text.keys if (found := re.fullmatch(r"Segment(\d+)_ID", key)))
+    numbers = numbers or sorted(
+        {int(found[1]) for key in text.keys if (found := re.match(r"Segment(\d+)_", key))}
+    )
+    found: list[tuple[str, int, int]] = []
+    for k, number in enumerate(numbers):
+        name = text.keys.get(f"Segment{number}_Name") or f"Segment{number}"
+        # Before there were layers (3D Slicer 4.10), every segment had a volume of its own.
+        value = text.keys.get(f"Segment{number}_LabelValue", "1")
+        layer = text.keys.get(f"Segment{number}_Layer", str(k) if channels == len(numbers) else "0")
+        if not re.fullmatch(r"[1-9]\d{0,8}", value) or not layer.isdecimal() or int(layer) >= channels:
+            said = f"value {value}, layer {layer} of {channels}"
+            return None, (f"a table of segments that is not used: '{name}' has {said}",)
+        found.append((name, int(layer), int(value)))
+    if not found:
         return None, ()
-    if len(layers) > 1:
-        return None, ("segments that overlap: every layer is a channel",)
-    try:
-        return Labels(names), ()
-    except LabelError as error:
-        return None, (f"a table of segments that is not used: {error.message}",)
+    if len({(layer, value) for _, layer, value in found}) < len(found):
+        return None, ("a table of segments that is not used: two have the same layer and value",)
+    times = Counter(name for name, _, _ in found)
+    # A name that several have tells none of them.
+    named = [
+        (
+            n if times[n] == 1 else f"{n} ({value})" if channels == 1 else f"{n} ({layer}, {value})",
+            layer,
+            value,
+        )
+        for n, layer, value in found
+    ]
+    values, layers = {n: value for n, _, value in named}, {n: layer for n, layer, _ in named}
+    if channels == 1:
+        return Labels(values), ()
+    return Labels(values, layers=layers), ("segments that overlap: every layer is a channel",)

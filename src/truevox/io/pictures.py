@@ -95,7 +95,8 @@ def read_picture(path: Path) -> tuple[Header, Voxels]:
                 out[..., page - k.start] = rows.reshape(*rows.shape[:2], channels).transpose(2, 1, 0)
         return out
 
-    return Header(path, grid, channels, np.dtype(dtype).name, None, tuple(notes)), voxels
+    colour = channels > 1
+    return Header(path, grid, channels, np.dtype(dtype).name, None, tuple(notes), colour=colour), voxels
 
 
 @writer(".png")

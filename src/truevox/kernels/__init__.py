@@ -2,10 +2,13 @@
 
 import numpy as np
 
+from truevox.kernels.average import average_boxes, average_boxes_numpy, weigh, weigh_numpy
 from truevox.kernels.sample import sample_linear, sample_linear_numpy, sample_nearest, sample_nearest_numpy
 from truevox.kernels.warp import warp_linear, warp_linear_numpy, warp_nearest, warp_nearest_numpy
 
 __all__ = [
+    "average_boxes",
+    "average_boxes_numpy",
     "link",
     "sample_linear",
     "sample_linear_numpy",
@@ -15,6 +18,8 @@ __all__ = [
     "warp_linear_numpy",
     "warp_nearest",
     "warp_nearest_numpy",
+    "weigh",
+    "weigh_numpy",
 ]
 
 

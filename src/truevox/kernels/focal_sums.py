@@ -8,7 +8,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from truevox.kernels.voxel_sums import BLOCK, F, exp, exponentials, load, log, log1p, sigmoids, typed
+from truevox.kernels.voxel_sums import (
+    BLOCK,
+    F,
+    exp,
+    exponentials,
+    less_log,
+    load,
+    log,
+    log1p,
+    sigmoids,
+    typed,
+)
 
 __all__ = ["focal_sums", "focal_sums_gradient", "focal_sums_numpy"]
 
@@ -23,23 +34,24 @@ def _softmax_focal(z, hard, soft, weight, ignore, start, stop, gamma, sums):  # 
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
     w, top, total = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
-    rest, cost = np.empty(BLOCK, F), np.empty(BLOCK, F)
+    rest, cost, logs = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
     check = 0.0
     for begin in range(start, stop, BLOCK):
         count = min(BLOCK, stop - begin)
         load(hard, soft, weight, ignore, begin, count, y, w)
         check += exponentials(z, begin, count, e, top, total)
         for k in range(count):
-            top[k] += log(total[k])
+            logs[k] = log(total[k])
             total[k] = F(1) / total[k]
         for c in range(classes):
+            line, share, true = z[c, begin : begin + count], e[c], y[c]
             for k in range(count):
-                rest[k] = gamma * log(max(F(1) - e[c, k] * total[k], LEAST_REST))
+                rest[k] = gamma * log(max(F(1) - share[k] * total[k], LEAST_REST))
             for k in range(count):
                 cost[k] = exp(rest[k])
-            found = F(0)
+            found = 0.0
             for k in range(count):
-                found += w[k] * y[c, k] * cost[k] * (top[k] - max(z[c, begin + k], F(-1e30)))
+                found += w[k] * true[k] * cost[k] * less_log(line[k], top[k], logs[k])
             sums[c, 0] += found
     return check
 
@@ -49,33 +61,36 @@ def _softmax_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, s
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
     w, top, total = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
-    rest, cost, dot = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
+    rest, cost = np.empty(BLOCK, F), np.empty(BLOCK, F)
+    dot, logs = np.empty(BLOCK, F), np.empty(BLOCK, F)
     for begin in range(start, stop, BLOCK):
         count = min(BLOCK, stop - begin)
         load(hard, soft, weight, ignore, begin, count, y, w)
         exponentials(z, begin, count, e, top, total)
         for k in range(count):
-            top[k] += log(total[k])
+            logs[k] = log(total[k])
             total[k] = F(1) / total[k]
             dot[k] = F(0)
         # Of -(1 - p)^g log p, p times the slope is g p (1 - p)^(g - 1) log p - (1 - p)^g.
         for c in range(classes):
+            line, share, true = z[c, begin : begin + count], e[c], y[c]
             for k in range(count):
-                p = e[c, k] * total[k]
-                e[c, k] = p
+                p = share[k] * total[k]
+                share[k] = p
                 rest[k] = gamma * log(max(F(1) - p, LEAST_REST))
             for k in range(count):
                 cost[k] = exp(rest[k])
             for k in range(count):
-                p = e[c, k]
+                p = share[k]
                 left = max(F(1) - p, LEAST_REST)
-                log_p = max(z[c, begin + k], F(-1e30)) - top[k]
-                by_p = slope[c, 0] * y[c, k] * cost[k] * (gamma * p * log_p / left - F(1))
-                y[c, k] = by_p
+                log_p = -less_log(line[k], top[k], logs[k])
+                by_p = slope[c, 0] * true[k] * cost[k] * (gamma * p * log_p / left - F(1))
+                true[k] = by_p
                 dot[k] += by_p
         for c in range(classes):
+            share, by, to = e[c], y[c], out[c, begin : begin + count]
             for k in range(count):
-                out[c, begin + k] = w[k] * (y[c, k] - e[c, k] * dot[k])
+                to[k] = w[k] * (by[k] - share[k] * dot[k])
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -91,12 +106,13 @@ def _sigmoid_focal(z, hard, soft, weight, ignore, start, stop, gamma, sums):  # 
             check += sigmoids(z, c, begin, count, x, e, inverse)
             for k in range(count):
                 e[k] = log1p(e[k])
-            yes = no = F(0)
+            true = y[c]
+            yes = no = 0.0
             for k in range(count):
                 rest[k] = exp(-gamma * (e[k] + max(x[k], F(0))))
                 inverse[k] = exp(-gamma * (e[k] + max(-x[k], F(0))))
             for k in range(count):
-                u = w[k] * y[c, k]
+                u = w[k] * true[k]
                 yes += u * rest[k] * (e[k] + max(-x[k], F(0)))
                 no += (w[k] - u) * inverse[k] * (e[k] + max(x[k], F(0)))
             sums[c, 0] += yes
@@ -114,6 +130,7 @@ def _sigmoid_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, s
         load(hard, soft, weight, ignore, begin, count, y, w)
         for c in range(classes):
             sigmoids(z, c, begin, count, x, e, inverse)
+            true, to = y[c], out[c, begin : begin + count]
             for k in range(count):
                 rest[k] = log1p(e[k])
             for k in range(count):
@@ -123,17 +140,15 @@ def _sigmoid_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, s
                 small = e[k] * inverse[k]
                 p = inverse[k] if x[k] >= F(0) else small
                 q = small if x[k] >= F(0) else inverse[k]
-                out[c, begin + k] = (
-                    slope[c, 0] * y[c, k] * less[k] * (-gamma * p * (rest[k] + max(-x[k], F(0))) - q)
-                )
+                to[k] = slope[c, 0] * true[k] * less[k] * (-gamma * p * (rest[k] + max(-x[k], F(0))) - q)
             for k in range(count):
                 less[k] = exp(-gamma * (rest[k] + max(-x[k], F(0))))
             for k in range(count):
                 small = e[k] * inverse[k]
                 p = inverse[k] if x[k] >= F(0) else small
                 q = small if x[k] >= F(0) else inverse[k]
-                by = slope[c, 1] * (F(1) - y[c, k]) * less[k] * (gamma * q * (rest[k] + max(x[k], F(0))) + p)
-                out[c, begin + k] = w[k] * (out[c, begin + k] + by)
+                by = slope[c, 1] * (F(1) - true[k]) * less[k] * (gamma * q * (rest[k] + max(x[k], F(0))) + p)
+                to[k] = w[k] * (to[k] + by)
 
 
 def focal_sums(
@@ -148,7 +163,7 @@ def focal_sums(
 ) -> Array:
     """Sums (C, 2), float64, of ``-y (1 - p)^g log p`` and (yes or no) ``-(1 - y) p^g log(1 - p)``, weighted.
 
-    Parameters are those of :func:`truevox.kernels.voxel_sums.voxel_sums`, and the exponent.
+    Parameters and error are those of :func:`truevox.kernels.voxel_sums.voxel_sums`, and the exponent.
     """
     sums = np.zeros((len(z), 2))
     loop = _softmax_focal if softmax else _sigmoid_focal

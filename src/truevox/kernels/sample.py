@@ -2,7 +2,8 @@
 
 ``matrix`` (3, 4) takes output indices to input indices. A voxel is a box: positions in
 [-0.5, n - 0.5) are inside; the outer half voxel is clamped; outside is ``fill``. Nearest is
-floor(x + 0.5), so that crops and flips agree. Linear samples forgive rounding at both ends of the box: a
+floor(x + 0.5), so that crops and flips agree; what is halfway up to rounding goes up too, as grids in any
+orientation are never exact. Linear samples forgive rounding at both ends of the box: a
 point where two tiles touch must not fall between them.
 """
 
@@ -18,6 +19,8 @@ __all__ = ["sample_linear", "sample_linear_numpy", "sample_nearest", "sample_nea
 
 Array = NDArray[Any]
 EDGE = 0.5 + 1e-6
+UP = 0.5 + 1e-4
+"""Nearest: what is no more than 1e-4 voxel, as far as voxels count as the same, below halfway is halfway."""
 
 
 @njit(cache=True, nogil=True)
@@ -141,9 +144,9 @@ def _nearest(volume: Array, matrix: Array, fill: Array, out: Array) -> None:  # 
     part = np.empty((3, n), np.float32)
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
-            base_x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3] + 0.5
-            base_y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3] + 0.5
-            base_z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3] + 0.5
+            base_x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3] + UP
+            base_y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3] + UP
+            base_z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3] + UP
             first, last = _inner(base_x, base_y, base_z, matrix, (size_i, size_j, size_k), 0.0, 0.0, n)
             for end in range(2):
                 for k in range(0 if end == 0 else last, first if end == 0 else n):
@@ -215,7 +218,7 @@ def sample_nearest_numpy(volume: Array, matrix: Array, shape: tuple[int, int, in
 
 def nearest_at_numpy(volume: Array, where: Array, fill: Array) -> Array:
     """Nearest samples at any positions: (C, I, J, K) at (3, N) indices to (C, N) of the same dtype."""
-    where = np.floor(where + 0.5).astype(int)
+    where = np.floor(where + UP).astype(int)
     size = np.array(volume.shape[1:])[:, None]
     inside = ((where >= 0) & (where < size)).all(0)
     i, j, k = np.clip(where, 0, size - 1)

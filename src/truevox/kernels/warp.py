@@ -13,9 +13,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from truevox.kernels.sample import EDGE, as_map, linear_at_numpy, nearest_at_numpy, positions
+from truevox.kernels.sample import EDGE, UP, as_map, linear_at_numpy, nearest_at_numpy, positions
 
-__all__ = ["warp_linear", "warp_linear_numpy", "warp_nearest", "warp_nearest_numpy"]
+__all__ = [
+    "displaced_plane",
+    "padded_points",
+    "warp_linear",
+    "warp_linear_numpy",
+    "warp_nearest",
+    "warp_nearest_numpy",
+]
 
 Array = NDArray[Any]
 AROUND = 4
@@ -140,7 +147,7 @@ def _nearest_line(
     channels, size_i, size_j, size_k = volume.shape
     flat = volume.reshape(channels, size_i * size_j * size_k)
     for k in range(where.shape[1]):
-        x, y, z = where[0, k] + 0.5, where[1, k] + 0.5, where[2, k] + 0.5
+        x, y, z = where[0, k] + UP, where[1, k] + UP, where[2, k] + UP
         inside = x >= 0 and y >= 0 and z >= 0 and x < size_i and y < size_j and z < size_k
         at = np.uint64((int(x) * size_j + int(y)) * size_k + int(z)) if inside else np.uint64(0)
         for c in range(channels):
@@ -148,7 +155,7 @@ def _nearest_line(
 
 
 @njit(cache=True, nogil=True)
-def _plane(
+def displaced_plane(
     i: int, matrix: Array, points: Array, lattice: Array, straight: bool, where: Array
 ) -> None:  # pragma: no cover - compiled
     """Displaced positions (3, J, K) of one plane of the output."""
@@ -186,7 +193,7 @@ def _linear(
     where = np.empty((3, rows, n))
     line, lines = where.reshape(3, rows * n), out.reshape(channels, planes, rows * n)
     for i in range(planes):
-        _plane(i, matrix, points, lattice, straight, where)
+        displaced_plane(i, matrix, points, lattice, straight, where)
         _linear_line(volume, line, fill, lines[:, i])
 
 
@@ -198,11 +205,11 @@ def _nearest(
     where = np.empty((3, rows, n))
     line, lines = where.reshape(3, rows * n), out.reshape(channels, planes, rows * n)
     for i in range(planes):
-        _plane(i, matrix, points, lattice, straight, where)
+        displaced_plane(i, matrix, points, lattice, straight, where)
         _nearest_line(volume, line, fill, lines[:, i])
 
 
-def _around(points: Array, lattice: Array) -> tuple[Array, Array, bool]:
+def padded_points(points: Array, lattice: Array) -> tuple[Array, Array, bool]:
     """Control points (A, B, C, 3) with zeros around, their map, and whether rows run along them.
 
     Control axes in another order than the output's are put in its order.
@@ -225,7 +232,7 @@ def warp_linear(
 ) -> Array:
     """Trilinear samples at displaced positions: (C, I, J, K) of any real dtype to (C, *shape) float32."""
     out = np.empty((volume.shape[0], *shape), np.float32)
-    _linear(volume, as_map(matrix), *_around(points, lattice), np.asarray(fill, np.float32), out)
+    _linear(volume, as_map(matrix), *padded_points(points, lattice), np.asarray(fill, np.float32), out)
     return out
 
 
@@ -234,7 +241,9 @@ def warp_nearest(
 ) -> Array:
     """Nearest samples at displaced positions: (C, I, J, K) to (C, *shape) of the same dtype."""
     out = np.empty((volume.shape[0], *shape), volume.dtype)
-    _nearest(volume, as_map(matrix), *_around(points, lattice), np.asarray(fill).astype(volume.dtype), out)
+    _nearest(
+        volume, as_map(matrix), *padded_points(points, lattice), np.asarray(fill).astype(volume.dtype), out
+    )
     return out
 
 

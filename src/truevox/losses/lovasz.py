@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from truevox.errors import GraphError
 from truevox.kernels.lovasz import MOST_VALUES, lovasz
 from truevox.losses.base import Loss
-from truevox.losses.targets import Link, Scene, check_activation, check_finite
+from truevox.losses.targets import Link, Scene, check_activation, check_finite, wide
 
 __all__ = ["Lovasz"]
 
@@ -224,8 +224,8 @@ def _plain(values: Tensor, sets: _Sets) -> tuple[Tensor, Tensor]:
     for start in sets.starts:
         for channel in range(values.shape[1]):
             if channel not in sets.channels:
-                losses.append(values.new_zeros(()))
-                sizes.append(values.new_zeros(()))
+                losses.append(values.new_zeros((), dtype=wide(values)))
+                sizes.append(values.new_zeros((), dtype=wide(values)))
                 continue
             x = values[start : start + sets.images, channel].reshape(-1)
             truth = sets.truth(start, channel).reshape(-1)
@@ -234,8 +234,8 @@ def _plain(values: Tensor, sets: _Sets) -> tuple[Tensor, Tensor]:
             sign = 2 * truth.to(x.dtype) - 1
             errors = (1 - sign * x).clamp(min=0) if sets.hinge else (truth.to(x.dtype) - x).abs()
             slope = _slope(errors.detach(), truth, weight)
-            losses.append((errors * slope).sum())
-            sizes.append((weight * truth).sum())
+            losses.append((errors * slope).sum(dtype=wide(x)))
+            sizes.append((weight * truth).sum(dtype=wide(x)))
     shape = (len(sets.starts), values.shape[1])
     return torch.stack(losses).view(shape), torch.stack(sizes).view(shape)
 
@@ -243,7 +243,7 @@ def _plain(values: Tensor, sets: _Sets) -> tuple[Tensor, Tensor]:
 def _slope(errors: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """What each voxel adds to the Jaccard loss of those of larger error; equal errors enter together."""
     order = torch.argsort(errors, descending=True)
-    kind = errors.dtype if errors.device.type == "mps" else torch.float64
+    kind = wide(errors)
     _, run = torch.unique_consecutive(errors[order], return_inverse=True)
     w, y = weight[order].to(kind), truth[order]
     zeros = torch.zeros(int(run[-1]) + 1 if len(run) else 0, dtype=kind, device=errors.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from truevox.errors import GraphError
-from truevox.losses.targets import Scene
+from truevox.losses.targets import Scene, wide
 
 __all__ = [
     "Smoothing",
@@ -120,10 +120,10 @@ def in_sets(scene: Scene, sums: Tensor, over: str, background: bool) -> Tensor:
 def mean_of_sets(scene: Scene, cost: Tensor, over: str, background: bool) -> Tensor:
     """Mean cost (B, C, M) of the sets in which something was annotated; 0 if there is none."""
     if scene.present is None:
-        return cost.mean()
+        return cost.mean(dtype=wide(cost))
     count = in_sets(scene, torch.ones_like(scene.present, dtype=cost.dtype), over, background)
     kept = (count > 0).to(cost.dtype).expand_as(cost)
-    return (cost * kept).sum() / kept.sum().clamp(min=1)
+    return (cost * kept).sum(dtype=wide(cost)) / kept.sum(dtype=wide(cost)).clamp(min=1)
 
 
 def _foreground(scene: Scene, sums: Tensor, background: bool) -> Tensor:

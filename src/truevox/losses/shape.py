@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from truevox.errors import GraphError
 from truevox.losses.base import Loss
-from truevox.losses.targets import Scene, check_activation, check_finite
+from truevox.losses.targets import Scene, check_activation, check_finite, exact, wide
 
 __all__ = ["Boundary", "SoftClDice"]
 
@@ -84,7 +84,7 @@ class Boundary(Loss):
         w = scene.weights()
         w = torch.ones_like(found[:1, :1]) if w is None else w
         w = (w[:, -y.shape[1] :] if w.shape[1] > 1 else w).expand_as(found)
-        losses = (found * w).sum(-1) / w.sum(-1).clamp(min=torch.finfo(w.dtype).tiny)
+        losses = _added(found * w) / _added(w).clamp(min=torch.finfo(w.dtype).tiny)
         return _mean(losses, scene)
 
     def _distances(self, truth: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -159,8 +159,8 @@ class SoftClDice(Loss):
         if w is not None:
             w = w[:, -y.shape[1] :] if w.shape[1] > 1 else w
             of_p, of_y = of_p * w, of_y * w
-        precision = ((of_p * y).sum(-1) + self.smooth) / (of_p.sum(-1) + self.smooth)
-        sensitivity = ((of_y * p).sum(-1) + self.smooth) / (of_y.sum(-1) + self.smooth)
+        precision = (_added(of_p * y) + self.smooth) / (_added(of_p) + self.smooth)
+        sensitivity = (_added(of_y * p) + self.smooth) / (_added(of_y) + self.smooth)
         return _mean(1 - 2 * precision * sensitivity / (precision + sensitivity), scene)
 
     def _skeleton(self, x: Tensor) -> Tensor:
@@ -202,10 +202,16 @@ def _channels(scene: Scene, background: bool) -> tuple[Tensor, Tensor]:
     return scene.link.probabilities(scene.merged())[:, first:], scene.shares()[:, first:]
 
 
+def _added(x: Tensor) -> Tensor:
+    """Sum over voxels, (B, C, N) to (B, C)."""
+    return x.sum(-1, dtype=wide(x))
+
+
 def _mean(losses: Tensor, scene: Scene) -> Tensor:
-    """Mean over sets (B, C) that were annotated."""
+    """Mean over sets (B, C) that were annotated, in the type of the loss."""
     check_finite([losses], scene)
     if scene.present is None:
-        return losses.mean()
+        return losses.mean().to(exact(scene.values[:0]).dtype)
     counts = scene.present[:, -losses.shape[1] :]
-    return losses.masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1)
+    mean = losses.masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1)
+    return mean.to(exact(scene.values[:0]).dtype)

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from truevox.kernels.focal_sums import focal_sums, focal_sums_gradient
 from truevox.kernels.voxel_sums import SUMS, voxel_sums, voxel_sums_gradient
-from truevox.losses.targets import Scene, check_finite
+from truevox.losses.targets import Scene, check_finite, wide
 
 __all__ = ["Quantity", "elementwise", "sums_of"]
 
@@ -123,10 +123,9 @@ class _PartialSums(torch.autograd.Function):
         ctx.save_for_backward(values)
         ctx.scene, ctx.quantities = scene, quantities
         scene = scene.with_values(values.detach())
-        kind = torch.float32 if values.device.type == "mps" else torch.float64
-        sums = torch.zeros(len(quantities), *values.shape[:2], dtype=kind, device=values.device)
+        sums = torch.zeros(len(quantities), *values.shape[:2], dtype=wide(values), device=values.device)
         for _, piece in _parts(scene):
-            sums += _summed(piece, quantities).to(kind)
+            sums += _summed(piece, quantities)
         return sums
 
     @staticmethod
@@ -155,7 +154,7 @@ def _parts(scene: Scene) -> Iterator[tuple[slice, Scene]]:
 
 def _summed(piece: Scene, quantities: tuple[Quantity, ...]) -> Tensor:
     found = elementwise(piece, quantities)
-    return torch.stack([found[q].sum(-1) for q in quantities])
+    return torch.stack([found[q].sum(-1, dtype=wide(found[q])) for q in quantities])
 
 
 class _CompiledSums(torch.autograd.Function):

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from truevox.errors import GraphError
 
-__all__ = ["Link", "Scene", "check_activation", "check_finite", "exact", "scene"]
+__all__ = ["Link", "Scene", "check_activation", "check_finite", "exact", "scene", "wide"]
 
 ACTIVATIONS = (None, "sigmoid", "softmax")
 TINY = 1e-7
@@ -230,6 +230,14 @@ def check_finite(found: Iterable[Tensor], scene: Scene) -> None:
     )
 
 
+def wide(x: Tensor) -> torch.dtype:
+    """The type in which values of voxels are added: float64, where the device has it.
+
+    In float32 the error would grow with the volume, and depend on how many lanes a register has.
+    """
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
 def exact(x: Tensor) -> Tensor:
     """``x`` in float32 at least: sums over many voxels are wrong in half precision."""
     return x if x.dtype == torch.float64 else x.float()
@@ -265,6 +273,8 @@ def scene(
     link = link_of(values, activation, logits)
     if not logits:
         _in_unit(values, "probabilities")
+    if ignore_index is not None and target.is_floating_point():
+        target, weight = _without_unknown(target, weight)
     truth = _truth(target, values, link)
     return Scene(
         values.flatten(2),
@@ -291,6 +301,15 @@ def _truth(target: Tensor, values: Tensor, link: Link) -> Tensor:
         raise _misfit(target, values)
     index = index.to(torch.uint8) if index.dtype == torch.bool else index
     return index.flatten(1)
+
+
+def _without_unknown(target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Shares that are NaN are not known: such voxels have no weight."""
+    if not target.numel() or not bool(target.detach().amin().isnan()):  # NaN is the least of all
+        return target, weight
+    unknown = target.isnan().any(1, keepdim=True)
+    known = (~unknown).to(target.dtype)
+    return target.masked_fill(unknown, 0), known if weight is None else weight * known
 
 
 def _in_unit(x: Tensor, name: str) -> None:

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from truevox import io
 from truevox.errors import FileError, TrueVoxError
 from truevox.files import read_json, software
-from truevox.io.access import as_labels
+from truevox.io.segments import labelled
 from truevox.measures.outputs import Output, find_cases, find_output, read_outputs
 from truevox.measures.volumes import Method, volumes_of
 from truevox.origin import ORIGIN_COLUMNS, Origin
@@ -141,7 +141,7 @@ def _file_rows(
     try:
         array, header = io.read(path)
         if method == "threshold":
-            array = as_labels(array, path, None)
+            array, _ = labelled(array, header, output.labels)
         size, unit = header.grid.voxel_measure
         kind = "label" if method == "threshold" else "probability"
         found = volumes_of(array, kind, size, method, labels=output.labels, unit=unit)

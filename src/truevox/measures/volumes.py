@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from truevox.errors import LabelError, SettingsError
 from truevox.io.access import label_counts
+from truevox.io.segments import Segments
 from truevox.labels import Labels
 from truevox.origin import Origin
 
@@ -98,8 +100,8 @@ def volume(
     threshold : float
         Between 0 and 1. Exclusive classes have none: there the most probable class decides.
     labels : Labels, optional
-        Names of the classes; ``image.labels`` by default. Without either, a single channel, or a
-        single foreground value, is ``"foreground"``.
+        Names of the classes; ``image.labels`` by default, which they must not contradict. Without either, a
+        single channel, or a single foreground value, is ``"foreground"``.
 
     Returns
     -------
@@ -110,7 +112,8 @@ def volume(
     ------
     LabelError
         If the image holds logits or intensities, several classes without names, a number of channels
-        that the label table does not have, or values outside of [0, 1].
+        that the label table does not have, or values outside of [0, 1]; or if the labels asked for contradict
+        those of the image.
     SettingsError
         If the method is unknown, or the threshold is not between 0 and 1 or has no meaning.
 
@@ -140,8 +143,16 @@ def volume(
             if image.kind == "logits"
             else 'say what its numbers are: kind="probability" or kind="label"',
         )
-    size, unit = image.grid.voxel_measure
-    found = volumes_of(image.numpy(), image.kind, size, method, threshold, table, unit=unit)
+    array, (size, unit) = image.numpy(), image.grid.voxel_measure
+    if image.kind == "label" and labels is not None and image.labels not in (None, labels):
+        path = Path() if image.header is None else image.header.path
+        segments = Segments(array, path, image.labels)
+        asked = segments.asked(labels).items()
+        found = [
+            _made(np.count_nonzero(segments.mask(places)), size, unit, method, name) for name, places in asked
+        ]
+    else:
+        found = volumes_of(array, image.kind, size, method, threshold, table, unit=unit)
     # Validation looked at decided labels, and at masks above one half: other thresholds are not known.
     seen = "threshold" if image.kind == "label" else method if threshold == 0.5 else "threshold elsewhere"
     found = [replace(one, origin=image.origin, note=_note(image, one.label, seen)) for one in found]
@@ -184,17 +195,14 @@ def volumes_of(
         voxels = (
             _sums(array, channels) if method == "expected" else _decided(array, channels, threshold, labels)
         )
-    return [
-        Volume(
-            float(n * voxel_size) if unit == "ml" else math.nan,
-            method,
-            "uncovered" if np.isnan(n) else "ok",
-            name,
-            math.nan if unit == "ml" else float(n * voxel_size),
-            unit,
-        )
-        for name, n in voxels
-    ]
+    return [_made(n, voxel_size, unit, method, name) for name, n in voxels]
+
+
+def _made(voxels: float, size: float, unit: str, method: Method, name: str) -> Volume:
+    status = "uncovered" if np.isnan(voxels) else "ok"
+    if unit == "ml":
+        return Volume(float(voxels * size), method, status, name)
+    return Volume(math.nan, method, status, name, float(voxels * size), unit)
 
 
 def _check_settings(method: str, threshold: float, labels: Labels | None) -> None:
@@ -228,16 +236,15 @@ def _counts(array: NDArray, labels: Labels | None) -> Iterable[tuple[str, float]
                 remedy='pass labels=Labels({"name": value, ...}), or {"name": [values]} for their union',
             )
         return [("foreground", float(count))]
-    if len(array) == len(labels.names) > 1:
-        return [(name, float(np.count_nonzero(mask))) for name, mask in zip(labels.names, array, strict=True)]
-    if len(array) != 1:
-        raise LabelError(
-            "Channels and label table differ.", got=len(array), expected=f"1 or {len(labels.names)}"
-        )
+    if len(array) > 1:
+        return [
+            (name, float(np.count_nonzero(m)))
+            for name, m in zip(labels.names, labels.masks(array), strict=True)
+        ]
     count = label_counts(array)
     labels.check(np.array(list(count)))
-    wanted = {name: labels.values_of(name) for name in labels.names}
-    return [(name, float(sum(count.get(v, 0) for v in set(vs)))) for name, vs in wanted.items()]
+    wanted = {name: {v for _, v in labels.places(name, 1) if v is not None} for name in labels.names}
+    return [(name, float(sum(count.get(v, 0) for v in values))) for name, values in wanted.items()]
 
 
 def _channels(array: NDArray, labels: Labels | None) -> dict[str, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import GeometryError, LabelError, SettingsError
-from truevox.metrics.pair import as_mask
+from truevox.metrics.masks import as_array, as_mask
 
 if TYPE_CHECKING:
     from truevox.kernels.components import Runs
@@ -171,7 +171,7 @@ def components(
     >>> found.voxels.tolist(), len(components([[1, 0], [0, 1]], connectivity=4))
     ([3, 1], 2)
     """
-    array = np.asarray(mask)
+    array = as_array(mask, "mask")
     if not 1 <= array.ndim <= 3:
         raise GeometryError("Lesions need an image of 1 to 3 axes.", got=array.shape)
     neighbours = checked_connectivity(connectivity, array.ndim)

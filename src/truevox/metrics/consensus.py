@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import GeometryError, SettingsError
-from truevox.metrics.pair import as_mask
+from truevox.metrics.masks import as_array, as_mask, as_masks
 
 __all__ = ["Staple", "majority", "stacked", "staple"]
 
@@ -53,8 +53,11 @@ def stacked(masks: Sequence[ArrayLike] | Array, least: int = 1) -> NDArray[np.bo
         If their shapes differ.
     SettingsError
         If there are too few or too many.
+    LabelError
+        If one is no mask, or they are of different labels.
     """
-    arrays = [np.asarray(mask) for mask in masks]
+    names = [f"mask of rater {n}" for n in range(1, len(masks) + 1)]
+    arrays = [as_array(mask, name) for mask, name in zip(masks, names, strict=True)]
     if not least <= len(arrays) <= MOST_RATERS:
         raise SettingsError(
             "So many raters can't be compared.", got=len(arrays), expected=f"{least} to {MOST_RATERS}"
@@ -62,7 +65,7 @@ def stacked(masks: Sequence[ArrayLike] | Array, least: int = 1) -> NDArray[np.bo
     shapes = {one.shape for one in arrays}
     if len(shapes) > 1:
         raise GeometryError("The raters' masks have different shapes.", got=sorted(shapes))
-    return np.stack([as_mask(one, f"mask of rater {n}") for n, one in enumerate(arrays, 1)])
+    return np.stack(as_masks(arrays, names))
 
 
 def majority(masks: Sequence[ArrayLike] | Array, *, ties: bool = True) -> NDArray[np.bool_]:
@@ -137,7 +140,7 @@ def staple(
     [1, 1, 1, 0, 0, 0]
     """
     stack = stacked(masks, least=2)
-    inside = np.ones(stack.shape[1:], bool) if field is None else as_mask(np.asarray(field), "field")
+    inside = np.ones(stack.shape[1:], bool) if field is None else as_mask(field, "field")
     if inside.shape != stack.shape[1:]:
         raise GeometryError("The field has another shape.", got=inside.shape, expected=stack.shape[1:])
     code = np.zeros(stack.shape[1:], np.int32)

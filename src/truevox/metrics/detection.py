@@ -145,9 +145,15 @@ class Detections:
                 got=(scores.shape, hits.shape),
                 expected="(N,) and (N,)",
             )
-        if self.images < 1 or self.references < hits.sum():
+        if self.images < 1:
             raise SettingsError(
-                "There are more hits than reference lesions, or no image.",
+                "Detections need at least one image.",
+                got=f"{self.images} images",
+                remedy="hand over one match_lesions(...) for each image, also for those without lesions",
+            )
+        if self.references < hits.sum():
+            raise SettingsError(
+                "There are more hits than reference lesions.",
                 got=f"{int(hits.sum())} hits, {self.references} references, {self.images} images",
                 remedy="match one to one: a lesion is hit once",
             )

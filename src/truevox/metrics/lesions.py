@@ -18,6 +18,7 @@ from truevox.metrics.components import (
     lies_reversed,
 )
 from truevox.metrics.lesion_distances import surface_distances
+from truevox.metrics.masks import as_array, as_masks
 from truevox.metrics.matching import Matching, Overlap, Rule, match, parse_rule
 from truevox.metrics.pair import Pair
 
@@ -264,7 +265,10 @@ def match_lesions(
     >>> found.sensitivity, found.precision, found.pairs[0].iou, found.missed
     (0.5, 1.0, 0.8333333333333334, (2,))
     """
-    p, r = np.asarray(prediction), np.asarray(reference)
+    names = ("prediction", "reference")
+    p, r = (as_array(one, name) for one, name in zip((prediction, reference), names, strict=True))
+    if not instances:
+        p, r = as_masks((p, r), names)
     # Shapes and spacing are held against each other as for any metric, without a look at a voxel.
     size = Pair(np.broadcast_to(False, p.shape), np.broadcast_to(False, r.shape), spacing).spacing
     wanted = parse_rule(rule)

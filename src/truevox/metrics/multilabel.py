@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import GeometryError, LabelError
-from truevox.metrics.pair import Pair, as_mask, check_spacing
-from truevox.metrics.registry import definition
+from truevox.metrics.masks import as_array, as_mask
+from truevox.metrics.pair import Pair, check_spacing
+from truevox.metrics.registry import named
 from truevox.metrics.scoring import value_of
 from truevox.metrics.value import Empty, Values
 
@@ -23,8 +24,8 @@ def evaluate_labels(
     prediction: ArrayLike,
     reference: ArrayLike,
     spacing: ArrayLike,
-    labels: Mapping[str, Members] | None = None,
-    metrics: Sequence[str] = ("dice",),
+    labels: Mapping[str, Members] | Sequence[int] | None = None,
+    metrics: Sequence[str] | str = ("dice",),
     *,
     score: Mapping[str, ArrayLike] | None = None,
     field: ArrayLike | None = None,
@@ -39,10 +40,10 @@ def evaluate_labels(
         numbers, masks that may overlap (C, ...).
     spacing : sequence of float
         Size of a voxel in mm, in the order of the axes.
-    labels : mapping of name to value, or to a tuple of values; optional
-        What to measure; for masks that may overlap, values are channels. Default: each value that either
-        array holds but 0 (each channel), under its number.
-    metrics : sequence of str
+    labels : mapping of name to value, or to a tuple of values; or sequence of values; optional
+        What to measure; without names, numbers are the names. For masks that may overlap, values are
+        channels. Default: each value that either array holds but 0 (each channel), under its number.
+    metrics : sequence of str, or names with commas
         Short names or ids.
     score : mapping of name to array, optional
         Probabilities of labels, for metrics that need them.
@@ -72,18 +73,20 @@ def evaluate_labels(
     >>> round(found["core"]["dice"].value, 4), found["whole"]["dice"].value
     (0.6667, 1.0)
     """
-    p, r = np.asarray(prediction), np.asarray(reference)
+    p, r = as_array(prediction, "prediction"), as_array(reference, "reference")
     if p.shape != r.shape:
         raise GeometryError("Prediction and reference have different shapes.", got=p.shape, expected=r.shape)
-    wanted = [definition(name) for name in metrics]
+    wanted = named(metrics)
     channels = p.ndim == np.size(np.asarray(spacing)) + 1
     shape = p.shape[1:] if channels else p.shape
     size = check_spacing(spacing, len(shape))
-    inside = None if field is None else as_mask(np.asarray(field), "field")
+    inside = None if field is None else as_mask(field, "field")
     if inside is not None and inside.shape != shape:
         raise GeometryError(
             "The field and the labels have different shapes.", got=inside.shape, expected=shape
         )
+    if labels is not None and not isinstance(labels, Mapping):
+        labels = {str(int(value)): int(value) for value in _values(labels)}
     voxels = int(np.prod(shape) if inside is None else np.count_nonzero(inside))
     parts = _of_channels(p, r, labels) if channels else _of_map(p, r, labels)
     scores = score or {}
@@ -107,6 +110,17 @@ def _whole(mask: NDArray[np.bool_], box: Box, shape: tuple[int, ...]) -> NDArray
 
 
 Parts = dict[str, tuple[Box, NDArray[np.bool_], NDArray[np.bool_]]]
+
+
+def _values(labels: object) -> NDArray:
+    values = np.atleast_1d(np.asarray(labels))
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise LabelError(
+            "The labels to measure can't be understood.",
+            got=labels,
+            expected='{"tumour": 1, "whole": (1, 2)}, or values: [1, 2]',
+        )
+    return values
 
 
 def _tuple(members: Members) -> tuple[int, ...]:
@@ -144,12 +158,10 @@ def _of_map(p: NDArray, r: NDArray, labels: Mapping[str, Members] | None) -> Par
     if any(value == 0 for one in members.values() for value in one) or not all(members.values()):
         raise LabelError("A label has values other than 0, which is background.", got=members)
     values = sorted({value for one in members.values() for value in one})
-    found = [_boxes(array, values) for array in (p, r)]
+    found = [value_boxes(array, values) for array in (p, r)]
     parts: Parts = {}
     for name, own in members.items():
-        box = _around([one[value] for one in found for value in own if value in one], p.ndim)
-        low, high = np.maximum(box[:, 0] - 1, 0), np.minimum(box[:, 1] + 1, p.shape)
-        cut = tuple(slice(int(a), int(b)) for a, b in zip(low, np.maximum(high, low + 1), strict=True))
+        cut = around([one[value] for one in found for value in own if value in one], p.shape)
         one, other = (_is_one_of(array[cut], own) for array in (p, r))
         parts[name] = (cut, one, other)
     return parts
@@ -162,16 +174,30 @@ def _is_one_of(array: NDArray, values: tuple[int, ...]) -> NDArray[np.bool_]:
     return found
 
 
-def _around(boxes: Sequence[NDArray[np.int64]], ndim: int) -> NDArray[np.int64]:
-    """The box (axes, 2) of some boxes; without any, nothing at the origin."""
+def around(boxes: Sequence[NDArray[np.int64]], shape: tuple[int, ...]) -> Box:
+    """A box around boxes (axes, 2) in an image, with a voxel more; the first voxel if there are none.
+
+    Examples
+    --------
+    >>> around([np.array([[2, 3], [0, 1]])], (5, 5))
+    (slice(1, 4, None), slice(0, 2, None))
+    """
     if not boxes:
-        return np.zeros((ndim, 2), np.int64)
+        return (slice(0, 1),) * len(shape)
     together = np.array(boxes)
-    return np.stack([together[..., 0].min(0), together[..., 1].max(0)], 1)
+    low = np.maximum(together[..., 0].min(0) - 1, 0)
+    high = np.minimum(together[..., 1].max(0) + 1, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
-def _boxes(array: NDArray, values: Sequence[int]) -> dict[int, NDArray[np.int64]]:
-    """Boxes (axes, 2) of those values that the array holds."""
+def value_boxes(array: NDArray, values: Sequence[int]) -> dict[int, NDArray[np.int64]]:
+    """Boxes (axes, 2) of those values, in ascending order, that the array holds.
+
+    Examples
+    --------
+    >>> value_boxes(np.array([[0, 0, -3]]), [-3, 1])[-3].tolist()
+    [[0, 1], [2, 3]]
+    """
     from truevox.kernels.label_boxes import label_boxes
 
     turned = array.flags.f_contiguous and not array.flags.c_contiguous

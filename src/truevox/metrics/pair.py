@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from truevox.errors import GeometryError, LabelError
+from truevox.errors import GeometryError
+from truevox.metrics.masks import as_array, as_mask, as_masks
 
 __all__ = ["Counts", "Layout", "Pair"]
 
@@ -54,7 +55,7 @@ class Pair:
     Parameters
     ----------
     prediction, reference : arrays of one shape, 1 to 3 axes
-        Booleans, or integers where all that is not 0 is foreground.
+        Booleans, or integers with one value beside 0, the foreground.
     spacing : sequence of float
         Size of a voxel in mm, one number per axis, in the order of the axes.
     score : array of that shape, optional
@@ -102,7 +103,7 @@ class Pair:
         whole: tuple[int, ...] | None = None,
         voxels: int | None = None,
     ) -> None:
-        p, r = np.asarray(prediction), np.asarray(reference)
+        p, r = as_array(prediction, "prediction"), as_array(reference, "reference")
         if p.shape != r.shape:
             raise GeometryError(
                 "Prediction and reference have different shapes.",
@@ -112,10 +113,9 @@ class Pair:
             )
         if not 1 <= p.ndim <= 3 or not p.size:
             raise GeometryError("Masks have 1 to 3 axes, and at least one voxel.", got=p.shape)
-        self.prediction = as_mask(p, "prediction")
-        self.reference = as_mask(r, "reference")
+        self.prediction, self.reference = as_masks((p, r), ("prediction", "reference"))
         self.spacing = check_spacing(spacing, p.ndim)
-        self.score = None if score is None else _same_shape(np.asarray(score), p.shape, "score")
+        self.score = None if score is None else _same_shape(as_array(score, "score"), p.shape, "score")
         self.field: NDArray[np.bool_] | None = None
         if field is not None:
             self.field = as_mask(_same_shape(np.asarray(field), p.shape, "field"), "field")
@@ -214,26 +214,6 @@ class Pair:
         return {(True, True): "ok", (False, False): "undefined", (False, True): "missed"}.get(
             (p, r), "spurious"
         )
-
-
-def as_mask(array: NDArray, name: str) -> NDArray[np.bool_]:
-    """A mask as booleans, without a copy where it is already.
-
-    Raises
-    ------
-    LabelError
-        If it holds floats: a probability is no mask until something was decided.
-    """
-    if array.dtype == bool:
-        return array
-    if array.dtype.kind in "iu":
-        return array != 0
-    raise LabelError(
-        f"The {name} is not a mask.",
-        got=str(array.dtype),
-        expected="booleans, or integers that are 0 outside",
-        remedy="decide first, e.g. probability > 0.5",
-    )
 
 
 def check_spacing(spacing: ArrayLike, ndim: int) -> NDArray[np.float64]:

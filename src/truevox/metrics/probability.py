@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import GeometryError, LabelError, SettingsError
 from truevox.metrics.components import lies_reversed
-from truevox.metrics.pair import as_mask
+from truevox.metrics.masks import as_array, as_mask, as_masks
 
 __all__ = [
     "Calibration", "auroc", "average_precision", "band", "brier", "calibration", "classwise_ece", "nll",
@@ -180,7 +180,14 @@ def classwise_ece(
     >>> classwise_ece([[0.9, 0.1], [0.1, 0.9]], [0, 1], bins=10).round(3).tolist()
     [0.1, 0.1]
     """
-    p, truth = np.asarray(probabilities), np.asarray(labels)
+    p, truth = as_array(probabilities, "probabilities"), as_array(labels, "labels")
+    if odd := set(np.unique(truth).tolist()) - set(range(len(p))):
+        raise LabelError(
+            "The labels name classes that have no probabilities.",
+            got=sorted(odd)[:8],
+            expected=f"0 to {len(p) - 1}",
+            remedy="leave these voxels out by a field, or number the classes as the channels are",
+        )
     return np.array([calibration(p[c], truth == c, bins=bins, field=field).ece for c in range(len(p))])
 
 
@@ -293,7 +300,8 @@ def band(
     >>> band([0, 0, 0, 1, 0, 0, 0], [0] * 7, [2], within_mm=4).astype(int).tolist()
     [0, 1, 1, 1, 1, 1, 0]
     """
-    union = as_mask(np.asarray(prediction), "prediction") | as_mask(np.asarray(reference), "reference")
+    one, other = as_masks((prediction, reference), ("prediction", "reference"))
+    union = one | other
     size = np.asarray(spacing, np.float64)
     near = np.zeros(union.shape, bool)
     if not union.any():
@@ -312,7 +320,7 @@ def band(
 
 def _flat(score: ArrayLike, reference: ArrayLike, field: ArrayLike | None) -> tuple[Array, Array]:
     """Scores (N,) and truths (N,) of the voxels that count, in the order of memory."""
-    p, y = np.asarray(score), as_mask(np.asarray(reference), "reference")
+    p, y = as_array(score, "score"), as_mask(reference, "reference")
     if p.shape != y.shape or (field is not None and np.shape(field) != y.shape):
         raise GeometryError(
             "Scores, reference and field have different shapes.", got=p.shape, expected=y.shape
@@ -321,7 +329,7 @@ def _flat(score: ArrayLike, reference: ArrayLike, field: ArrayLike | None) -> tu
         p = p.astype(np.float32 if p.dtype == np.float16 else np.float64)
     reverse = lies_reversed(p)
     if field is not None:
-        inside = as_mask(np.asarray(field), "field")
+        inside = as_mask(field, "field")
         if reverse:
             p, y, inside = p.T, y.T, inside.T
         return p[inside], y[inside]

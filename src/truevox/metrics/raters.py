@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from truevox.errors import GeometryError, SettingsError
 from truevox.metrics.consensus import stacked
 from truevox.metrics.pair import Pair
-from truevox.metrics.registry import definition
+from truevox.metrics.registry import definition, named
 from truevox.metrics.scoring import value_of
 from truevox.metrics.value import Empty
 
@@ -145,7 +145,7 @@ class RaterRow:
 def rater_table(
     raters: Mapping[str, Sequence[ArrayLike | None]],
     spacings: Sequence[ArrayLike],
-    metrics: Sequence[str] = ("dice",),
+    metrics: Sequence[str] | str = ("dice",),
     *,
     empty: Empty = Empty(both="perfect"),  # noqa: B008 - frozen
 ) -> list[RaterRow]:
@@ -181,7 +181,7 @@ def rater_table(
     lengths = {name: len(masks) for name, masks in raters.items()}
     if set(lengths.values()) != {len(spacings)}:
         raise SettingsError("Raters have different numbers of cases.", got=lengths, expected=len(spacings))
-    wanted = [definition(name) for name in metrics]
+    wanted = named(metrics)
     rows = []
     for first, second in combinations(raters, 2):
         pairs = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -21,6 +22,7 @@ __all__ = [
     "Family",
     "definition",
     "families",
+    "named",
     "no_parameter",
     "number",
     "register",
@@ -140,13 +142,71 @@ def definition(name: str) -> Definition:
     if stem not in _FAMILIES:
         stem, parameter = _with_number(stem, parameter)
     if stem not in _FAMILIES:
-        known = [family.usage for family in families()]
-        like = get_close_matches(name.strip(), known, 3, 0.5)
-        raise SettingsError(
-            f"There is no metric '{name}'.",
-            expected=", ".join(dict.fromkeys(like or sorted(known))),
-        )
+        raise _unknown(name.strip())
     return _FAMILIES[stem].make(parameter or None, tuple(variants))
+
+
+def named(metrics: Sequence[str] | str) -> list[Definition]:
+    """The definitions of some metrics: names, or one text of names with commas.
+
+    Raises
+    ------
+    SettingsError
+        As :func:`definition`; if there is none at all.
+
+    Examples
+    --------
+    >>> [one.name for one in named("dice, hd95")]
+    ['dice', 'hd95']
+    """
+    names = metrics.split(",") if isinstance(metrics, str) else list(metrics)
+    if not names:
+        raise SettingsError("No metric was asked for.", expected='e.g. ["dice"]')
+    if odd := [name for name in names if not isinstance(name, str)]:
+        raise SettingsError("A metric is asked for by its name.", got=odd[0], expected='e.g. "dice"')
+    return [definition(name) for name in names]
+
+
+# What other tools call it, and what it is here.
+_ELSEWHERE = {
+    "iou": "jaccard", "intersectionoverunion": "jaccard", "jaccardindex": "jaccard", "jsc": "jaccard",
+    "dsc": "dice", "f1": "dice", "f1score": "dice", "dicescore": "dice", "sorensendice": "dice",
+    "recall": "sensitivity", "tpr": "sensitivity", "truepositiverate": "sensitivity",
+    "ppv": "precision", "positivepredictivevalue": "precision", "tnr": "specificity",
+    "asd": "assd", "assdmm": "assd", "averagesurfacedistance": "assd",
+    "meansurfacedistance": "masd", "msd": "masd",
+    "hausdorff": "hd", "hausdorffdistance": "hd", "hausdorff95": "hd95", "hd95mm": "hd95", "95hd": "hd95",
+    "hausdorffdistance95": "hd95", "surfacedice": "nsd@2mm", "normalizedsurfacedistance": "nsd@2mm",
+    "normalizedsurfacedice": "nsd@2mm", "nsd": "nsd@2mm", "biou": "boundary_iou@2mm", "auc": "auroc",
+    "rocauc": "auroc", "ap": "average_precision", "vs": "volumetric_similarity",
+    "avd": "absolute_volume_difference",
+    "rvd": "relative_volume_difference", "ravd": "relative_volume_difference", "vd": "volume_difference",
+    "centerlinedice": "cldice", "cohenkappa": "kappa", "betti": "components", "f2": "fbeta@2",
+    "lesionrecall": "lesion_sensitivity", "lesionwisef1": "lesion_f1", "lesionwisedice": "lesion_f1",
+}  # fmt: skip
+
+
+def _unknown(name: str) -> SettingsError:
+    """There is no such metric, and which is like it."""
+    plain = re.sub(r"[\W_]", "", name.casefold())
+    own = {re.sub(r"[\W_]", "", family.name): family.usage for family in families()}
+    stem = plain.rstrip("0123456789")
+    if plain in _ELSEWHERE:
+        like = [_ELSEWHERE[plain]]
+    elif plain in own or stem in own:
+        like = [
+            name.casefold()
+            if name.casefold().partition("@")[0].rstrip("0123456789") in _FAMILIES
+            else own[stem]
+        ]
+    else:
+        hits = get_close_matches(plain, [*own, *_ELSEWHERE], 3, 0.6)
+        like = list(dict.fromkeys(own.get(hit) or _ELSEWHERE[hit] for hit in hits))
+    return SettingsError(
+        f"There is no metric '{name}'.",
+        expected=", ".join(like or sorted(family.usage for family in families())),
+        remedy=f"did you mean '{like[0]}'?" if like else "`truevox recommend` helps to choose",
+    )
 
 
 def _with_number(stem: str, parameter: str) -> tuple[str, str]:

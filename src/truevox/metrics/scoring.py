@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from truevox.metrics.masks import of_label
 from truevox.metrics.pair import Pair
-from truevox.metrics.registry import Definition, definition
+from truevox.metrics.registry import Definition, named
 from truevox.metrics.value import Empty, Value, Values
 
 __all__ = ["evaluate", "value_of"]
@@ -25,8 +26,9 @@ def evaluate(
     prediction: ArrayLike,
     reference: ArrayLike,
     spacing: ArrayLike,
-    metrics: Sequence[str] = ("dice",),
+    metrics: Sequence[str] | str = ("dice",),
     *,
+    label: int | Sequence[int] | None = None,
     score: ArrayLike | None = None,
     field: ArrayLike | None = None,
     empty: Empty = Empty(),  # noqa: B008 - frozen
@@ -36,11 +38,13 @@ def evaluate(
     Parameters
     ----------
     prediction, reference : arrays of one shape, 1 to 3 axes
-        Booleans, or integers where all that is not 0 is foreground.
+        Booleans, or integers with one value beside 0; with ``label``, label maps.
     spacing : sequence of float
         Size of a voxel in mm, in the order of the axes.
-    metrics : sequence of str
+    metrics : sequence of str, or names with commas
         Short names (``"hd95"``) or ids (``"hd95/voxel/max"``).
+    label : int, or sequence of int, optional
+        The value of the label in label maps, or the values of a region.
     score : array of that shape, optional
         Probabilities of the foreground, for metrics that need them.
     field : array of bool of that shape, optional
@@ -58,7 +62,8 @@ def evaluate(
     GeometryError
         If shapes or spacing do not fit.
     LabelError
-        If an array is no mask.
+        If an array is no mask: it holds several labels (see :func:`evaluate_labels`), or floats; or the two
+        are masks of different labels.
     SettingsError
         If there is no such metric, or it needs a score that is not given.
 
@@ -68,7 +73,11 @@ def evaluate(
     >>> found["dice"]
     Value(value=0.5, status='ok', unit='1', reason='')
     """
-    wanted = [definition(name) for name in metrics]
+    wanted = named(metrics)
+    if label is not None:
+        prediction, reference = (
+            of_label(one, label, name) for one, name in ((prediction, "prediction"), (reference, "reference"))
+        )
     pair = Pair(prediction, reference, spacing, score, field)
     return Values({one.id: value_of(one, pair, empty) for one in wanted})
 

@@ -73,10 +73,12 @@ class Directed:
         if self.weights is None:
             place = (self.total - 1) * percent / 100 - self.at_zero
             return float(np.interp(place, np.arange(-1, self.distances.size), [0.0, *self.distances]))
-        share = (self.at_zero + np.cumsum(self.weights)) / self.total
-        if self.at_zero / self.total >= percent / 100:
+        # A share that is reached but for rounding is reached, in whatever order equal distances were added.
+        wanted = percent / 100 * self.total * (1 - 1e-12)
+        if self.at_zero >= wanted:
             return 0.0
-        return float(self.distances[min(int(np.searchsorted(share, percent / 100)), share.size - 1)])
+        area = self.at_zero + np.cumsum(self.weights)
+        return float(self.distances[min(int(np.searchsorted(area, wanted)), area.size - 1)])
 
 
 def surfaces(pair: Pair, border: str) -> tuple[Directed, Directed]:
@@ -124,7 +126,8 @@ def _by_surfels(pair: Pair) -> tuple[Directed, Directed]:
         distances = nearest(places[away], places[there > 0], shape, own.spacing)
         order = np.argsort(distances)
         weights = here[away][order]
-        found.append(Directed(distances[order], weights, float(here.sum() - weights.sum())))
+        # By itself, not as what is left of all: rounding would make less than nothing of none.
+        found.append(Directed(distances[order], weights, float(here[~away].sum())))
     return found[0], found[1]
 
 

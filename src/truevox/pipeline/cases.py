@@ -33,8 +33,23 @@ class _Images:
         return image.header if image.header is not None else _Header(image.grid, image.channels)
 
     def load(self, column: str, kind: Kind, labels: Labels | None) -> Image:
-        """The image."""
-        return self._get(column)
+        """The image, its voxels as finite as a file's have to be; NaN marks what a probability leaves open.
+
+        Raises
+        ------
+        CaseError
+        """
+        image = self._get(column)
+        data = image.data.detach()
+        if kind != "label" and data.is_floating_point() and not bool(data.isfinite().all()):
+            bad = data.isinf() if kind == "probability" else ~data.isfinite()
+            if count := int(bad.sum()):
+                raise CaseError(
+                    f"'{column}' holds voxels that are not finite (NaN or infinite).",
+                    got=f"{count} of {data.numel()} voxels",
+                    remedy="find out where they come from; what marks the outside is replaced by a number",
+                )
+        return image
 
     def path(self, column: str) -> None:
         """No file, hence no cache."""

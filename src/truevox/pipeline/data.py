@@ -119,7 +119,10 @@ class Samples(Dataset):
         return {
             "number": number,
             "case": index,
-            "nodes": [{"data": i.data, "affine": torch.from_numpy(i.grid.affine.copy())} for i in images],
+            # Floats of one type, whatever the draw: some samples of a batch met noise, others are as stored.
+            "nodes": [
+                {"data": _as_input(i), "affine": torch.from_numpy(i.grid.affine.copy())} for i in images
+            ],
             "fills": [i.fills().tolist() for i in images],
             "targets": targets,
             "remarks": [*run.remarks, *self._cache_remarks()],
@@ -131,6 +134,11 @@ class Samples(Dataset):
         said = list(self.cache.remarks.elements())
         self.cache.remarks.clear()
         return said
+
+
+def _as_input(image: Image) -> Tensor:
+    """Voxels as networks take them."""
+    return image.data if image.kind in ("label", "value") else image.data.float()
 
 
 def encode_target(image: Image, labels: Labels | None) -> Tensor:
@@ -186,12 +194,14 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
 
 
 def _one_hot(index: Tensor, labels: Labels) -> Tensor:
+    """Shares of each channel; NaN, not known, where the label is ignored."""
     if not labels.exclusive:
-        # A mask per region already; what is ignored counts as background, as in Labels.one_hot.
-        return torch.where(index == IGNORE_INDEX, 0, index).float()
-    if labels.channels == 1:
-        return (index == 1).float()
-    return torch.cat([index == k for k in range(labels.channels)]).float()
+        shares = index.float()  # a mask per region already
+    elif labels.channels == 1:
+        shares = (index == 1).float()
+    else:
+        shares = torch.cat([index == k for k in range(labels.channels)]).float()
+    return shares if labels.ignore is None else shares.masked_fill(index == IGNORE_INDEX, math.nan)
 
 
 class Steps(Sampler[list[int]]):

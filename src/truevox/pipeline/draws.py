@@ -7,9 +7,12 @@ devices, nor of where a run was interrupted.
 from __future__ import annotations
 
 import hashlib
+import operator
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from truevox.errors import GraphError
 
 __all__ = ["Draw", "case_of_sample"]
 
@@ -36,15 +39,24 @@ class Draw:
     >>> a = Draw(0, 7).rng("RandomGamma.1").random()
     >>> a == Draw(0, 7).rng("RandomGamma.1").random(), a == Draw(0, 8).rng("RandomGamma.1").random()
     (True, False)
+
+    Raises
+    ------
+    GraphError
+        If a number is not whole; any type of whole numbers will do.
     """
 
     seed: int
     sample: int
     path: tuple[tuple[str, int], ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", _whole(self.seed, "seed"))
+        object.__setattr__(self, "sample", _whole(self.sample, "number of a sample"))
+
     def at(self, axis: str, position: int) -> Draw:
         """The draw of one element of a fan-out."""
-        return replace(self, path=(*self.path, (axis, position)))
+        return replace(self, path=(*self.path, (axis, _whole(position, "position"))))
 
     def rng(self, node: str) -> np.random.Generator:
         """The generator of one node for this sample."""
@@ -63,8 +75,15 @@ def case_of_sample(seed: int, sample: int, cases: int) -> int:
     >>> sorted(case_of_sample(0, n, 5) for n in range(5, 10))
     [0, 1, 2, 3, 4]
     """
-    lap, position = divmod(sample, cases)
-    return int(_order(seed, lap, cases)[position])
+    lap, position = divmod(_whole(sample, "number of a sample"), cases)
+    return int(_order(_whole(seed, "seed"), lap, cases)[position])
+
+
+def _whole(number: int, what: str) -> int:
+    """A whole number of any type as Python's, so that 3 draws what 3 draws."""
+    if isinstance(number, (bool, np.bool_)) or not hasattr(number, "__index__"):
+        raise GraphError(f"A {what} is a whole number.", got=repr(number))
+    return operator.index(number)
 
 
 _ORDERS: dict[tuple[int, int, int], np.ndarray] = {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from truevox import sampling
 from truevox.image import Image
 from truevox.pipeline.cache import Cache, part_of
@@ -66,10 +64,11 @@ class Materialised(Lazy):
         if sampling.coincidence(self.extent, grid) is not None:
             box, touched = sampling.box_around(self.extent, grid, 0), None
         else:
-            steps = sampling.coarsening(self.extent, grid).max()
-            averaged = antialias and steps > sampling.COARSE
-            box = sampling.box_around(self.extent, grid, 1 + int(np.ceil(steps)) * averaged)
-            touched = None if averaged else sampling.touched_boxes(self.extent, grid)
+            averaged = antialias and bool((sampling.coarsening(self.extent, grid) > sampling.COARSE).any())
+            box = sampling.box_around(self.extent, grid, sampling.margin(self.extent, grid, averaged))
+            # Shares are averaged from the first step on that is longer than a voxel.
+            some = not averaged and not (antialias and self.kind == "probability")
+            touched = sampling.touched_boxes(self.extent, grid) if some else None
         return self._part(box, touched).on(grid, antialias=antialias)
 
     def _part(self, box: sampling.Box | None, touched: sampling.Touched | None = None) -> Image:

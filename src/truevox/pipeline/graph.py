@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -34,10 +34,38 @@ def node(cls: T) -> T:
     Transforms of this package enter the registry, so that saved graphs may name them; those of users
     are handed to ``Model.load(folder, nodes=[...])``.
     """
+    if _ours(cls):
+        cls.__post_init__ = _checked(cls)  # type: ignore[attr-defined]
     made = dataclass(frozen=True, eq=False, repr=False)(cls)
     if _ours(cls):
         REGISTRY[cls.__name__] = made
     return made
+
+
+def _checked(cls: type) -> Callable[[Any], None]:
+    """The check of a transform's fields: that of its class, and what holds for all of them."""
+    own = getattr(cls, "__post_init__", None)
+
+    def check(self: Any) -> None:
+        what = type(self).__name__
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.type == "bool" and not isinstance(value, (bool, np.bool_)):
+                raise GraphError(f"{what}: {f.name} is True or False.", got=repr(value))
+        if not (self.name is None or (isinstance(self.name, str) and self.name)):
+            raise GraphError(f"{what}: a name is a text.", got=repr(self.name))
+        try:
+            if own is not None:
+                own(self)
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+            raise GraphError(
+                f"{what} was given a parameter that it can't use: {error}.",
+                got=", ".join(f"{name}={value!r}"[:60] for name, value in given.items() if name != "name"),
+                remedy=f"see help({what}) for what its parameters are",
+            ) from error
+
+    return check
 
 
 def _ours(cls: type) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from truevox.alignment import aligned
 from truevox.errors import GeometryError, GraphError
 from truevox.image import Image
 from truevox.pipeline.graph import Call, Node, Rng, Signature, Transform
@@ -34,6 +35,8 @@ __all__ = ["Batched", "Combine", "FanIn", "FanOut", "Pointwise", "Source", "Spat
 def demand_one_grid(inputs: Sequence[Lazy], what: str) -> None:
     """Refuse inputs on different grids.
 
+    A label of the same voxels whose header a tool rounded, by less than half a voxel, is on the grid.
+
     Raises
     ------
     GeometryError
@@ -41,6 +44,9 @@ def demand_one_grid(inputs: Sequence[Lazy], what: str) -> None:
     first = inputs[0].grid
     for other in inputs[1:]:
         if not first.same_as(other.grid):
+            found = aligned(other.grid, first) if other.kind == "label" else None
+            if found is not None and found.same_voxels:
+                continue
             raise GeometryError(
                 f"{what} was given images that are not on the same grid.",
                 got=f"{first.describe()} and {other.grid.describe()}, "

@@ -125,8 +125,8 @@ class Moved(Lazy):
 
 def needed(extent: Grid, grid: Grid, antialias: bool, margin: Sequence[int] | int = 0) -> Grid:
     """The part of the voxels that exist from which ``grid`` is interpolated, and a margin per axis."""
-    reach = 1 + int(np.ceil(sampling.coarsening(extent, grid).max())) * antialias
-    return sampling.clipped(extent.covering(grid, reach).pad(margin), extent)
+    reach = np.add(sampling.margin(extent, grid, antialias), margin).tolist()
+    return sampling.clipped(extent.covering(grid).pad(reach), extent)
 
 
 class Warped(Lazy):

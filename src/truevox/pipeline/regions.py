@@ -83,7 +83,12 @@ class Local(_Intensities):
         raise NotImplementedError
 
     def _changed(self, lazy: Lazy, rng: Rng) -> Lazy:
-        return _Filtered(lazy, functools.cache(lambda: self.effect(lazy.image, lazy.grid, rng)))
+        return self.filtered(lazy, lambda: self.effect(lazy.image, lazy.grid, rng))
+
+    @staticmethod
+    def filtered(lazy: Lazy, effect: Callable[[], Effect | None]) -> Lazy:
+        """An input with an effect on it, which is made when voxels are first pulled."""
+        return _Filtered(lazy, functools.cache(effect))
 
 
 class Framewise(_Intensities):

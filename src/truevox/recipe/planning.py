@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from truevox.cohort import Cohort
+from truevox.cohort import Case, Cohort
 from truevox.errors import SettingsError
 from truevox.labels import Labels
 from truevox.recipe.fingerprint import Fingerprint, fingerprint
@@ -77,7 +77,7 @@ def plan(
     unknown = table is None and given.get("labels") is None
     found, images = fingerprint(Cohort(cases), images, label, all_labels=unknown, n_jobs=n_jobs)
     if unknown:
-        table = _table(label, found.values)
+        table = _of_files(cases, label) or _table(label, found.values)
     spacing = _spacing(found.spacings)
     if given.get("spacing") is not None:
         spacing = np.broadcast_to(np.asarray(given["spacing"], float), 3)
@@ -146,6 +146,14 @@ def _images(cohort: Cohort, label: str, given: Any) -> tuple[list[str], list[str
             remedy="--set images=[COLUMN, ...]",
         )
     return everywhere, [name for name in files if name not in everywhere]
+
+
+def _of_files(cases: Sequence[Case], label: str) -> Labels | None:
+    """The names that the label files give their values, if all of them give the same."""
+    first = cases[0].header(label).labels
+    if first is None or first.layers is not None:
+        return None
+    return first if all(case.header(label).labels == first for case in cases[1:]) else None
 
 
 def _table(label: str, values: Sequence[int]) -> Labels:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from truevox import io
 from truevox.errors import TrueVoxError
-from truevox.io.access import as_labels, label_counts
+from truevox.evaluation.statistics.agreement import BlandAltman, bland_altman
+from truevox.evaluation.statistics.by_patient import counted
+from truevox.io.segments import Segments, read_segments
 from truevox.report.error_maps import label_values
 from truevox.report.folder import Folder, Score
 
-__all__ = ["Agreement", "agreements", "limits"]
+__all__ = ["Agreement", "agreements"]
 
 _DIFFERENCE = "volume_difference_ml"
 
@@ -32,14 +32,14 @@ class Agreement:
     method : int
     structure : str
     cases : list of str
+        Those that are drawn.
     mean_ml, difference_ml : (n,) arrays
         Mean of prediction and reference; prediction minus reference.
-    bias, low, high : float
-        Mean difference and 95 % limits of agreement, ml.
-    bias_low, bias_high : float
-        95 % interval of the bias (Student's t); NaN for fewer than two cases.
+    found : BlandAltman
+        Bias and limits of agreement of all differences, ml, by patient.
     left_out : int
-        Cases with a difference whose volume could not be found.
+        Cases that are not drawn, because the volume of the reference could not be found: they count for bias
+        and limits all the same.
     """
 
     method: int
@@ -47,43 +47,19 @@ class Agreement:
     cases: list[str]
     mean_ml: NDArray[np.float64]
     difference_ml: NDArray[np.float64]
-    bias: float
-    low: float
-    high: float
-    bias_low: float
-    bias_high: float
+    found: BlandAltman
     left_out: int
 
+    @property
+    def counted(self) -> str:
+        """How many differences, of how many patients."""
+        return counted(self.found.n, self.found.patients)
 
-def limits(difference: NDArray[np.float64]) -> tuple[float, float, float, float, float]:
-    """Bias, its 95 % limits of agreement, and the 95 % interval of the bias.
-
-    Parameters
-    ----------
-    difference : (n,)
-
-    Returns
-    -------
-    bias, low, high, bias_low, bias_high : float
-        All but the bias are NaN for one case.
-
-    References
-    ----------
-    Bland and Altman (1986), Statistical methods for assessing agreement between two methods of clinical
-    measurement.
-
-    Examples
-    --------
-    >>> a, b = np.array([10.0, 20, 5, 15, 30]), np.array([11.0, 22, 6, 15, 28])
-    >>> [round(x, 6) for x in limits(a - b)[:3]]
-    [-0.4, -3.372487, 2.572487]
-    """
-    bias, count = float(difference.mean()), len(difference)
-    if count < 2:
-        return bias, math.nan, math.nan, math.nan, math.nan
-    spread = float(difference.std(ddof=1))
-    half = float(stats.t.ppf(0.975, count - 1)) * spread / math.sqrt(count)
-    return bias, bias - 1.96 * spread, bias + 1.96 * spread, bias - half, bias + half
+    @property
+    def lines(self) -> tuple[float, ...]:
+        """Bias, lower and upper limit, and the interval of the bias."""
+        found = self.found
+        return found.bias.value, found.lower.value, found.upper.value, found.bias.low, found.bias.high
 
 
 def agreements(folders: Sequence[Folder]) -> list[Agreement]:
@@ -92,7 +68,7 @@ def agreements(folders: Sequence[Folder]) -> list[Agreement]:
     A reference's volume follows from the tables where they hold the relative difference or the volumetric
     similarity. Elsewhere the reference's file is read once, and its voxels counted.
     """
-    counted: dict[Path, tuple[dict[int, int], float] | None] = {}
+    counted_files: dict[Path, tuple[Segments, float] | None] = {}
     found = []
     for number, folder in enumerate(folders):
         groups: dict[tuple[str, str], dict[str, dict[str, Score]]] = defaultdict(lambda: defaultdict(dict))
@@ -100,24 +76,26 @@ def agreements(folders: Sequence[Folder]) -> list[Agreement]:
             if one.status != "failed" and not math.isnan(one.value):
                 groups[one.output, one.label][one.metric][one.case] = one
         for (output, label), metrics in groups.items():
-            points, left_out = [], 0
-            for case, score in metrics.get(_DIFFERENCE, {}).items():
+            points: list[tuple[str, float, float]] = []
+            differences = metrics.get(_DIFFERENCE, {})
+            for case, score in differences.items():
                 volume = _from_tables(case, score.value, metrics)
                 if volume is None:
-                    volume = _from_file(folder, case, output, label, counted)
-                if volume is None:
-                    left_out += 1
-                else:
+                    volume = _from_file(folder, case, output, label, counted_files)
+                if volume is not None:
                     points.append((case, volume + score.value / 2, score.value))
-            if points:
-                cases, means, differences = zip(*points, strict=True)
-                values = np.array(differences)
-                structure = folder.structure(output, label)
+            if differences:
+                values = np.array([score.value for score in differences.values()])
+                agreed = bland_altman(
+                    values, 0 * values, patients=[folder.patient(case) for case in differences]
+                )
                 found.append(
                     Agreement(
-                        number, structure, list(cases), np.array(means), values, *limits(values), left_out
+                        number, folder.structure(output, label), [case for case, _, _ in points],
+                        np.array([mean for _, mean, _ in points]), np.array([d for _, _, d in points]),
+                        agreed, len(differences) - len(points),
                     )
-                )
+                )  # fmt: skip
     return found
 
 
@@ -137,7 +115,7 @@ def _from_file(
     case: str,
     output: str,
     label: str,
-    counted: dict[Path, tuple[dict[int, int], float] | None],
+    counted: dict[Path, tuple[Segments, float] | None],
 ) -> float | None:
     files = folder.files(case, output)
     if files is None:
@@ -147,18 +125,23 @@ def _from_file(
     known = counted[files.reference]
     if known is None:
         return None
+    found, voxel_ml = known
+    if (own := found.called(label)) is not None:
+        return voxel_ml * int(np.count_nonzero(found.mask(own)))
+    if len(found.array) > 1:
+        return None
     try:
         values = label_values(folder, output, label, files.prediction or files.reference)
     except TrueVoxError:
         return None
-    counts, voxel_ml = known
-    return voxel_ml * sum(n for value, n in counts.items() if (value in values if values else value != 0))
+    counts = found.counts[0].items()
+    return voxel_ml * sum(n for value, n in counts if (value in values if values else value != 0))
 
 
-def _count(path: Path) -> tuple[dict[int, int], float] | None:
-    """Voxels of each value, and the volume of one in ml; None if the file can't be read."""
+def _count(path: Path) -> tuple[Segments, float] | None:
+    """The labels of a file, and the volume of a voxel in ml; None if it can't be read."""
     try:
-        array, header = io.read(path)
-        return label_counts(as_labels(array, path, None)), header.grid.voxel_volume_ml
+        found, header = read_segments(path)
+        return found, header.grid.voxel_volume_ml
     except TrueVoxError:
         return None

@@ -50,6 +50,7 @@ class ComparisonPart:
     tables: list[Table]
     figures: list[Figure]
     settings: list[tuple[str, str]]
+    missing: str = "worst"
 
 
 def read_comparison(path: str | Path) -> ComparisonPart:
@@ -74,7 +75,8 @@ def read_comparison(path: str | Path) -> ComparisonPart:
             remedy="name the folder that `truevox compare ... --out` wrote",
         )
     summary = read_json(folder / "comparison.json") if (folder / "comparison.json").is_file() else {}
-    return ComparisonPart(tables, figures, _settings(summary))
+    settings = _settings(summary)
+    return ComparisonPart(tables, figures, settings, dict(settings).get("missing", "worst"))
 
 
 def _table(path: Path, title: str) -> Table:

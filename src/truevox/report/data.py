@@ -76,7 +76,7 @@ def page_data(
                 "cases": [cases[name] for name in one.cases],
                 "mean": [plain(x) for x in one.mean_ml.tolist()],
                 "difference": [plain(x) for x in one.difference_ml.tolist()],
-                "lines": [plain(x) for x in (one.bias, one.low, one.high, one.bias_low, one.bias_high)],
+                "lines": [plain(x) for x in one.lines],
             }
             for one in agreements
         ],

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from truevox import io, sampling
+from truevox.alignment import shared_grid
 from truevox.errors import GeometryError, LabelError, TrueVoxError
 from truevox.files import read_json
-from truevox.io.access import as_labels
+from truevox.io.segments import read_segments
+from truevox.labels import Labels
 from truevox.report.folder import CaseFiles, Folder
 from truevox.space import Grid
 
@@ -74,8 +76,8 @@ def label_values(folder: Folder, output: str, label: str, file: Path) -> tuple[i
     """Which voxel values a label of the tables means.
 
     From ``labels`` in ``run.json`` (``{label: value}`` or ``{output: {label: value}}``), from
-    ``labels.json`` in a folder above the file of the prediction, from a label that is a number, or from an
-    output that has one label only: all values but 0 then.
+    ``labels.json`` in a folder above the file of the prediction, from the file itself, from a label that is a
+    number, or from an output that has one label only: all values but 0 then.
 
     Returns
     -------
@@ -101,6 +103,8 @@ def label_values(folder: Folder, output: str, label: str, file: Path) -> tuple[i
                 return tuple(value)
     if label.isdecimal():
         return (int(label),)
+    if (own := _own(file)) is not None and label in own.names:
+        return own.values_of(label)
     if len({one.label for one in folder.scores if one.output == output}) == 1:
         return ()
     raise LabelError(
@@ -109,11 +113,19 @@ def label_values(folder: Folder, output: str, label: str, file: Path) -> tuple[i
     )
 
 
+def _own(file: Path) -> Labels | None:
+    """The names that a file gives its labels; None if it gives none or can't be read."""
+    try:
+        return io.read_header(file).labels
+    except TrueVoxError:
+        return None
+
+
 def _of(table: Any, name: str) -> Any:
     return table.get(name) if isinstance(table, Mapping) else None
 
 
-def error_map(files: CaseFiles, values: tuple[int, ...]) -> ErrorMap:
+def error_map(files: CaseFiles, values: tuple[int, ...], label: str = "") -> ErrorMap:
     """Read the masks (and the scan) of a case and compare them.
 
     Parameters
@@ -121,6 +133,8 @@ def error_map(files: CaseFiles, values: tuple[int, ...]) -> ErrorMap:
     files : CaseFiles
     values : tuple of int
         Voxel values of the label; empty for all but 0.
+    label : str
+        Its name, by which it is found in files that name their labels.
 
     Raises
     ------
@@ -129,14 +143,19 @@ def error_map(files: CaseFiles, values: tuple[int, ...]) -> ErrorMap:
 
     Notes
     -----
-    A prediction on another grid is read at the reference's voxels, nearest voxel first; a note says so.
+    Files that store parts of one lattice are put together; a prediction on another grid is read at the
+    reference's voxels, nearest voxel first, and a note says so.
     """
-    reference, grid = _mask(files.reference, values)
+    reference, grid = _mask(files.reference, values, label)
     prediction, own = np.zeros_like(reference), grid
     if files.prediction is not None:
-        prediction, own = _mask(files.prediction, values)
+        prediction, own = _mask(files.prediction, values, label)
     notes = list(files.notes)
-    if own != grid and not own.same_as(grid):
+    shared = shared_grid([grid, own])
+    if shared is not None:
+        grid, (place, put) = shared
+        reference, prediction = place(reference[None])[0], put(prediction[None])[0]
+    else:
         notes.append("prediction read on the reference's grid")
         prediction = _on(prediction.astype(np.uint8), own, grid, "nearest") > 0
     codes = error_codes(prediction, reference)
@@ -160,12 +179,19 @@ def error_map(files: CaseFiles, values: tuple[int, ...]) -> ErrorMap:
     return ErrorMap(codes, box, image, _focus(codes, box), _missed(codes, box), (*notes, *note))
 
 
-def _mask(path: Path, values: tuple[int, ...]) -> tuple[NDArray[np.bool_], Grid]:
-    array, header = io.read(path)
-    if len(array) != 1:
-        raise LabelError("A mask has one channel.", file=path, got=f"{len(array)} channels")
-    labels = as_labels(array[0], path, None)
-    return (np.isin(labels, values) if values else labels != 0), header.grid
+def _mask(path: Path, values: tuple[int, ...], label: str) -> tuple[NDArray[np.bool_], Grid]:
+    found, header = read_segments(path)
+    if (own := found.called(label)) is not None:
+        return found.mask(own), header.grid
+    if not values:
+        return (found.array != 0).any(0), header.grid
+    if len(found.array) != 1:
+        raise LabelError(
+            f"The file has several channels, and none of them is called '{label}'.",
+            file=path,
+            got=f"{len(found.array)} channels",
+        )
+    return np.isin(found.array[0], values), header.grid
 
 
 def _on(array: NDArray[Any], own: Grid, grid: Grid, mode: str) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Score:
     unit: str
     status: str
     definition: str
+    when_empty: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Folder:
         Empty if there is no ``cases.csv``.
     run : dict
         ``run.json``; empty if there is none.
+    patients : dict of case to patient
+        As far as a table names them: see :meth:`patient`.
     one_output : bool
         Whether all methods of the report have one output, the same: its name tells nothing then.
     """
@@ -84,12 +87,17 @@ class Folder:
     failures: list[dict[str, str]]
     cases: dict[str, list[CaseFiles]]
     run: dict[str, Any]
+    patients: dict[str, str] = field(default_factory=dict)
     one_output: bool = False
 
     def structure(self, output: str, label: str) -> str:
         """What was segmented, in words: the label, after its output where there are several."""
         name = f"label {label}" if label.isdecimal() else label
         return name if self.one_output or output in ("", label) else f"{output}: {name}"
+
+    def patient(self, case: str) -> str:
+        """Whose case it is; what stands before its first ``/`` where no table says."""
+        return self.patients.get(case) or case.partition("/")[0]
 
     def files(self, case: str, output: str) -> CaseFiles | None:
         """The files of a case; of one output, where the table tells outputs apart."""
@@ -119,21 +127,25 @@ def read_folder(method: str, path: str | Path) -> Folder:
         If the folder, ``metrics.csv`` or ``summary.json`` is missing, or a table lacks columns.
     """
     folder = Path(path)
+    metrics = folder / "metrics.csv"
     if not (folder / "metrics.csv").is_file():
         raise FileError(
             "The folder holds no evaluation: metrics.csv is missing.",
             file=folder / "metrics.csv",
             remedy="name the folder that `truevox evaluate ... --out` wrote",
         )
+    rows = read_table(metrics, _METRICS)
+    named = [*_optional(folder / "cases.csv", _CASES), *rows]
     return Folder(
         method=method,
         path=folder,
-        scores=[_score(row, folder / "metrics.csv") for row in read_table(folder / "metrics.csv", _METRICS)],
+        scores=[_score(row, metrics) for row in rows],
         summary=_summary(folder / "summary.json"),
         lesions=_optional(folder / "lesions.csv", _LESIONS),
         failures=_optional(folder / "failures.csv", _FAILURES),
         cases=_cases(folder / "cases.csv"),
         run=_mapping(folder / "run.json"),
+        patients={row["case"]: row["patient"].strip() for row in named if row.get("patient", "").strip()},
     )
 
 
@@ -181,6 +193,7 @@ def _optional(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 def _score(row: Mapping[str, str], path: Path) -> Score:
     try:
         value = float(row["value"]) if row["value"] else math.nan
+        when_empty = float(row.get("when_empty") or math.nan)
     except ValueError:
         raise FileError(
             "A value in the table is no number.",
@@ -198,6 +211,7 @@ def _score(row: Mapping[str, str], path: Path) -> Score:
         row["unit"],
         row["status"],
         row["definition"],
+        when_empty,
     )
 
 

@@ -124,6 +124,5 @@ def _open(folder: Folder, pick: Pick) -> ErrorMap:
     files = folder.files(pick.case, pick.output)
     if files is None:
         raise CaseError("The case has no files in cases.csv.", case=pick.case, file=folder.path / "cases.csv")
-    return error_map(
-        files, label_values(folder, pick.output, pick.label, files.prediction or files.reference)
-    )
+    values = label_values(folder, pick.output, pick.label, files.prediction or files.reference)
+    return error_map(files, values, pick.label)

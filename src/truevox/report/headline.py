@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from truevox.report.folder import Folder
+import numpy as np
+
+from truevox.errors import CaseError, SettingsError
+from truevox.evaluation.comparison.missing import COUNTS, Missing, Resolved, Scores, resolve
+from truevox.evaluation.comparison.score_tables import scores_from
+from truevox.evaluation.statistics.by_patient import counted
+from truevox.report.folder import Folder, Score
 from truevox.report.words import metric_title, number, unit_suffix
 from truevox.report.worst import better
 
 __all__ = ["Block", "Cell", "headline"]
 
-_COUNTS = {"n_missed": "missed", "n_spurious": "spurious", "n_undefined": "undefined", "n_failed": "failed"}
+_COUNTS = {f"n_{word}": word for word in COUNTS}
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Cell:
 
     mean: str
     interval: str
+    counted: str
     counts: tuple[str, ...]
     detail: str
     best: bool
@@ -43,8 +51,12 @@ class Block:
     rows: list[tuple[int, list[Cell | None]]]
 
 
-def headline(folders: Sequence[Folder]) -> list[Block]:
+def headline(folders: Sequence[Folder], missing: Missing = "worst") -> list[Block]:
     """A block for each structure, in order of appearance.
+
+    One method has the numbers of its ``summary.json``. Several have those of their comparison: what stands in
+    for a missing value is the same in all tables, so that failing never beats trying
+    (:func:`truevox.evaluation.comparison.missing.resolve`).
 
     The best mean of two methods or more is marked. Whether it is better by more than chance is for the
     comparison to say.
@@ -54,7 +66,59 @@ def headline(folders: Sequence[Folder]) -> list[Block]:
         for row in folder.summary:
             name = folder.structure(str(row.get("output", "")), str(row.get("label", "")))
             found.setdefault(name, {}).setdefault(str(row.get("metric", "")), {})[position] = row
+    scores = _by_metric(folders) if len(folders) > 1 else {}
+    for name, metrics in found.items():
+        for metric, rows in metrics.items():
+            groups = {k: scores.get((k, name, metric), {}) for k in rows}
+            rows.update(_compared(name, metric, folders, rows, groups, missing))
     return [_block(name, metrics, len(folders)) for name, metrics in found.items()]
+
+
+def _by_metric(folders: Sequence[Folder]) -> dict[tuple[int, str, str], dict[str, Score]]:
+    found: dict[tuple[int, str, str], dict[str, Score]] = {}
+    for position, folder in enumerate(folders):
+        for one in folder.scores:
+            key = (position, folder.structure(one.output, one.label), one.metric)
+            found.setdefault(key, {})[one.case] = one
+    return found
+
+
+def _compared(
+    name: str,
+    metric: str,
+    folders: Sequence[Folder],
+    rows: Mapping[int, Mapping[str, Any]],
+    groups: Mapping[int, Mapping[str, Score]],
+    missing: Missing,
+) -> dict[int, Mapping[str, Any]]:
+    """Rows of several methods with gaps filled; none where they can't be compared."""
+    if len(rows) < 2 or not all(groups.values()):
+        return {}
+    group = {str(k): {case: vars(one) for case, one in own.items()} for k, own in groups.items()}
+    files: dict[str, Path] = {str(k): folders[k].path / "metrics.csv" for k in groups}
+    try:
+        made = scores_from(name, metric, group, files, {})
+    except (CaseError, SettingsError):
+        return {}
+    if made is None:
+        return {}
+    named = [folder.patients for k, folder in enumerate(folders) if k in groups]
+    owners = {case: patient for own in named for case, patient in own.items()}
+    patients = tuple(owners.get(case) or case.partition("/")[0] for case in made.cases)
+    table = resolve(Scores(**{**vars(made), "patients": patients}), missing)
+    if not table.cases or made.better == "zero":
+        return {}
+    return {k: {**rows[k], **_numbers(table, position)} for position, k in enumerate(groups)}
+
+
+def _numbers(table: Resolved, method: int) -> dict[str, Any]:
+    values, found = table.values[method], table.mean(method)
+    return {
+        "mean": found.value, "median": float(np.median(values)),
+        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "ci_low": found.low, "ci_high": found.high, "n": found.n, "patients": found.patients,
+        "no_interval": found.reason, **{f"n_{word}": count for word, count in table.counts(method).items()},
+    }  # fmt: skip
 
 
 def _block(name: str, metrics: Mapping[str, Mapping[int, Mapping[str, Any]]], methods: int) -> Block:
@@ -96,8 +160,10 @@ def _best(means: Mapping[int, Any], direction: str) -> set[int]:
 def _cell(row: Mapping[str, Any], best: bool) -> Cell:
     low, high = row.get("ci_low"), row.get("ci_high")
     counts = tuple(f"{row[key]} {word}" for key, word in _COUNTS.items() if row.get(key))
-    detail = (
-        f"median {number(row.get('median'))}, standard deviation {number(row.get('sd'))}, n = {row.get('n')}"
-    )
-    interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
-    return Cell(number(row.get("mean")), interval, counts, detail, best)
+    n, patients = row.get("n") or 0, row.get("patients")
+    many = f"{n} cases" if patients is None else counted(n, patients)
+    detail = f"median {number(row.get('median'))}, standard deviation {number(row.get('sd'))}, n = {many}"
+    none = low is None or high is None or low != low
+    reason = str(row.get("no_interval") or "")
+    interval = (f"no interval: {reason}" if reason else "") if none else f"{number(low)} to {number(high)}"
+    return Cell(number(row.get("mean")), interval, many, counts, detail, best)

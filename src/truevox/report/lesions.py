@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from truevox.evaluation.statistics.by_patient import Interval, proportion_interval
 from truevox.report.folder import Folder
 
 __all__ = ["LESION_COLUMNS", "Detection", "detections", "lesion_rows"]
@@ -40,6 +43,8 @@ class Detection:
     method : int
     structure, rule : str
     matched, missed, spurious : int
+    sensitivity_interval, precision_interval, f1_interval : Interval
+        Of all lesions pooled, by patient: lesions of a patient are no independent sample.
     sizes : tuple of (str, int, int)
         For each size of reference lesions: its name, how many were found, how many there are. Sizes
         without lesions are left out.
@@ -51,39 +56,69 @@ class Detection:
     matched: int
     missed: int
     spurious: int
+    sensitivity_interval: Interval
+    precision_interval: Interval
+    f1_interval: Interval
     sizes: tuple[tuple[str, int, int], ...]
 
     @property
     def sensitivity(self) -> float:
         """Found of all reference lesions; NaN if there are none."""
-        return _ratio(self.matched, self.matched + self.missed)
+        return self.sensitivity_interval.value
 
     @property
     def precision(self) -> float:
-        """Right of all predicted lesions; NaN if there are none."""
-        return _ratio(self.matched, self.matched + self.spurious)
+        """True positives of all predicted lesions; NaN if there are none."""
+        return self.precision_interval.value
 
     @property
     def f1(self) -> float:
         """Harmonic mean of sensitivity and precision over all lesions pooled; NaN if there are none."""
-        return _ratio(2 * self.matched, 2 * self.matched + self.missed + self.spurious)
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else math.nan
+        return self.f1_interval.value
 
 
 def detections(folders: Sequence[Folder]) -> list[Detection]:
     """Counts of every method, structure and rule, in order of appearance."""
+    known = _reference_lesions(folders)
     found = []
     for number, folder in enumerate(folders):
+        scored = {
+            (folder.structure(o.output, o.label), o.case) for o in folder.scores if o.status != "failed"
+        }
         groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
         for row in folder.lesions:
             groups[folder.structure(row["output"], row["label"]), row.get("rule", "")].append(row)
-        for (name, rule), rows in groups.items():
-            kinds = [row["kind"] for row in rows]
-            counts = [kinds.count(kind) for kind in ("matched", "missed", "spurious")]
-            found.append(Detection(number, name, rule, *counts, sizes=_sizes(rows)))
+        for (name, rule), own in groups.items():
+            # Failing to predict a case misses its lesions, as an empty mask would.
+            there = {row["case"] for row in own}
+            failed = [case for case in known[name, rule] if case not in there and (name, case) not in scored]
+            rows = [*own, *(row for case in failed for row in known[name, rule][case])]
+            patients = [folder.patient(row["case"]) for row in rows]
+            matched, missed, spurious = (
+                np.array([row["kind"] == kind for row in rows], dtype=float)
+                for kind in ("matched", "missed", "spurious")
+            )
+            wholes = (matched + missed, matched + spurious, 2 * matched + missed + spurious)
+            intervals = [
+                proportion_interval(part, whole, patients)
+                for part, whole in zip((matched, matched, 2 * matched), wholes, strict=True)
+            ]
+            counts = [int(kind.sum()) for kind in (matched, missed, spurious)]
+            found.append(Detection(number, name, rule, *counts, *intervals, sizes=_sizes(rows)))
+    return found
+
+
+def _reference_lesions(folders: Sequence[Folder]) -> dict[tuple[str, str], dict[str, list[dict[str, str]]]]:
+    """Of each structure and rule, the lesions of the reference of each case as if all were missed."""
+    found: dict[tuple[str, str], dict[str, list[dict[str, str]]]] = defaultdict(dict)
+    for folder in folders:
+        own: dict[tuple[str, str], dict[str, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
+        for row in folder.lesions:
+            if row["kind"] in ("matched", "missed"):
+                key = folder.structure(row["output"], row["label"]), row.get("rule", "")
+                own[key][row["case"]].append(row | {"kind": "missed"})
+        for key, cases in own.items():
+            found[key] = {**cases, **found[key]}
     return found
 
 

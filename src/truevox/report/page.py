@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import SettingsError
+from truevox.evaluation.comparison.missing import RULES, Missing
 from truevox.files import atomic_path, software
 from truevox.report.bland_altman import agreements
 from truevox.report.comparison import read_comparison
@@ -23,7 +24,7 @@ from truevox.report.headline import headline
 from truevox.report.lesions import detections
 from truevox.report.origins import origins
 from truevox.report.provenance import provenance
-from truevox.report.words import metric_title, number
+from truevox.report.words import interval, metric_title, number
 
 __all__ = ["write_report"]
 
@@ -96,6 +97,8 @@ def _render(
 ) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    compared = None if comparison is None else read_comparison(comparison)
+    missing: Missing = "drop" if compared is not None and compared.missing == "drop" else "worst"
     shown = gallery(folders, worst, cases_in_viewer)
     agreed = agreements(folders)
     volumes = _volumes(shown.exhibits)
@@ -109,7 +112,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, metric=metric_title)
+    environment.filters.update(number=number, metric=metric_title, interval=interval)
     return environment.get_template("report.html.j2").render(
         title=title,
         software=software(),
@@ -126,14 +129,15 @@ def _render(
         structures=list(
             dict.fromkeys(f.structure(one.output, one.label) for f in folders for one in f.scores)
         ),
-        headline=headline(folders),
+        headline=headline(folders, missing),
+        missing_rule=RULES[missing],
         gallery=shown,
         detections=detections(folders),
         agreements=agreed,
         left_out_volumes=sum(one.left_out for one in agreed),
         origins=origins(folders),
         probabilities=_probabilities(folders),
-        comparison=None if comparison is None else read_comparison(comparison),
+        comparison=compared,
         meanings=meanings(folders),
         provenance=[provenance(folder) for folder in folders],
         third_party=_asset("THIRD_PARTY.md"),

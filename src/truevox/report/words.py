@@ -6,7 +6,9 @@ import math
 import re
 from typing import Any
 
-__all__ = ["metric_title", "number", "plain", "seconds", "unit_suffix"]
+from truevox.evaluation.statistics.by_patient import Interval
+
+__all__ = ["interval", "metric_title", "number", "plain", "seconds", "unit_suffix"]
 
 
 _WRITTEN = {"iou": "IoU", "cldice": "clDice", "f1": "F1", "sq": "SQ", "pq": "PQ"}
@@ -56,6 +58,17 @@ def number(value: Any) -> str:
     while size < 1 - 1e-9 and float(f"{size:.{digits}f}") == 1:
         digits += 1
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(found: Interval) -> str:
+    """Its limits; or that there is none, and why.
+
+    Examples
+    --------
+    >>> interval(Interval(0.8, 0.7, 0.9)), interval(Interval(0.8, 0, 0, reason="fewer than 3 patients"))
+    ('0.700 to 0.900', 'no interval: fewer than 3 patients')
+    """
+    return f"no interval: {found.reason}" if found.reason else f"{number(found.low)} to {number(found.high)}"
 
 
 def unit_suffix(unit: str) -> str:

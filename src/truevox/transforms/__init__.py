@@ -22,10 +22,9 @@ from truevox.transforms.intensity import (
     RandomBrightness,
     RandomContrast,
     RandomGamma,
-    RandomNoise,
-    RandomRicianNoise,
 )
 from truevox.transforms.labelling import MapLabels, OneHot
+from truevox.transforms.noise import RandomNoise, RandomRicianNoise
 from truevox.transforms.normalise import Clip, Rescale, Window, ZScore
 from truevox.transforms.raters import RandomRater, SoftLabel
 from truevox.transforms.slices import RandomAnisotropy

@@ -14,8 +14,8 @@ from truevox.pipeline.graph import Rng, node
 from truevox.pipeline.regions import Effect, Framewise, Local
 from truevox.space import Grid
 from truevox.transforms.along import along, circulant, frequencies
-from truevox.transforms.intensity import air_of
-from truevox.transforms.ranges import Range, check_probability, up_to
+from truevox.transforms.intensity import air_of, demand_finite
+from truevox.transforms.ranges import Range, check_probability, is_number, up_to, whole
 from truevox.transforms.spatial import RandomAffine, some_axes, wide_axes
 
 __all__ = ["RandomBiasField", "RandomGhosting", "RandomGibbs", "RandomMotion", "RandomSpike"]
@@ -65,8 +65,7 @@ class RandomBiasField(Local):
             raise GraphError(
                 "RandomBiasField: wavelength is a range (low, high) above 0 mm.", got=self.wavelength
             )
-        if self.waves < 1:
-            raise GraphError("RandomBiasField is made of at least one wave.", got=self.waves)
+        whole(self.waves, "RandomBiasField: the number of waves")
         check_probability(self.probability, "RandomBiasField")
 
     def effect(self, frame: Callable[[], Image], grid: Grid, rng: Rng) -> Effect | None:
@@ -148,8 +147,7 @@ class RandomSpike(Local):
 
     def __post_init__(self) -> None:
         up_to(self.strength, "RandomSpike: strength")
-        if self.spikes < 1:
-            raise GraphError("RandomSpike makes at least one spike.", got=self.spikes)
+        whole(self.spikes, "RandomSpike: the number of spikes")
         check_probability(self.probability, "RandomSpike")
 
     def effect(self, frame: Callable[[], Image], grid: Grid, rng: Rng) -> Effect | None:
@@ -165,6 +163,7 @@ class RandomSpike(Local):
         vectors = np.linalg.solve(grid.affine[:3, :3].T, (line / shape).T).T
         data = frame().data.flatten(1).float()
         scale = (data.amax(1) - data.amin(1)).view(-1, 1, 1, 1)
+        demand_finite(scale.tolist(), "RandomSpike")
 
         def striped(image: Image) -> Tensor:
             stripes = _waves(image.grid, vectors, strength, phase).to(image.data.device)
@@ -225,8 +224,9 @@ class RandomGhosting(Framewise):
         _given(self.axes, "RandomGhosting")
 
     def _copies(self) -> tuple[int, int]:
-        low, high = np.broadcast_to(np.asarray(self.copies), 2).tolist()
-        if not (isinstance(low, int) and isinstance(high, int) and 2 <= low <= high):
+        given = np.asarray(self.copies)
+        low, high = np.broadcast_to(given, 2).tolist() if given.shape in ((), (2,)) else (0, 0)
+        if given.dtype.kind not in "iu" or not 2 <= low <= high:
             raise GraphError("RandomGhosting: copies is a whole number from 2, or a range.", got=self.copies)
         return low, high
 
@@ -277,7 +277,7 @@ class RandomGibbs(Framewise):
         _given(self.axes, "RandomGibbs")
 
     def _kept(self) -> Range:
-        return (float(self.kept), 1.0) if isinstance(self.kept, (int, float)) else self.kept
+        return (self.kept, 1.0) if is_number(self.kept) else self.kept
 
     def remade(self, see: Callable[[Grid], Image], grid: Grid, rng: Rng) -> Tensor | None:
         applied = rng.random() < self.probability
@@ -338,8 +338,7 @@ class RandomMotion(Framewise):
 
     def __post_init__(self) -> None:
         self._pose()
-        if self.movements < 1:
-            raise GraphError("RandomMotion makes at least one movement.", got=self.movements)
+        whole(self.movements, "RandomMotion: the number of movements")
         check_probability(self.probability, "RandomMotion")
         _given(self.axes, "RandomMotion")
 

@@ -12,7 +12,7 @@ from truevox.image import Image
 from truevox.pipeline.graph import Node, Rng, Signature, Transform, node
 from truevox.pipeline.kinds import Batched, FanIn, FanOut, Source
 from truevox.pipeline.lazy import Lazy
-from truevox.transforms.ranges import check_probability
+from truevox.transforms.ranges import check_probability, shares
 
 __all__ = ["OneOf", "SomeOf", "WithProbability"]
 
@@ -74,15 +74,6 @@ def _checked(parts: Sequence[Transform], what: str) -> tuple[Transform, ...]:
     return parts
 
 
-def _shares(weights: Sequence[float] | None, count: int, what: str) -> np.ndarray:
-    given = np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64)
-    if given.shape != (count,) or not np.isfinite(given).all() or given.min() < 0 or given.sum() <= 0:
-        raise GraphError(
-            f"{what}: weights are one number per transform, not negative, not all 0.", got=weights
-        )
-    return given / given.sum()
-
-
 @node
 class OneOf(_Choice):
     """One of several transforms.
@@ -114,7 +105,7 @@ class OneOf(_Choice):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", _checked(self.parts, "OneOf"))
-        _shares(self.weights, len(self.parts), "OneOf")
+        shares(self.weights, len(self.parts), "OneOf", "transform")
 
     @property
     def all_parts(self) -> tuple[Transform, ...]:
@@ -124,7 +115,11 @@ class OneOf(_Choice):
         return [part.signatures(inputs) for part in self.parts]
 
     def picked(self, rng: Rng) -> Sequence[Transform]:
-        return [self.parts[rng.choice(len(self.parts), p=_shares(self.weights, len(self.parts), "OneOf"))]]
+        return [
+            self.parts[
+                rng.choice(len(self.parts), p=shares(self.weights, len(self.parts), "OneOf", "transform"))
+            ]
+        ]
 
 
 @node
@@ -161,9 +156,9 @@ class SomeOf(_Choice):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", _checked(self.parts, "SomeOf"))
-        shares = _shares(self.weights, len(self.parts), "SomeOf")
+        weights = shares(self.weights, len(self.parts), "SomeOf", "transform")
         low, high = self._range()
-        if not 0 <= low <= high <= np.count_nonzero(shares) or np.asarray(self.count).dtype.kind not in "iu":
+        if not 0 <= low <= high <= np.count_nonzero(weights) or np.asarray(self.count).dtype.kind not in "iu":
             raise GraphError(
                 "SomeOf: count is a whole number of the parts that have a weight, or a range (low, high).",
                 got=self.count,
@@ -182,9 +177,9 @@ class SomeOf(_Choice):
 
     def picked(self, rng: Rng) -> Sequence[Transform]:
         low, high = self._range()
-        shares = _shares(self.weights, len(self.parts), "SomeOf")
+        weights = shares(self.weights, len(self.parts), "SomeOf", "transform")
         count = rng.integers(low, high + 1)
-        return [self.parts[k] for k in sorted(rng.choice(len(self.parts), count, replace=False, p=shares))]
+        return [self.parts[k] for k in sorted(rng.choice(len(self.parts), count, replace=False, p=weights))]
 
 
 @node

@@ -12,6 +12,7 @@ from truevox.image import Image
 from truevox.pipeline.graph import Signature, node
 from truevox.pipeline.regions import Casewise
 from truevox.transforms.labelling import table_of, values_of
+from truevox.transforms.ranges import number
 
 __all__ = ["DistanceMap", "FillHoles", "KeepLargest", "RemoveSmall"]
 
@@ -132,6 +133,7 @@ class RemoveSmall(_Cleaned):
     connectivity: int = 3
 
     def __post_init__(self) -> None:
+        number(self.least_ml, "RemoveSmall: least_ml", 0)
         _check_connectivity(self.connectivity, "RemoveSmall")
 
     def cleaned(self, mask: np.ndarray, image: Image) -> np.ndarray:
@@ -194,8 +196,7 @@ class DistanceMap(Casewise):
     limit_mm: float = 100.0
 
     def __post_init__(self) -> None:
-        if self.limit_mm <= 0:
-            raise GraphError("DistanceMap: limit_mm is above 0.", got=self.limit_mm)
+        number(self.limit_mm, "DistanceMap: limit_mm", 0, above=True)
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
         return tuple(Signature("scalar", len(table_of(self, s).names)) for s in inputs)

@@ -13,7 +13,8 @@ from truevox.pipeline.kinds import Spatial, demand_one_grid
 from truevox.pipeline.lazy import Lazy
 from truevox.space import Grid
 from truevox.transforms.positions import Density, Forbidden, Foreground, centres, forbidden, has_room
-from truevox.transforms.spatial import Edges
+from truevox.transforms.ranges import check_image, check_probability, check_size, number
+from truevox.transforms.spatial import Edges, check_spacing
 
 __all__ = ["RandomCrop", "full_size", "padded_remark", "placed"]
 
@@ -100,8 +101,13 @@ class RandomCrop(Spatial):
     antialias = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.foreground <= 1:
-            raise GraphError("RandomCrop: foreground is a probability.", got=self.foreground)
+        check_size(self.size, "RandomCrop: size")
+        check_probability(self.foreground, "RandomCrop: foreground")
+        if self.spacing is not None:
+            check_spacing(self.spacing, "RandomCrop")
+        for field in ("centre_on", "avoid"):
+            if getattr(self, field) is not None:
+                check_image(getattr(self, field), f"RandomCrop: {field}")
         centre_on = self.centre_on
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _weights(self.class_weights, centre_on))
@@ -176,8 +182,7 @@ def _weights(given: Mapping[str | int, float], label: Node | Image | None) -> di
     table = meaning.labels
     out: dict[int, float] = {}
     for name, weight in given.items():
-        if not (np.isfinite(weight) and weight >= 0):
-            raise GraphError("RandomCrop: a class weight is not negative.", got={name: weight})
+        number(weight, f"RandomCrop: the weight of class {name}", 0)
         if table is not None and name in table.names:
             out |= dict.fromkeys(table.values_of(str(name)), float(weight))
         elif str(name).isdigit():

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from truevox.errors import GraphError
 from truevox.image import Image
 from truevox.pipeline.graph import Rng, node
 from truevox.pipeline.regions import Effect, Local
 from truevox.space import Grid
-from truevox.transforms.ranges import Range, check_probability, up_to
+from truevox.transforms.ranges import Range, check_probability, number, up_to, whole
 from truevox.transforms.spatial import wide_axes
 
 __all__ = ["RandomCutout"]
@@ -62,8 +61,9 @@ class RandomCutout(Local):
     random = True
 
     def __post_init__(self) -> None:
-        if int(self.count) != self.count or self.count < 1:
-            raise GraphError("RandomCutout: count is a whole number of boxes, at least one.", got=self.count)
+        whole(self.count, "RandomCutout: the count of boxes")
+        if self.value is not None:
+            number(self.value, "RandomCutout: value")
         up_to(self.size, "RandomCutout: size", most=1.0)
         if self.size_mm is not None:
             up_to(self.size_mm, "RandomCutout: size_mm")
@@ -89,8 +89,10 @@ class RandomCutout(Local):
             for axis in range(3):
                 box = box & (np.abs(_coordinate(matrix[axis], image.grid) - centre[axis]) < reach[axis])
             inside |= box
-        value = torch.as_tensor(instead, dtype=image.data.dtype).view(-1, 1, 1, 1)
-        return torch.where(torch.from_numpy(inside), value, image.data)
+        # Of whole numbers, only their own fill is sure to fit into their type.
+        data = image.data if self.value is None else image.data.float()
+        value = torch.as_tensor(instead, dtype=data.dtype).view(-1, 1, 1, 1)
+        return torch.where(torch.from_numpy(inside), value, data)
 
 
 def _coordinate(row: np.ndarray, grid: Grid) -> np.ndarray:

@@ -13,8 +13,8 @@ from truevox.pipeline.kinds import Spatial
 from truevox.pipeline.lazy import Lazy, Warped
 from truevox.sampling import Field
 from truevox.space import Grid
-from truevox.transforms.ranges import check_probability
-from truevox.transforms.spatial import Edges, per_axis, wide_axes
+from truevox.transforms.ranges import check_probability, per_axis
+from truevox.transforms.spatial import Edges, wide_axes
 
 __all__ = ["RandomElastic"]
 
@@ -76,7 +76,7 @@ class RandomElastic(Spatial):
         check_probability(self.probability, "RandomElastic")
         low, most = self._limits
         apart = per_axis(self.spacing, "RandomElastic: spacing")
-        if low.min() < 0 or (most < low).any() or apart.min() <= 0 or not np.isfinite([most, apart]).all():
+        if low.min() < 0 or (most < low).any() or apart.min() <= 0:
             raise GraphError(
                 "RandomElastic: displacements are not negative and spacings positive, in mm.",
                 got=(self.displacement, self.spacing),

@@ -15,7 +15,8 @@ from truevox.pipeline.kinds import Spatial
 from truevox.pipeline.lazy import Lazy
 from truevox.space import Grid
 from truevox.transforms.crops import full_size, placed
-from truevox.transforms.spatial import Edges, per_axis, wide_axes
+from truevox.transforms.ranges import check_image, check_size, per_axis
+from truevox.transforms.spatial import Edges, wide_axes
 
 __all__ = ["CentreCrop", "Crop", "CropToMask", "Pad"]
 
@@ -62,10 +63,13 @@ class Crop(Spatial):
 
     def __post_init__(self) -> None:
         if self.box_mm is None:
+            check_size(self.start, "Crop: start", None)
+            if self.size is not None:
+                check_size(self.size, "Crop: size")
             return
         if self.size is not None or np.any(self.start):
             raise GraphError("Crop takes a box in voxels or in mm, not both.")
-        corners = np.asarray(self.box_mm, dtype=np.float64)
+        corners = np.array([per_axis(corner, "Crop: a corner of box_mm") for corner in self.box_mm])
         if corners.shape != (2, 3) or not np.isfinite(corners).all() or (corners[0] == corners[1]).any():
             raise GraphError("Crop: box_mm is two corners of three numbers that differ.", got=self.box_mm)
 
@@ -111,6 +115,9 @@ class CentreCrop(Spatial):
 
     size: int | Sequence[int] = 64
 
+    def __post_init__(self) -> None:
+        check_size(self.size, "CentreCrop: size")
+
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
         size, shape = full_size(self.size, grid, "CentreCrop"), np.array(grid.shape)
         return grid.crop(placed((shape - size) // 2, size, shape).tolist(), size.tolist())
@@ -149,6 +156,7 @@ class Pad(Spatial):
         given = [v for v in (self.margin, self.size, self.multiple_of) if v is not None]
         if len(given) != 1:
             raise GraphError("Pad takes one of margin, size and multiple_of.", got=len(given))
+        check_size(given[0], "Pad", None)
         if np.min(given[0]) < (self.margin is None):
             raise GraphError("Pad adds voxels and takes none away.", got=given[0])
 
@@ -220,8 +228,10 @@ class CropToMask(Spatial):
 
     def __post_init__(self) -> None:
         margin = per_axis(self.margin_mm, "CropToMask: margin_mm")
-        if not np.isfinite(margin).all() or margin.min() < 0:
+        if margin.min() < 0:
             raise GraphError("CropToMask: margin_mm is not negative.", got=self.margin_mm)
+        if self.mask is not None:
+            check_image(self.mask, "CropToMask's mask")
         if isinstance(self.mask, Node) and self.mask.signature.kind != "value":
             # A hidden node, so that the box is cached with the prefix.
             object.__setattr__(self, "mask", Bounds()(self.mask))

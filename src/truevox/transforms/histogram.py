@@ -15,6 +15,8 @@ from truevox.errors import GraphError
 from truevox.image import Image
 from truevox.pipeline.graph import Rng, node
 from truevox.pipeline.kinds import Pointwise
+from truevox.transforms.intensity import demand_finite
+from truevox.transforms.ranges import number, up_to, whole
 
 if TYPE_CHECKING:
     from truevox.cohort import Case
@@ -61,7 +63,7 @@ class _Histogram(Pointwise):
         pieces = [_increasing(s, np.array(t)) for s, t in zip(sources, self.landmarks, strict=True)]
 
         def apply(x: Tensor) -> Tensor:
-            data = x.detach().cpu().numpy()
+            data = x.detach().cpu().double().numpy()
             out = [_mapped(channel, *p, self.beyond) for channel, p in zip(data, pieces, strict=True)]
             return torch.from_numpy(np.stack(out)).to(x.device)
 
@@ -69,8 +71,8 @@ class _Histogram(Pointwise):
 
 
 def _check(percentiles: Sequence[float], foreground: Foreground, what: str) -> None:
-    steps = np.diff(np.asarray(percentiles, dtype=np.float64))
-    if len(percentiles) < 2 or steps.min() <= 0 or percentiles[0] < 0 or percentiles[-1] > 100:
+    given = [number(p, f"{what}: a percentile") for p in percentiles]
+    if len(given) < 2 or np.diff(given).min() <= 0 or given[0] < 0 or given[-1] > 100:
         raise GraphError(f"{what}: percentiles rise from 0 or more to 100 or less.", got=percentiles)
     if foreground not in (None, "mean", "nonzero"):
         raise GraphError(f"{what}: foreground is 'mean', 'nonzero' or None.", got=foreground)
@@ -81,7 +83,9 @@ def _percentiles(channel: np.ndarray, percentiles: Sequence[float], foreground: 
     if foreground is not None:
         kept = values > values.mean(dtype=np.float64) if foreground == "mean" else values != 0
         values = values[kept] if kept.any() else values
-    return np.percentile(values.astype(np.float64), percentiles)
+    found = np.percentile(values.astype(np.float64), percentiles)
+    demand_finite(found, "A histogram")
+    return found
 
 
 def _increasing(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +179,7 @@ class HistogramMatch(_Histogram):
         GraphError
             If there are no images, or their channels differ in number.
         """
-        percentiles = tuple(np.linspace(0, 100, quantiles).tolist())
+        percentiles = tuple(np.linspace(0, 100, whole(quantiles, "HistogramMatch: quantiles", 2)).tolist())
         landmarks = _fitted(cls.__name__, images, column, percentiles, foreground, lambda p: p)
         return cls(landmarks, percentiles, foreground)
 
@@ -243,7 +247,7 @@ class NyulLandmarks(_Histogram):
         GraphError
             If there are no images, or their channels differ in number.
         """
-        low, high = scale
+        low, high = up_to(scale, "NyulLandmarks: scale", -np.inf)
 
         def onto(found: np.ndarray) -> np.ndarray:
             span = found[-1] - found[0]

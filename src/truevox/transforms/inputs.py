@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from truevox.errors import CaseError, LabelError
+from truevox.errors import CaseError, GraphError, LabelError
 from truevox.image import Image, Kind
 from truevox.labels import Labels
 from truevox.pipeline.graph import Node, Signature, node
 from truevox.pipeline.kinds import Source
 from truevox.pipeline.lazy import Deferred, Lazy
+from truevox.transforms.ranges import number, whole
 
 __all__ = ["Input", "Read"]
 
@@ -25,6 +26,20 @@ class Read(Source):
     channels: int | None = 1
     fill: float | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.column, str) or not self.column:
+            raise GraphError("An input names a column of the cohort.", got=repr(self.column))
+        if self.kind not in ("scalar", "label", "probability"):
+            raise GraphError(
+                f"Input '{self.column}' is of no known kind.",
+                got=self.kind,
+                expected="scalar | label | probability",
+            )
+        if self.channels is not None:
+            whole(self.channels, f"Input '{self.column}': channels")
+        if self.fill is not None:
+            number(self.fill, f"Input '{self.column}': fill")
+
     def columns(self) -> tuple[str, ...]:
         """Columns whose files the cache depends on."""
         return (self.column,)
@@ -34,7 +49,9 @@ class Read(Source):
 
     def read(self, case: Any) -> tuple[Lazy, ...]:
         header = case.header(self.column)
-        if self.channels is not None and header.channels != self.channels:
+        # Labels in several layers of a file, and in a picture in colours of grey, become one channel.
+        layered = self.kind == "label" and self.labels is not None and bool(header.labels or header.colour)
+        if self.channels is not None and header.channels != self.channels and not layered:
             expected = "3D" if self.channels == 1 else f"{self.channels} channels"
             raise CaseError(
                 f"'{self.column}' is 4D with {header.channels} volumes where {expected} is expected.",
@@ -46,6 +63,13 @@ class Read(Source):
 
         def make() -> Image:
             image = case.load(self.column, self.kind, self.labels)
+            if self.channels is not None and image.channels != self.channels:
+                raise CaseError(
+                    f"The classes of '{self.column}' may overlap, so no single label image holds them.",
+                    file=getattr(header, "path", None),
+                    got=f"{image.channels} channels",
+                    remedy="name exclusive classes, or tv.Input(..., channels=None)",
+                )
             if self.kind == "label" and self.labels is not None:
                 try:
                     self.labels.check(image.numpy())

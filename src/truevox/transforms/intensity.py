@@ -1,4 +1,4 @@
-"""Random intensities: gamma, contrast, brightness, noise. Values change, voxels stay."""
+"""Random intensities: gamma, contrast, brightness. Values change, voxels stay."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from truevox.errors import GraphError
+from truevox.errors import CaseError, GraphError
 from truevox.image import Image
-from truevox.kernels.noise import add_normal
 from truevox.kernels.power import power_on_range
 from truevox.pipeline.graph import Rng, node
 from truevox.pipeline.kinds import Pointwise
-from truevox.transforms.ranges import Range, check_probability, plus_minus, up_to
+from truevox.transforms.ranges import Range, check_probability, plus_minus
 
 __all__ = [
     "RandomBrightness",
     "RandomContrast",
     "RandomGamma",
-    "RandomNoise",
-    "RandomRicianNoise",
     "air_of",
+    "demand_finite",
     "per_channel",
 ]
 
@@ -39,8 +37,22 @@ def air_of(image: Image) -> Tensor:
     return per_channel(image.fills())
 
 
+def demand_finite(statistics: ArrayLike, what: str) -> None:
+    """Refuse statistics of a frame that holds voxels that are not finite: all others would become NaN.
+
+    Raises
+    ------
+    CaseError
+    """
+    if not np.isfinite(statistics).all():
+        raise CaseError(
+            f"{what} takes statistics of an image that holds voxels that are not finite (NaN or infinite).",
+            remedy="find out where they come from; if they mark the outside, replace them by a number",
+        )
+
+
 def _compiled(x: Tensor, loop: Callable[[np.ndarray], np.ndarray]) -> Tensor:
-    return torch.from_numpy(loop(x.detach().cpu().numpy())).to(x.device)
+    return torch.from_numpy(loop(x.detach().cpu().float().numpy())).to(x.device)
 
 
 @node
@@ -81,106 +93,11 @@ class RandomGamma(Pointwise):
         data = frame().numpy()
         data = data.reshape(len(data), -1)
         low, high = data.min(1), data.max(1)
+        demand_finite([low, high], "RandomGamma")
         span = high.astype(np.float32) - low
 
         def apply(x: Tensor) -> Tensor:
             return _compiled(x, lambda voxels: power_on_range(voxels, low, span, gamma))
-
-        return apply
-
-
-@node
-class RandomNoise(Pointwise):
-    """Gaussian noise.
-
-    Parameters
-    ----------
-    std : float or (low, high)
-        Standard deviation in the image's units; uniform in [0, std] or in the range.
-    probability : float
-
-    Examples
-    --------
-    >>> from truevox import Grid, Image
-    >>> x = Image(torch.zeros(1, 8, 8, 8), Grid((8, 8, 8)))
-    >>> y = RandomNoise(0.1)(x, rng=np.random.default_rng(0))
-    >>> 0 < float(y.data.std()) < 0.1
-    True
-    """
-
-    std: Range = 0.1
-    probability: float = 1.0
-
-    random = True
-    map_fill = False
-
-    def __post_init__(self) -> None:
-        up_to(self.std, "RandomNoise: std")
-        check_probability(self.probability, "RandomNoise")
-
-    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
-        applied = rng.random() < self.probability
-        std = rng.uniform(*up_to(self.std, "std"))
-        seed = int(rng.integers(2**63))
-        if not applied or std == 0:
-            return lambda x: x
-
-        def apply(x: Tensor) -> Tensor:
-            return _compiled(x, lambda voxels: add_normal(voxels, std, seed))
-
-        return apply
-
-
-@node
-class RandomRicianNoise(Pointwise):
-    """Noise of magnitude images: the length of the signal with Gaussian noise on both of its parts.
-
-    Parameters
-    ----------
-    std : float or (low, high)
-        Standard deviation of each part, in the image's units; uniform in [0, std] or in the range.
-    probability : float
-
-    Notes
-    -----
-    Signal is counted from ``fill``, which is where air went in earlier nodes. Where there is none, values are
-    Rayleigh distributed (mean 1.253 std); strong signal keeps its mean and gets Gaussian noise.
-
-    References
-    ----------
-    H. Gudbjartsson and S. Patz, The Rician distribution of noisy MRI data, Magn. Reson. Med. 34, 1995.
-
-    Examples
-    --------
-    >>> from truevox import Grid, Image
-    >>> x = Image(torch.zeros(1, 16, 16, 16), Grid((16, 16, 16)))
-    >>> y = RandomRicianNoise((1, 1))(x, rng=np.random.default_rng(0))
-    >>> abs(float(y.data.mean()) - math.sqrt(math.pi / 2)) < 0.05
-    True
-    """
-
-    std: Range = 0.1
-    probability: float = 1.0
-
-    random = True
-    map_fill = False
-
-    def __post_init__(self) -> None:
-        up_to(self.std, "RandomRicianNoise: std")
-        check_probability(self.probability, "RandomRicianNoise")
-
-    def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
-        applied = rng.random() < self.probability
-        std = rng.uniform(*up_to(self.std, "std"))
-        first, second = (int(seed) for seed in rng.integers(2**63, size=2))
-        if not applied or std == 0:
-            return lambda x: x
-        air = air_of(frame())
-
-        def apply(x: Tensor) -> Tensor:
-            real = _compiled(x.float() - air, lambda voxels: add_normal(voxels, std, first))
-            imaginary = _compiled(torch.zeros_like(real), lambda voxels: add_normal(voxels, std, second))
-            return real.square_().add_(imaginary.square_()).sqrt_().add_(air)
 
         return apply
 
@@ -266,7 +183,9 @@ class RandomContrast(Pointwise):
         channels = image.channels if self.per_channel else 1
         factor = per_channel(rng.uniform(*plus_minus(self.factor, "factor", middle=1), channels))
         # The mean is that of ZScore: it does not depend on the number of threads.
-        mean = per_channel([c.mean(dtype=np.float64) for c in image.numpy()])
+        means = [c.mean(dtype=np.float64) for c in image.numpy()]
+        demand_finite(means, "RandomContrast")
+        mean = per_channel(means)
 
         def apply(x: Tensor) -> Tensor:
             return (x.float() - mean).mul_(factor).add_(mean)

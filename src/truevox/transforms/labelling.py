@@ -113,7 +113,7 @@ class MapLabels(Labelwise):
     classes: Mapping[str, str | Sequence[str]]
 
     def __post_init__(self) -> None:
-        if not self.classes:
+        if not isinstance(self.classes, Mapping) or not self.classes:
             raise GraphError("MapLabels names at least one new class.", remedy='e.g. {"core": ["necrosis"]}')
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:

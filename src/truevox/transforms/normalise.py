@@ -14,7 +14,8 @@ from truevox.image import Image
 from truevox.pipeline.graph import Node, Rng, node
 from truevox.pipeline.kinds import Pointwise
 from truevox.pipeline.lazy import Lazy
-from truevox.transforms.intensity import per_channel
+from truevox.transforms.intensity import demand_finite, per_channel
+from truevox.transforms.ranges import number, up_to
 
 __all__ = ["WINDOWS", "Clip", "Rescale", "Window", "ZScore"]
 
@@ -87,6 +88,7 @@ class ZScore(Pointwise):
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         image = frame()
         stats = [_moments(v, self.percentiles) for v in self._counted(image)]
+        demand_finite(stats, "ZScore")
         mean = per_channel([m for m, _ in stats])
         scale = per_channel([1 / s if s > 0 else 0.0 for _, s in stats])
 
@@ -124,7 +126,8 @@ def _moments(values: np.ndarray, percentiles: Sequence[float] | None) -> tuple[f
 
 
 def _check_percentiles(pair: Sequence[float], what: str) -> None:
-    if len(pair) != 2 or not 0 <= pair[0] < pair[1] <= 100:
+    low, high = up_to(pair, f"{what}: percentiles", most=100)
+    if np.ndim(pair) != 1 or low == high:
         raise GraphError(f"{what}: percentiles are two numbers from 0 to 100, the lower first.", got=pair)
 
 
@@ -150,6 +153,9 @@ class Clip(Pointwise):
     def __post_init__(self) -> None:
         if self.unit not in ("value", "percentile"):
             raise GraphError("Clip's unit is 'value' or 'percentile'.", got=self.unit)
+        for end in (self.low, self.high):
+            if end is not None:
+                number(end, "Clip: an end", *((0, 100) if self.unit == "percentile" else ()))
         if (self.low is None and self.high is None) or (
             self.low is not None and self.high is not None and self.low > self.high
         ):
@@ -159,10 +165,9 @@ class Clip(Pointwise):
         if self.unit == "value":
             return lambda x: x.float().clamp(self.low, self.high)
         channels = frame().numpy()
-        low, high = (
-            None if p is None else per_channel([np.percentile(channel, p) for channel in channels])
-            for p in (self.low, self.high)
-        )
+        ends = [[] if p is None else [np.percentile(c, p) for c in channels] for p in (self.low, self.high)]
+        demand_finite([*ends[0], *ends[1]], "Clip")
+        low, high = (per_channel(end) if end else None for end in ends)
         return lambda x: x.float().clamp(low, high)
 
 
@@ -198,7 +203,7 @@ class Rescale(Pointwise):
     clip: bool = True
 
     def __post_init__(self) -> None:
-        if self.low >= self.high:
+        if number(self.low, "Rescale: low") >= number(self.high, "Rescale: high"):
             raise GraphError("Rescale needs low below high.", got=(self.low, self.high))
         _check_percentiles(self.percentiles, "Rescale")
 
@@ -206,6 +211,7 @@ class Rescale(Pointwise):
         image = frame()
         channels = image.numpy().astype(np.float32, copy=False)
         ends = np.array([np.percentile(channel, self.percentiles) for channel in channels], np.float64)
+        demand_finite(ends, "Rescale")
         span = ends[:, 1] - ends[:, 0]
         # In float64: with a large offset, float32 would lose the lower end.
         scale = np.divide(self.high - self.low, span, out=np.zeros_like(span), where=span > 0)
@@ -238,8 +244,8 @@ class Window(Pointwise):
     width: float
 
     def __post_init__(self) -> None:
-        if self.width <= 0:
-            raise GraphError("A window's width is above 0 HU.", got=self.width)
+        number(self.level, "Window: level")
+        number(self.width, "Window: width", 0, above=True)
 
     @classmethod
     def preset(cls, name: str) -> Window:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from torch import Tensor
 
 from truevox.errors import GraphError
@@ -12,6 +11,7 @@ from truevox.pipeline.graph import Rng, Signature, Transform, node
 from truevox.pipeline.kinds import demand_one_grid
 from truevox.pipeline.lazy import Lazy, Mapped
 from truevox.transforms.labelling import OneHot, table_of
+from truevox.transforms.ranges import shares
 
 __all__ = ["RandomRater", "SoftLabel"]
 
@@ -28,23 +28,6 @@ class _Raters(Transform):
                 remedy="give all inputs one label table",
             )
         return (inputs[0],)
-
-    def shares(self, weights: Sequence[float] | None, raters: int) -> np.ndarray:
-        """The weights, or equal ones, with sum 1.
-
-        Raises
-        ------
-        GraphError
-            If there is not one for each, or they are no weights.
-        """
-        given = np.ones(raters) if weights is None else np.asarray(weights, dtype=np.float64)
-        if given.shape != (raters,) or given.min() < 0 or given.sum() <= 0:
-            raise GraphError(
-                f"{type(self).__name__} takes one weight per rater, none below 0.",
-                got=weights,
-                expected=f"{raters} numbers",
-            )
-        return given / given.sum()
 
 
 @node
@@ -75,18 +58,18 @@ class SoftLabel(_Raters):
     weights: Sequence[float] | None = None
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
-        self.shares(self.weights, len(inputs))
+        shares(self.weights, len(inputs), type(self).__name__, "rater")
         return OneHot().signatures(super().signatures(inputs))
 
     def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
         demand_one_grid(inputs, "SoftLabel")
         made = self.signatures([Signature(i.kind, labels=i.labels) for i in inputs])[0]
-        shares = self.shares(self.weights, len(inputs)).tolist()
+        weights = shares(self.weights, len(inputs), type(self).__name__, "rater").tolist()
 
         def together(masks: list[Tensor]) -> Tensor:
             # A running mean: where all agree, the result is 0 or 1 to the last bit.
-            mean, total = masks[0], shares[0]
-            for mask, share in zip(masks[1:], shares[1:], strict=True):
+            mean, total = masks[0], weights[0]
+            for mask, share in zip(masks[1:], weights[1:], strict=True):
                 total += share
                 mean = mean + (mask - mean) * (share / total if total > 0 else 0.0)
             return mean
@@ -126,10 +109,16 @@ class RandomRater(_Raters):
     random = True
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
-        self.shares(self.weights, len(inputs))
+        shares(self.weights, len(inputs), type(self).__name__, "rater")
         return super().signatures(inputs)
 
     def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
         demand_one_grid(inputs, "RandomRater")
         self.signatures([Signature(i.kind, labels=i.labels) for i in inputs])
-        return (inputs[int(rng.choice(len(inputs), p=self.shares(self.weights, len(inputs))))],)
+        return (
+            inputs[
+                int(
+                    rng.choice(len(inputs), p=shares(self.weights, len(inputs), type(self).__name__, "rater"))
+                )
+            ],
+        )

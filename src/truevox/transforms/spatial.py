@@ -15,7 +15,7 @@ from truevox.pipeline.graph import Node, Rng, node
 from truevox.pipeline.kinds import Spatial
 from truevox.pipeline.lazy import Lazy
 from truevox.space import Grid
-from truevox.transforms.ranges import Range, check_probability, plus_minus
+from truevox.transforms.ranges import Range, check_image, check_probability, per_axis, plus_minus
 
 __all__ = [
     "Affine",
@@ -25,7 +25,7 @@ __all__ = [
     "RandomFlip",
     "Reorient",
     "Resample",
-    "per_axis",
+    "check_spacing",
     "some_axes",
     "wide_axes",
 ]
@@ -51,6 +51,9 @@ class Resample(Spatial):
 
     antialias = True
 
+    def __post_init__(self) -> None:
+        check_spacing(self.spacing, "Resample")
+
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
         return grid.with_spacing(self.spacing)
 
@@ -70,6 +73,9 @@ class Like(Spatial):
     reference: Node | Image
 
     antialias = True
+
+    def __post_init__(self) -> None:
+        check_image(self.reference, "Like's reference")
 
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
         return edges["reference"].grid
@@ -100,6 +106,10 @@ class Reorient(Spatial):
     codes: str = "RAS"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.codes, str):
+            raise GraphError(
+                "Reorient takes the codes of an orientation.", got=self.codes, expected="e.g. RAS"
+            )
         Grid((1,)).reorient(self.codes)
 
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
@@ -111,23 +121,21 @@ def wide_axes(grid: Grid) -> list[int]:
     return [a for a in range(3) if grid.shape[a] > 1]
 
 
-def per_axis(value: float | Sequence[float], what: str) -> np.ndarray:
-    """One number per axis: (3,).
+def check_spacing(value: object, what: str) -> None:
+    """Refuse what is no spacing, or one for each axis.
 
     Raises
     ------
     GraphError
-        If it is not one number, or three.
     """
-    if np.shape(value) not in ((), (3,)):
-        raise GraphError(f"{what} is one number, or one per axis.", got=value)
-    return np.broadcast_to(np.asarray(value, dtype=np.float64), 3)
+    if per_axis(value, f"{what}: spacing").min() <= 0:
+        raise GraphError(f"{what}: a spacing is above 0 mm.", got=value)
 
 
 def _ranges(value: PerAxis, what: str, middle: float = 0.0) -> np.ndarray:
     """(low, high) for each axis: (2, 3)."""
-    given: list[Any] = list(value) if isinstance(value, Sequence) else [value]
-    if len(given) != 3:
+    given: list[Any] = list(value) if isinstance(value, (Sequence, np.ndarray)) else [value]
+    if len(given) != 3 or isinstance(value, str):
         given = [value] * 3
     return np.array([plus_minus(v, f"{what}, for all axes or each of the three,", middle) for v in given]).T
 
@@ -346,10 +354,10 @@ def some_axes(axes: int | Sequence[int], what: str = "Flip axes") -> tuple[int, 
     GraphError
         If it names another.
     """
-    given = (axes,) if isinstance(axes, int) else tuple(axes)
-    if bad := [a for a in given if a not in (0, 1, 2)]:
+    given = tuple(np.atleast_1d(np.asarray(axes, dtype=object)).tolist())
+    if bad := [a for a in given if isinstance(a, (bool, float)) or a not in (0, 1, 2)]:
         raise GraphError(f"{what} are 0, 1 or 2.", got=bad)
-    return given
+    return tuple(int(a) for a in given)
 
 
 def _mirrored(grid: Grid, flipped: Sequence[bool]) -> np.ndarray:

@@ -21,6 +21,7 @@ from truevox.pipeline.volumes import Volumes, blocks, release
 from truevox.sampling import coincidence
 from truevox.space import Grid
 from truevox.transforms.crops import full_size, padded_remark
+from truevox.transforms.ranges import check_image, check_size, number
 
 __all__ = ["GridCrop", "Put", "tile_starts", "touched"]
 
@@ -70,7 +71,8 @@ class GridCrop(FanOut):
     overlap: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overlap < 1:
+        check_size(self.size, "GridCrop: size")
+        if number(self.overlap, "GridCrop: overlap", 0) >= 1:
             raise GraphError("GridCrop: overlap is a fraction below 1.", got=self.overlap)
 
     def expand(
@@ -135,7 +137,8 @@ class _Accumulator:
             return
         start, shape = window
         box = self.reference.crop(start, shape)
-        value = image.on(box).data.detach().to("cpu", torch.float32)
+        # The border of a patch is no border of what it shows: nothing is mixed with what lies outside of it.
+        value = image.replace(kind="scalar").on(box).data.detach().to("cpu", torch.float32)
         weight = Image(weights, image.grid).on(box, antialias=False).data
         if coincidence(image.grid, box) is None:
             # In the outer half voxel of a patch its values are clamped: a neighbour that sees the place from
@@ -167,7 +170,7 @@ def _without_padding(image: Image, box: Grid, extent: Grid, value: Tensor) -> Te
         return value
     share = Image(real.float(), image.grid).on(box).data
     data = torch.where(real, image.data.detach().to("cpu", torch.float32), 0.0)
-    alone = Image(data, image.grid, image.kind, labels=image.labels).on(box).data
+    alone = Image(data, image.grid, labels=image.labels).on(box).data
     known = _within(extent, box, 0.5) & (share > 1e-4)
     return torch.where(known, alone / share.clamp(min=1e-4), value)
 
@@ -238,6 +241,10 @@ class Put(FanIn):
     def __post_init__(self) -> None:
         if self.weights not in ("gaussian", "uniform"):
             raise GraphError("Put: weights are 'gaussian' or 'uniform'.", got=self.weights)
+        check_image(self.like, "Put: like")
+        if self.uncovered is not None:
+            for value in np.atleast_1d(np.asarray(self.uncovered, dtype=object)).tolist():
+                number(value, "Put: uncovered")
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
         if len(inputs) != 1 or inputs[0].kind == "label":

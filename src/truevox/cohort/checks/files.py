@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joblib import Parallel, delayed
@@ -15,6 +15,7 @@ from truevox.cohort.checks.problem import Finding, finding_of
 from truevox.cohort.checks.voxels import Voxels, look_at
 from truevox.cohort.table import Cohort
 from truevox.errors import TrueVoxError
+from truevox.io.segments import generated
 from truevox.labels import Labels
 from truevox.progress import Advance
 from truevox.space import Grid
@@ -111,15 +112,21 @@ def _batches(keys: Sequence[Key], size: int) -> Iterator[list[Key]]:
 
 
 def _inspect_all(keys: Sequence[Key], tables: Mapping[str, Labels | None], voxels: bool) -> list[Facts]:
-    return [_inspect(path, column in tables, tables.get(column), voxels) for column, path in keys]
+    return [_inspect(column, path, tables, voxels) for column, path in keys]
 
 
-def _inspect(path: Path, is_label: bool, table: Labels | None, voxels: bool) -> Facts:
+def _inspect(column: str, path: Path, tables: Mapping[str, Labels | None], voxels: bool) -> Facts:
+    is_label, table = column in tables, tables.get(column)
     try:
         array, header = io.read(path) if voxels else (None, io.read_header(path))
     except TrueVoxError as error:
         return _unread(path, finding_of(error))
-    seen = _NOTHING if array is None else look_at(array, header, is_label, table)
+    seen = _NOTHING
+    if array is not None:
+        seen = look_at(array, header, is_label, table, generated(table, column))
+    if is_label and header.labels is not None and table is not None:
+        # Classes in several layers are put together in one channel; a picture in grey has one, too.
+        header = replace(header, channels=1)
     return _facts(header, (), seen)
 
 

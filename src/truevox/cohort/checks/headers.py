@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from truevox import io
+from truevox.alignment import aligned
 from truevox.cohort.case import Case
 from truevox.cohort.checks.problem import Finding, Problem
 
@@ -77,11 +78,14 @@ def channel_problems(
             yield Problem("", column, "", "channels", message, remedy)
 
 
-def grid_problems(case: Case, headers: Mapping[str, io.Header], tol_mm: float) -> Iterable[Problem]:
+def grid_problems(
+    case: Case, headers: Mapping[str, io.Header], tol_mm: float, label_columns: Collection[str] = ()
+) -> Iterable[Problem]:
     """Every column against the first.
 
     Grids are compared as the pipeline sees them, in the closest canonical orientation: how a file orders its
-    voxels does not matter.
+    voxels does not matter. A label of the same voxels whose header was rounded, by less than half a voxel, is
+    a warning.
     """
     names = list(headers)
     for name in names[1:]:
@@ -90,6 +94,18 @@ def grid_problems(case: Case, headers: Mapping[str, io.Header], tol_mm: float) -
             continue
         if first.grid.reorient().same_as(other.grid.reorient(), tol_mm):
             continue
+        where = ((case.key, names[0]), (case.key, name))
+        found = aligned(other.grid, first.grid) if name in label_columns else None
+        if found is not None and found.same_voxels:
+            message = (
+                f"The headers of '{name}' and '{names[0]}' differ by {found.mm:.2g} mm ({found.voxels:.2g} "
+                "voxels) at the farthest corner: voxels are taken for the same."
+            )
+            remedy = "right if a tool rounded the header; else find out which of the two is right"
+            yield Problem(
+                case.key, name, f"{first.path}; {other.path}", "header note", message, remedy, where
+            )
+            continue
         yield Problem(
             case.key,
             name,
@@ -97,19 +113,20 @@ def grid_problems(case: Case, headers: Mapping[str, io.Header], tol_mm: float) -
             "grid",
             describe_mismatch(case.key, {names[0]: first, name: other}, tol_mm),
             f"tv.Like({names[0]})({name}) in the pipeline, or `truevox check COHORT --fix resample`",
-            ((case.key, names[0]), (case.key, name)),
+            where,
         )
 
 
-def describe_mismatch(case: str, headers: Mapping[str, io.Header], tol_mm: float) -> str:
+def describe_mismatch(case: str, headers: Mapping[str, io.Header], tol_mm: float | None) -> str:
     """The text of two grids that should be one: both, and the largest displacement of a corner."""
     (one, first), (two, second) = headers.items()
     width = max(len(one), len(two))
     displacement = first.grid.displacement(second.grid)
+    limit = "less than half a voxel" if tol_mm is None else f"{tol_mm:g} mm"
     how_far = f"{displacement:.3g} mm" if np.isfinite(displacement) else "not defined: the shapes differ"
     return (
         f"'{two}' and '{one}' of case {case} are not on the same grid.\n"
         f"  {one:<{width}}  {first.grid.describe()}  {first.path}\n"
         f"  {two:<{width}}  {second.grid.describe()}  {second.path}\n"
-        f"  largest corner displacement {how_far} (tolerance {tol_mm:g} mm)"
+        f"  largest corner displacement {how_far} (tolerance {limit})"
     )

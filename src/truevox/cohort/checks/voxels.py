@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from truevox import io, sampling
 from truevox.cohort.checks.problem import Finding, finding_of
 from truevox.errors import TrueVoxError
-from truevox.io.access import as_labels, check_finite, label_counts
+from truevox.io.access import check_finite, label_counts
+from truevox.io.segments import labelled
 from truevox.labels import Labels
 from truevox.space import Grid
 
@@ -48,7 +49,9 @@ class Voxels:
     intensity: Intensity | None = None
 
 
-def look_at(array: NDArray, header: io.Header, is_label: bool, table: Labels | None) -> Voxels:
+def look_at(
+    array: NDArray, header: io.Header, is_label: bool, table: Labels | None, by_value: bool = False
+) -> Voxels:
     """All that is looked for in the voxels (C, I, J, K) of one file.
 
     Parameters
@@ -59,13 +62,16 @@ def look_at(array: NDArray, header: io.Header, is_label: bool, table: Labels | N
         Whether the column is declared to hold labels.
     table : Labels, optional
         The values that it may hold.
+    by_value : bool
+        Whether names in the file do not count.
     """
     try:
         check_finite(array, header.path)
         look = look_of(array)
         if is_label and look == "image":
             return Voxels((_swapped(array),), look=look)
-        array = as_labels(array, header.path, table) if is_label else array
+        if is_label:
+            array, _ = labelled(array, header, table, by_value=by_value)
     except TrueVoxError as error:
         return Voxels((finding_of(error),))
     low, high = float(array.min()), float(array.max())

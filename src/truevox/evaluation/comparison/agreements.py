@@ -12,7 +12,7 @@ from truevox.errors import SettingsError
 from truevox.evaluation.comparison.analysis import Analysis
 from truevox.evaluation.comparison.missing import Resolved, Scores
 from truevox.evaluation.statistics.agreement import BlandAltman, bland_altman, icc
-from truevox.evaluation.statistics.intervals import Resamples, bootstrap, mean_of
+from truevox.evaluation.statistics.by_patient import mean_interval
 from truevox.evaluation.statistics.signed_ranks import paired_differences
 
 __all__ = [
@@ -87,8 +87,9 @@ def _means(table: Resolved, analysis: Analysis) -> list[dict[str, Any]]:
     rows = []
     for k, name in enumerate(scores.methods):
         row = _row(scores, name, None, values.shape[1], len(set(table.patients)))
+        row["metric"] = scores.compared
         if values.shape[1]:
-            row["mean"] = float(values[k].mean())
+            row["mean"] = table.mean(k).value
             row["sd"] = float(values[k].std(ddof=1)) if values.shape[1] > 1 else None
             if analysis.human is not None and name != analysis.human:
                 row |= _human(table, k, scores.methods.index(analysis.human), analysis)
@@ -97,16 +98,15 @@ def _means(table: Resolved, analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _human(table: Resolved, method: int, human: int, analysis: Analysis) -> dict[str, Any]:
-    """Whether a method is no worse than raters are, by the lower end of a paired bootstrap interval."""
+    """Whether a method is no worse than raters are, by the lower end of the interval of their difference."""
     margin = analysis.margins.get(table.scores.metric)
     if margin is None and table.scores.unit in ("1", ""):
         margin = _HUMAN_MARGIN
-    values = table.field.by_patient
+    values = table.values
     sign = 1.0 if table.field.better == "higher" else -1.0
     ahead = sign * paired_differences(values[method], values[human])
-    resamples = Resamples(np.arange(table.field.patients), analysis.resamples, analysis.seed)
     # One-sided: the lower end of an interval of level 1 - 2 alpha.
-    [found] = bootstrap([mean_of(ahead)], resamples, method=analysis.interval, level=1 - 2 * analysis.alpha)
+    found = mean_interval(ahead, table.field.patient_of, level=1 - 2 * analysis.alpha)
     within = None if margin is None or np.isnan(found.low) else bool(found.low >= -margin)
     return {"human_difference": found.value, "human_low": found.low, "within_human_range": within}
 
@@ -127,19 +127,16 @@ def _volumes(
 ) -> list[dict[str, Any]]:
     names = differences.methods
     rows = []
-    for i in range(len(names)):
-        row = _bland_altman_row(differences, i, None, analysis)
-        if row is not None:
-            if predicted is not None and reference is not None:
-                row |= _icc(np.stack([predicted.values[i], reference.values[i]]))
-            rows.append(row)
-    for i, j in combinations(range(len(names)), 2):
-        # Both differ from one reference: the difference of the differences is that of the volumes.
+    # Both differ from one reference: the difference of two differences is that of the volumes.
+    for i, j in [*((i, None) for i in range(len(names))), *combinations(range(len(names)), 2)]:
         row = _bland_altman_row(differences, i, j, analysis)
-        if row is not None:
-            if predicted is not None:
-                row |= _icc(predicted.values[[i, j]])
-            rows.append(row)
+        if row is None:
+            continue
+        if predicted is not None and (j is not None or reference is not None):
+            other = reference.values[i] if j is None and reference is not None else predicted.values[j or 0]
+            kept = volume_differences(differences, i, j)
+            row |= _icc(np.stack([predicted.values[i], other])[:, kept], row["patients"], analysis)
+        rows.append(row)
     return rows
 
 
@@ -149,10 +146,7 @@ def _bland_altman_row(scores: Scores, i: int, j: int | None, analysis: Analysis)
         return None
     patients = [scores.patients[k] for k in kept]
     other = np.zeros(len(kept)) if j is None else scores.values[j, kept]
-    found = bland_altman(
-        scores.values[i, kept], other, patients=patients, level=1 - analysis.alpha,
-        resamples=analysis.resamples, seed=analysis.seed,
-    )  # fmt: skip
+    found = bland_altman(scores.values[i, kept], other, patients=patients, level=1 - analysis.alpha)
     second = _REFERENCE if j is None else scores.methods[j]
     return _row(scores, scores.methods[i], second, found.n, found.patients) | _limits(found)
 
@@ -165,8 +159,16 @@ def _limits(found: BlandAltman) -> dict[str, Any]:
     return entries
 
 
-def _icc(measured: np.ndarray) -> dict[str, float]:
-    """ICC(A,1): how far the volumes can stand in for each other."""
-    kept = measured[:, ~np.isnan(measured).any(0)]
-    found = icc(kept).agreement
-    return {"icc": found.value, "icc_low": found.low, "icc_high": found.high}
+def _icc(measured: np.ndarray, patients: int, analysis: Analysis) -> dict[str, float]:
+    """ICC(A,1): how far the volumes can stand in for each other.
+
+    NaN where a volume misses; without an interval where patients have several scans: it is made for one each.
+    """
+    if np.isnan(measured).any():
+        return dict.fromkeys(("icc", "icc_low", "icc_high"), float("nan"))
+    found = icc(measured, level=1 - analysis.alpha).agreement
+    alone = patients == measured.shape[1]
+    nan = float("nan")
+    return {
+        "icc": found.value, "icc_low": found.low if alone else nan, "icc_high": found.high if alone else nan
+    }  # fmt: skip

@@ -32,14 +32,17 @@ class Analysis:
     scheme : str
         The ranking whose stability is shown: one of
         :data:`truevox.evaluation.comparison.ranking.SCHEMES`.
-    interval : {"percentile", "bca"}
-        Of the bootstrap.
+    interval : {"t", "percentile", "bca"}
+        By patient: as all other intervals (``t``), or of the bootstrap, which is too short for few patients.
     human : str, optional
         The evaluation of one rater against another: the others are asked whether they are within its range.
     alpha : float
         Level of tests; intervals have ``1 - alpha``.
     resamples, rank_resamples : int
         Bootstrap samples of differences, and of rankings.
+    draws : int, optional
+        Random flips of the permutation test beyond 15 patients; by default as many as the number of tests
+        asks for (:func:`truevox.evaluation.statistics.paired.draws_for`).
     seed : int
         The same seed gives the same numbers.
 
@@ -59,17 +62,18 @@ class Analysis:
     missing: Missing = "worst"
     margins: Mapping[str, float] = field(default_factory=dict)
     scheme: str = "mean_then_rank"
-    interval: Literal["percentile", "bca"] = "percentile"
+    interval: Literal["t", "percentile", "bca"] = "t"
     human: str | None = None
     alpha: float = 0.05
     resamples: int = 10_000
     rank_resamples: int = 1000
+    draws: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         choices = {
             "test": tuple(TESTS), "correction": CORRECTIONS, "missing": ("worst", "drop"),
-            "scheme": tuple(SCHEMES), "interval": ("percentile", "bca"),
+            "scheme": tuple(SCHEMES), "interval": ("t", "percentile", "bca"),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -83,8 +87,8 @@ class Analysis:
                 )
         if not 0 < self.alpha < 1:
             raise SettingsError("alpha lies between 0 and 1.", got=self.alpha)
-        for name in ("resamples", "rank_resamples"):
-            if getattr(self, name) < 1:
+        for name in ("resamples", "rank_resamples", "draws"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SettingsError(f"{name} is at least 1.", got=getattr(self, name))
 
     def as_settings(self) -> dict[str, Any]:

@@ -11,13 +11,27 @@ from numpy.typing import NDArray
 
 from truevox.evaluation.comparison.analysis import Analysis
 from truevox.evaluation.comparison.missing import Resolved
+from truevox.evaluation.statistics.by_patient import (
+    Interval,
+    mean_interval,
+    of_patients,
+    proportion_interval,
+    share_interval,
+)
 from truevox.evaluation.statistics.effects import probability_of_superiority, rank_biserial
 from truevox.evaluation.statistics.equivalence import tost
-from truevox.evaluation.statistics.intervals import Interval, Resamples, bootstrap, mean_of
-from truevox.evaluation.statistics.paired import adjusted, friedman, paired_test
+from truevox.evaluation.statistics.intervals import Resamples, bootstrap, mean_of
+from truevox.evaluation.statistics.paired import (
+    PairedTest,
+    adjusted,
+    draws_for,
+    friedman,
+    paired_test,
+    permutations,
+)
 from truevox.evaluation.statistics.signed_ranks import paired_differences
 
-__all__ = ["DIFFERENCE_COLUMNS", "FRIEDMAN_COLUMNS", "differences", "friedman_rows"]
+__all__ = ["DIFFERENCE_COLUMNS", "FRIEDMAN_COLUMNS", "differences", "friedman_rows", "pairs_of"]
 
 DIFFERENCE_COLUMNS = (
     "label", "metric", "unit", "definition", "better", "first", "second", "n", "patients", "dropped",
@@ -32,8 +46,8 @@ FRIEDMAN_COLUMNS = ("label", "metric", "methods", "patients", "statistic", "p")
 def differences(tables: Sequence[Resolved], analysis: Analysis) -> list[dict[str, Any]]:
     """A row for each metric, label and pair of methods.
 
-    Differences are first minus second, of the means of each patient. An effect above 0 and a superiority
-    above 1/2 mean that the first is better, also where less is better.
+    Differences are first minus second, of the means of all scans; intervals and tests are by patient. An
+    effect above 0 and a superiority above 1/2 mean that the first is better, also where less is better.
 
     Parameters
     ----------
@@ -55,32 +69,43 @@ def differences(tables: Sequence[Resolved], analysis: Analysis) -> list[dict[str
     >>> round(row["mean_difference"], 9), row["effect"], row["p"]
     (0.1, 1.0, 0.03125)
     """
-    rows = [row for table in tables if table.patients for row in _rows(table, analysis)]
+    kept = [table for table in tables if table.patients]
+    draws = analysis.draws or draws_for(sum(pairs_of(table) for table in kept), analysis.alpha)
+    rows = [row for table in kept for row in _rows(table, analysis, draws)]
     for row, p in zip(rows, adjusted([row["p"] for row in rows], analysis.correction), strict=True):
         row["p_adjusted"] = float(p)
     return rows
 
 
-def _rows(table: Resolved, analysis: Analysis) -> list[dict[str, Any]]:
-    scores, values = table.scores, table.field.by_patient
+def pairs_of(table: Resolved) -> int:
+    """How many pairs of methods a table has."""
+    count = len(table.scores.methods)
+    return count * (count - 1) // 2
+
+
+def _rows(table: Resolved, analysis: Analysis, draws: int) -> list[dict[str, Any]]:
+    scores, values, patients = table.scores, table.values, table.field.patient_of
     pairs = list(combinations(range(len(scores.methods)), 2))
-    intervals = _intervals(table, [paired_differences(values[i], values[j]) for i, j in pairs], analysis)
+    differences = [paired_differences(values[i], values[j]) for i, j in pairs]
     filled = (table.worst_at | table.best_at).sum(1)
     margin = analysis.margins.get(scores.metric, analysis.margins.get(scores.definition))
     rows = []
-    for (i, j), (mean, effect, superiority) in zip(pairs, intervals, strict=True):
-        test = paired_test(analysis.test, values[i], values[j], seed=analysis.seed)
-        same = None if margin is None else tost(values[i], values[j], margin, alpha=analysis.alpha)
+    tests = _tests(table, pairs, differences, analysis, draws)
+    for (i, j), d, test in zip(pairs, differences, tests, strict=True):
+        mean, effect, superiority = _intervals(table, d, analysis)
+        same = None
+        if margin is not None:
+            same = tost(values[i], values[j], margin, patients=patients, alpha=analysis.alpha)
         rows.append({
-            "label": scores.label, "metric": scores.metric, "unit": scores.unit,
+            "label": scores.label, "metric": scores.compared, "unit": scores.unit,
             "definition": scores.definition, "better": scores.better,
             "first": scores.methods[i], "second": scores.methods[j],
-            "n": len(table.cases), "patients": values.shape[1], "dropped": table.dropped,
+            "n": len(table.cases), "patients": table.field.patients, "dropped": table.dropped,
             "filled": int(filled[i] + filled[j]),
             # What sums of tied differences leave is noise, not a difference.
             "mean_difference": float(np.round(mean.value, 15)) + 0.0,
             "ci_low": mean.low, "ci_high": mean.high,
-            "median_difference": float(np.median(paired_differences(values[i], values[j]))),
+            "median_difference": float(np.median(d)),
             "effect": effect.value, "effect_low": effect.low, "effect_high": effect.high,
             "superiority": superiority.value, "test": test.name, "p": test.p, "p_adjusted": test.p,
             "margin": margin, "p_equivalence": None if same is None else same.p,
@@ -89,19 +114,50 @@ def _rows(table: Resolved, analysis: Analysis) -> list[dict[str, Any]]:
     return rows
 
 
+def _tests(
+    table: Resolved,
+    pairs: Sequence[tuple[int, int]],
+    differences: Sequence[NDArray[np.float64]],
+    analysis: Analysis,
+    draws: int,
+) -> list[PairedTest]:
+    patients = table.field.patient_of
+    if not pairs:
+        return []
+    if analysis.test == "permutation":
+        # The same flips for all pairs: many draws cost little more than few.
+        return permutations(np.stack(differences), patients=patients, draws=draws, seed=analysis.seed)
+    values = table.values
+    return [paired_test(analysis.test, values[i], values[j], patients=patients) for i, j in pairs]
+
+
 def _intervals(
-    table: Resolved, pairs: Sequence[NDArray[np.float64]], analysis: Analysis
-) -> list[tuple[Interval, Interval, Interval]]:
-    """Mean difference, rank-biserial correlation and probability of superiority of each pair."""
+    table: Resolved, differences: NDArray[np.float64], analysis: Analysis
+) -> tuple[Interval, Interval, Interval]:
+    """Mean difference, rank-biserial correlation and probability of superiority of a pair."""
     sign = 1.0 if table.field.better == "higher" else -1.0
-    wanted = [
-        statistic
-        for d in pairs
-        for statistic in (mean_of(d), rank_biserial(sign * d), probability_of_superiority(sign * d))
-    ]
-    resamples = Resamples(np.arange(table.field.patients), analysis.resamples, analysis.seed)
-    found = bootstrap(wanted, resamples, method=analysis.interval, level=1 - analysis.alpha)
-    return [(found[k], found[k + 1], found[k + 2]) for k in range(0, len(found), 3)]
+    patients, level = table.field.patient_of, 1 - analysis.alpha
+    ahead = sign * paired_differences(of_patients(differences, patients), np.zeros(table.field.patients))
+    effect = rank_biserial(ahead)
+    alone = Resamples(np.arange(len(ahead)), analysis.resamples, analysis.seed)
+    if analysis.interval != "t":
+        found = bootstrap(
+            [effect, probability_of_superiority(ahead)], alone, method=analysis.interval, level=level
+        )
+        scans = Resamples(patients, analysis.resamples, analysis.seed)
+        [mean] = bootstrap([mean_of(differences)], scans, method=analysis.interval, level=level)
+        return mean, found[0], found[1]
+    reach = table.scores.high - table.scores.low
+    mean = mean_interval(differences, patients, level=level, low=-reach, high=reach)
+    value = float(effect(np.ones((1, len(ahead))))[0])
+    # From -1..1 to a share of 1 and back.
+    without = np.concatenate([effect(weights) for weights in alone.left_out()])
+    pulls = np.nan_to_num((value - without) / 2)
+    share = share_interval(
+        (value + 1) / 2, pulls, len(ahead), level=level, effective=float((ahead != 0).sum())
+    )
+    biserial = Interval(value, 2 * share.low - 1, 2 * share.high - 1, share.n, share.patients, share.reason)
+    return mean, biserial, proportion_interval((np.sign(ahead) + 1) / 2, level=level)
 
 
 def friedman_rows(tables: Sequence[Resolved]) -> list[dict[str, Any]]:
@@ -118,6 +174,6 @@ def friedman_rows(tables: Sequence[Resolved]) -> list[dict[str, Any]]:
         if len(values) < 3:
             continue
         statistic, p = friedman(values)
-        entries = (table.scores.label, table.scores.metric, len(values), values.shape[1], statistic, p)
+        entries = (table.scores.label, table.scores.compared, len(values), values.shape[1], statistic, p)
         rows.append(dict(zip(FRIEDMAN_COLUMNS, entries, strict=True)))
     return rows

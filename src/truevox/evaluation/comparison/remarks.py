@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from truevox.evaluation.comparison.agreements import DIFFERENCE_METRIC, VOLUME_METRICS
 from truevox.evaluation.comparison.analysis import Analysis
+from truevox.evaluation.comparison.differences import pairs_of
 from truevox.evaluation.comparison.missing import Resolved, Scores
-from truevox.evaluation.statistics.paired import DRAWS, EXACT_SIGNS
+from truevox.evaluation.statistics.by_patient import FEWEST
+from truevox.evaluation.statistics.paired import EXACT_SIGNS, draws_for
 
 __all__ = ["remarks_of"]
 
@@ -17,6 +19,8 @@ _WHY = {
     "failed": "failed",
     "absent": "without a row",
     "undefined": "undefined for this method only",
+    "missed": "missed",
+    "spurious": "spurious",
 }
 
 
@@ -28,8 +32,7 @@ def remarks_of(tables: Sequence[Resolved], volumes: Sequence[Scores], analysis: 
     >>> remarks_of([], [], Analysis())
     []
     """
-    counts = (len(table.scores.methods) for table in tables if table.patients)
-    tests = sum(count * (count - 1) // 2 for count in counts)
+    tests = sum(pairs_of(table) for table in tables if table.patients)
     said: dict[tuple[str, str], list[str]] = {}
     for table in tables:
         for text in (*_gaps(table), *_left_out(table, analysis), *_few(table, tests, analysis)):
@@ -53,7 +56,7 @@ def _gaps(table: Resolved) -> list[str]:
                 if (count := int((replaced & (status == kind)).sum()))
             ]
             lines.append(
-                f"'{name}' gets the worst value, {table.worst:g} ({table.worst_from}), for "
+                f"'{name}' gets the worst value, {_between(*table.worst)} ({table.worst_from}), for "
                 f"{_cases(int(replaced.sum()))} ({', '.join(why)})."
             )
         if table.best_at[k].any():
@@ -83,18 +86,31 @@ def _left_out(table: Resolved, analysis: Analysis) -> list[str]:
 def _few(table: Resolved, tests: int, analysis: Analysis) -> list[str]:
     """Whether so few patients can show anything at all, and after the correction."""
     patients = len(set(table.patients))
+    if 0 < patients < FEWEST:
+        many = f"{patients} patient{'s' * (patients > 1)}"
+        text = f"{many}: no interval is shown for fewer than {FEWEST}."
+        return [text, *_least(patients, tests, analysis)]
+    return _least(patients, tests, analysis)
+
+
+def _least(patients: int, tests: int, analysis: Analysis) -> list[str]:
     if analysis.test not in _EXACT or not patients:
         return []
     least = min(1.0, 2.0 ** (1 - patients))
     if analysis.test == "permutation" and patients > EXACT_SIGNS:
-        least = 1 / (DRAWS + 1)
+        least = 1 / ((analysis.draws or draws_for(tests, analysis.alpha)) + 1)
     many = f"{patients} patient{'s' * (patients > 1)}"
     if least > analysis.alpha:
         return [f"{many}: no p-value of this test can be below {least:g}."]
-    if analysis.correction == "holm" and least * tests > analysis.alpha:
+    if analysis.correction != "none" and least * tests > analysis.alpha:
+        more = (
+            "give more --draws"
+            if analysis.draws and patients > EXACT_SIGNS
+            else "compare fewer methods or metrics"
+        )
         return [
             f"{many} and {tests} tests: the smallest p-value there can be is {least:.2g}, and alone it is "
-            f"{min(1.0, least * tests):.2g} after Holm's correction. Compare fewer methods or metrics."
+            f"{min(1.0, least * tests):.2g} after the correction; {more}."
         ]
     return []
 
@@ -117,6 +133,10 @@ def _volumes(volumes: Sequence[Scores]) -> list[str]:
             f"volumes, not volumes ({' and '.join(VOLUME_METRICS)})."
         )
     return lines
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _cases(count: int) -> str:

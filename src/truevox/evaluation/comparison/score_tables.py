@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,22 @@ from typing import Any, Literal
 import numpy as np
 
 from truevox.errors import CaseError, FileError, SettingsError
+from truevox.evaluation.comparison.cells import (
+    check_range,
+    expect_one_spelling,
+    infinite_is_missed,
+    number,
+    read_rows,
+)
 from truevox.evaluation.comparison.missing import Scores, patients_of
 
 __all__ = [
-    "EvaluationTable", "number", "patients_beside", "read_evaluation", "read_patients", "read_rows",
-    "scores_of", "volumes_of",
+    "EvaluationTable", "patients_beside", "read_evaluation", "read_patients", "scores_from", "scores_of",
+    "volumes_of",
 ]  # fmt: skip
 
 _NEEDED = ("case", "label", "metric", "value", "status", "definition")
-_FAILED = ("failed", "absent")
+_STATUS = ("ok", "undefined", "missed", "spurious", "failed")
 
 
 @dataclass(frozen=True)
@@ -38,48 +45,6 @@ class EvaluationTable:
     name: str
     file: Path
     rows: tuple[dict[str, Any], ...]
-
-
-def read_rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    r"""Rows of a CSV file that has these columns.
-
-    Raises
-    ------
-    FileError
-        If it can't be read, lacks a column, or a row is cut off.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp()) / "table.csv"
-    >>> _ = file.write_text("case,value\np07,0.5\n")
-    >>> read_rows(file, ["case"])
-    [{'case': 'p07', 'value': '0.5'}]
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(stream)
-            columns = list(table.fieldnames or ())
-            lacking = [name for name in needed if name not in columns]
-            if lacking:
-                raise FileError(
-                    f"The table lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}.",
-                    file=file,
-                    got=", ".join(columns) or "an empty file",
-                )
-            rows = list(table)
-    except OSError as error:
-        raise FileError(f"The file can't be read: {error.strerror}.", file=file) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"The file is no CSV table: {error}.", file=file) from error
-    for number, row in enumerate(rows, start=2):
-        if None in row or any(cell is None for cell in row.values()):
-            raise FileError(
-                f"Row {number} has another number of cells than the header.",
-                file=file,
-                remedy="write the table again; it may have been cut off",
-            )
-    return rows
 
 
 def read_evaluation(name: str, folder: str | Path) -> EvaluationTable:
@@ -119,31 +84,22 @@ def read_evaluation(name: str, folder: str | Path) -> EvaluationTable:
                 remedy="evaluate again into an empty folder",
             )
         seen.add(key)
-        rows.append(row | {"value": number(row["value"], file, line)})
+        numbers = {name: number(row.get(name), file, line, row["case"]) for name in ("value", "when_empty")}
+        rows.append(row | numbers | {"status": _status(row, numbers["value"], file, line), "row": line})
     if not rows:
         raise FileError(f"The evaluation '{name}' has no rows.", file=file, remedy="evaluate again")
     return EvaluationTable(name, file, tuple(rows))
 
 
-def number(cell: str, file: Path, row: int) -> float:
-    """The number in a cell; NaN for an empty one and for ``NA``.
-
-    Raises
-    ------
-    FileError
-        If it is neither.
-
-    Examples
-    --------
-    >>> number("0.5", Path("t.csv"), 2), number("NA", Path("t.csv"), 3)
-    (0.5, nan)
-    """
-    try:
-        return float(cell) if cell.strip() else float("nan")
-    except ValueError:
-        if cell.strip().lower() in ("na", "none", "null"):
-            return float("nan")
-        raise FileError(f"Row {row} has a value that is no number.", file=file, got=cell) from None
+def _status(row: Mapping[str, str], value: float, file: Path, line: int) -> str:
+    """As the table says; a number that is missing without a reason is undefined."""
+    status = row["status"].strip()
+    if status not in _STATUS:
+        raise FileError(
+            f"Row {line} has a status that is not known.", case=row["case"], file=file,
+            got=status or "nothing", expected=", ".join(_STATUS), remedy="evaluate again with this version",
+        )  # fmt: skip
+    return "undefined" if status == "ok" and math.isnan(value) else status
 
 
 def read_patients(file: str | Path) -> dict[str, str]:
@@ -157,19 +113,52 @@ def read_patients(file: str | Path) -> dict[str, str]:
     >>> read_patients(file)
     {'scan1': 'p07', 'scan2': 'p07'}
     """
-    return {row["case"]: row["patient"] for row in read_rows(Path(file), ("case", "patient"))}
+    owners: dict[str, str] = {}
+    for line, row in enumerate(read_rows(Path(file), ("case", "patient")), start=2):
+        case, patient = row["case"].strip(), row["patient"].strip()
+        if not patient:
+            raise CaseError(f"Row {line} names no patient.", case=case, file=file, remedy="fill the cell")
+        if owners.setdefault(case, patient) != patient:
+            raise CaseError(
+                f"Row {line} gives the case a second patient.", case=case, file=file,
+                got=f"{patient}, and {owners[case]}", remedy="keep one row per case",
+            )  # fmt: skip
+    expect_one_spelling({str(file): owners.values()}, "patient", file)
+    return owners
 
 
 def patients_beside(tables: Sequence[EvaluationTable]) -> dict[str, str]:
-    """Case to patient, from the ``cases.csv`` beside each table; else what stands before the first ``/``."""
-    owners: dict[str, str] = {}
+    """Case to patient: the column ``patient`` of the tables, that of the ``cases.csv`` beside them, else what
+    stands before the first ``/`` of the case.
+
+    Raises
+    ------
+    CaseError
+        If two evaluations name two patients of a case.
+    """
+    owners: dict[str, tuple[str, str]] = {}
     for table in tables:
         file = table.file.with_name("cases.csv")
+        named: list[Mapping[str, Any]] = list(table.rows)
         if file.is_file():
-            named = read_rows(file, ("case",))
-            owners |= {row["case"]: row["patient"] for row in named if row.get("patient")}
+            named += read_rows(file, ("case",))
+        for row in named:
+            case, patient = str(row["case"]), str(row.get("patient") or "").strip()
+            # What is before the slash is no news: another evaluation may know better.
+            if not patient or [patient] == patients_of([case]):
+                continue
+            known, where = owners.setdefault(case, (patient, table.name))
+            if known != patient:
+                raise CaseError(
+                    "Two evaluations name two patients of one case.", case=case, file=table.file,
+                    got=f"'{known}' ({where}), '{patient}' ({table.name})",
+                    remedy="give one table: --patients case_to_patient.csv",
+                )  # fmt: skip
     cases = dict.fromkeys(str(row["case"]) for table in tables for row in table.rows)
-    return dict(zip(cases, patients_of(list(cases)), strict=True)) | owners
+    found = dict(zip(cases, patients_of(list(cases)), strict=True))
+    found |= {case: patient for case, (patient, _) in owners.items()}
+    expect_one_spelling({"the evaluations": set(found.values())}, "patient")
+    return found
 
 
 def scores_of(
@@ -208,15 +197,15 @@ def scores_of(
     _expect(labels, {name for name, _ in cells}, "label")
     found: list[Scores] = []
     remarks: list[str] = []
-    names = tuple(table.name for table in tables)
+    files = {table.name: table.file for table in tables}
     for (label, metric), group in cells.items():
         if (labels and label not in labels) or (metrics and not {metric, _definition(group)} & set(metrics)):
             continue
-        lacking = [name for name in names if name not in group]
+        lacking = [name for name in files if name not in group]
         if lacking:
             remarks.append(f"{metric} of '{label}' is left out: {', '.join(lacking)} has none.")
             continue
-        made = _scores(label, metric, group, names, tables, better or {})
+        made = scores_from(label, metric, group, files, better or {})
         if made is not None:
             found.append(_with_patients(made, unit, patients))
     if not found:
@@ -245,12 +234,12 @@ def volumes_of(
     names : sequence of str
         Short names of metrics.
     """
-    methods = tuple(table.name for table in tables)
+    files = {table.name: table.file for table in tables}
     found = []
     for (label, metric), group in _cells(tables).items():
-        if metric not in names or (labels and label not in labels) or set(group) != set(methods):
+        if metric not in names or (labels and label not in labels) or set(group) != set(files):
             continue
-        made = _scores(label, metric, group, methods, tables, {metric: "zero"})
+        made = scores_from(label, metric, group, files, {metric: "zero"})
         if made is not None:
             found.append(_with_patients(made, unit, patients))
     return found
@@ -286,26 +275,46 @@ def _expect(asked: Sequence[str] | None, known: set[str], what: str) -> None:
             raise SettingsError(f"No evaluation has the {what} '{name}'.", expected=", ".join(sorted(known)))
 
 
-def _scores(
+def scores_from(
     label: str,
     metric: str,
     group: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    names: tuple[str, ...],
-    tables: Sequence[EvaluationTable],
+    files: Mapping[str, Path],
     better: Mapping[str, str],
 ) -> Scores | None:
+    """Scores of one metric of one label; None for a metric without a direction.
+
+    Parameters
+    ----------
+    label, metric : str
+    group : mapping of method to mapping of case to row
+        Rows as in ``metrics.csv``, their ``value`` and ``when_empty`` as floats.
+    files : mapping of method to path
+        For messages, and for the order of the methods.
+    better : mapping of metric to direction
+
+    Raises
+    ------
+    CaseError
+        If definitions differ, no case is shared, names are spelled in two ways, or a value is out of range.
+    """
+    names = tuple(files)
     ids = {name: {str(row["definition"]) for row in group[name].values()} for name in names}
     if len(set().union(*ids.values())) > 1:
         raise CaseError(
             f"The evaluations define '{metric}' differently: their numbers can't be compared.",
             got="; ".join(f"{name}: {', '.join(sorted(one))}" for name, one in ids.items()),
-            file=tables[-1].file,
+            file=files[names[-1]],
             remedy="evaluate all methods with one definition, or choose other metrics",
         )
     [ident] = ids[names[0]]
     direction, low, high, best = _range(metric, ident, better)
     if direction == "none":
         return None
+    for name, file in files.items():
+        listed = [(row.get("row", 0), case, row["value"]) for case, row in group[name].items()]
+        check_range(listed, low, high, metric, file)
+    expect_one_spelling({name: group[name] for name in names}, "case")
     cases = tuple(dict.fromkeys(case for name in names for case in group[name]))
     if not set.intersection(*(set(group[name]) for name in names)):
         raise CaseError(
@@ -315,10 +324,18 @@ def _scores(
         )
     rows = [[group[name].get(case) for case in cases] for name in names]
     values = np.array([[np.nan if r is None else r["value"] for r in line] for line in rows])
-    status = np.array([["absent" if r is None else r["status"] for r in line] for line in rows])
-    values[np.isin(status, _FAILED)] = np.nan
+    status = np.array([["absent" if r is None else r["status"] for r in line] for line in rows], dtype="<U9")
+    values[np.isin(status, ("failed", "absent"))] = np.nan
+    infinite_is_missed(values, status, direction, cases, files[names[0]])
+    # One reference, so one number; what differs by rounding is the same.
+    empty = np.array([[np.nan if r is None else r.get("when_empty", np.nan) for r in line] for line in rows])
+    known = ~np.isnan(empty).all(0)
+    when_empty = np.full(len(cases), np.nan)
+    when_empty[known] = np.nanmax(empty[:, known], axis=0)
     unit = next(str(r.get("unit", "")) for line in rows for r in line if r is not None)
-    return Scores(label, metric, unit, ident, direction, low, high, best, names, cases, (), values, status)
+    return Scores(
+        label, metric, unit, ident, direction, low, high, best, names, cases, (), values, status, when_empty
+    )
 
 
 def _range(metric: str, ident: str, better: Mapping[str, str]) -> tuple[Any, float, float, float]:
@@ -338,6 +355,11 @@ def _range(metric: str, ident: str, better: Mapping[str, str]) -> tuple[Any, flo
                 remedy=f"say it: --better {metric}=higher (or lower, or zero), or choose other --metrics",
             ) from None
         return given, -np.inf, np.inf, 0.0 if given == "zero" else np.nan
+    if given is not None and known.better not in ("none", given):
+        raise SettingsError(
+            f"'{metric}' has a direction of its own.", got=f"--better {metric}={given}",
+            expected=known.better, remedy="leave the option out",
+        )  # fmt: skip
     return given or known.better, float(known.low), float(known.high), float(known.best)
 
 

@@ -16,8 +16,8 @@ from truevox.evaluation.comparison.ranking import SCHEMES, Ranking, consensus
 __all__ = ["RANKING_COLUMNS", "Standing", "overall", "standings"]
 
 RANKING_COLUMNS = (
-    "label", "metric", "method", "n", "patients", "mean", "median", *SCHEMES, "rank", "rank_low",
-    "rank_high", "wins",
+    "label", "metric", "method", "n", "patients", "mean", "ci_low", "ci_high", "median", *SCHEMES, "rank",
+    "rank_low", "rank_high", "wins",
 )  # fmt: skip
 """Order of the columns of ``ranking.csv``."""
 
@@ -52,17 +52,19 @@ class Standing:
         A challenge table without tasks has no label: then it is the metric alone.
         """
         scores = self.table.scores
-        return f"{scores.metric}, {scores.label}" if scores.label else scores.metric
+        return f"{scores.compared}, {scores.label}" if scores.label else scores.compared
 
     def rows(self) -> list[dict[str, Any]]:
         """One per method, with ``RANKING_COLUMNS``."""
         low, high = self.stability.interval
         values, scores = self.table.field.values, self.table.scores
+        means = [self.table.mean(k) for k in range(len(values))]
         return [
             {
-                "label": scores.label, "metric": scores.metric, "method": scores.methods[k],
+                "label": scores.label, "metric": scores.compared, "method": scores.methods[k],
                 "n": values.shape[1], "patients": self.table.field.patients,
-                "mean": float(values[k].mean()), "median": float(np.median(values[k])),
+                "mean": means[k].value, "ci_low": means[k].low, "ci_high": means[k].high,
+                "median": float(np.median(values[k])),
                 **{name: int(one.ranks[k]) for name, one in self.rankings.items()},
                 "rank": int(self.stability.ranking.ranks[k]),
                 "rank_low": int(low[k]), "rank_high": int(high[k]),
@@ -76,7 +78,7 @@ class Standing:
         mean, low, middle, high = self.stability.tau_quantiles
         scores = self.table.scores
         return {
-            "label": scores.label, "metric": scores.metric, "mean": mean, "quartile_low": low,
+            "label": scores.label, "metric": scores.compared, "mean": mean, "quartile_low": low,
             "median": middle, "quartile_high": high,
         }  # fmt: skip
 

@@ -136,10 +136,11 @@ def compare(
     missing: Missing = "worst",
     margins: Mapping[str, float] | None = None,
     scheme: str = "mean_then_rank",
-    interval: Literal["percentile", "bca"] = "percentile",
+    interval: Literal["t", "percentile", "bca"] = "t",
     human: str | None = None,
     resamples: int = 10_000,
     rank_resamples: int = 1000,
+    draws: int | None = None,
     seed: int = 0,
 ) -> Comparison:
     """Compare methods by the metrics of their evaluations.
@@ -156,7 +157,7 @@ def compare(
         By default those of ``cases.csv``, else what stands before the first ``/`` of the case.
     better : mapping of metric to {"higher", "lower", "zero"}, optional
         Directions of metrics that this version does not know.
-    test, correction, missing, margins, scheme, interval, human, resamples, rank_resamples, seed
+    test, correction, missing, margins, scheme, interval, human, resamples, rank_resamples, draws, seed
         See :class:`truevox.evaluation.comparison.analysis.Analysis`.
 
     Returns
@@ -174,7 +175,8 @@ def compare(
     """
     analysis = Analysis(
         test=test, correction=correction, missing=missing, margins=margins or {}, scheme=scheme,
-        interval=interval, human=human, resamples=resamples, rank_resamples=rank_resamples, seed=seed,
+        interval=interval, human=human, resamples=resamples, rank_resamples=rank_resamples, draws=draws,
+        seed=seed,
     )  # fmt: skip
     if len(evaluations) < 2:
         raise SettingsError(
@@ -214,9 +216,10 @@ def compare_table(
     missing: Missing = "worst",
     margins: Mapping[str, float] | None = None,
     scheme: str = "mean_then_rank",
-    interval: Literal["percentile", "bca"] = "percentile",
+    interval: Literal["t", "percentile", "bca"] = "t",
     resamples: int = 10_000,
     rank_resamples: int = 1000,
+    draws: int | None = None,
     seed: int = 0,
 ) -> Comparison:
     """Compare methods by a table with one row per task, case and method, as challenges publish them.
@@ -229,7 +232,7 @@ def compare_table(
     better : {"higher", "lower"}
     low, high : float
         Range of the value.
-    test, correction, missing, margins, scheme, interval, resamples, rank_resamples, seed
+    test, correction, missing, margins, scheme, interval, resamples, rank_resamples, draws, seed
         See :class:`truevox.evaluation.comparison.analysis.Analysis`.
 
     Returns
@@ -251,7 +254,8 @@ def compare_table(
     """
     analysis = Analysis(
         test=test, correction=correction, missing=missing, margins=margins or {}, scheme=scheme,
-        interval=interval, resamples=resamples, rank_resamples=rank_resamples, seed=seed,
+        interval=interval, resamples=resamples, rank_resamples=rank_resamples, draws=draws,
+        seed=seed,
     )  # fmt: skip
     found = read_long_table(
         rows, case=case, method=method, value=value, task=task, patient=patient, better=better, low=low,

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from truevox.evaluation.statistics.intervals import Interval, Resamples, Statistic, bootstrap, mean_of
+from truevox.errors import SettingsError
+from truevox.evaluation.statistics.by_patient import (
+    FEWEST,
+    Interval,
+    group_by_patient,
+    mean_interval,
+    no_interval,
+)
 
 __all__ = ["BlandAltman", "Correlations", "bland_altman", "icc"]
 
@@ -24,9 +31,9 @@ class BlandAltman:
     n, patients : int
         Pairs, and patients that they come from.
     sd : float
-        Of the differences, with n - 1.
+        Of the differences between and within patients; NaN for one pair.
     bias, lower, upper : Interval
-        Mean difference; mean -+ 1.96 sd; each with its 95 % interval.
+        Mean difference; mean -+ 1.96 sd; each with its 95 % interval by patient.
 
     Examples
     --------
@@ -43,13 +50,7 @@ class BlandAltman:
 
 
 def bland_altman(
-    a: ArrayLike,
-    b: ArrayLike,
-    *,
-    patients: Sequence[str] | None = None,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
+    a: ArrayLike, b: ArrayLike, *, patients: ArrayLike | Sequence[str] | None = None, level: float = 0.95
 ) -> BlandAltman:
     """Bias of ``a - b`` and the limits between which 95 % of the differences lie.
 
@@ -57,21 +58,33 @@ def bland_altman(
     ----------
     a, b : (n,)
         The same quantity, measured twice.
-    patients : sequence of n str, optional
-        Where a patient has several rows the intervals are bootstrapped over patients; else they are
-        those of the normal distribution.
+    patients : sequence of n names or numbers, optional
+        By default each pair is of a patient of its own.
     level : float
         Of the intervals.
-    resamples, seed : int
-        Of the bootstrap.
 
     Returns
     -------
     BlandAltman
+        The bias is that of :func:`truevox.evaluation.statistics.by_patient.mean_interval`; no limit has an
+        interval where the bias has none.
+
+    Raises
+    ------
+    SettingsError
+        If there is no pair, or a value is NaN.
+
+    Notes
+    -----
+    Where patients have several pairs, the variance is the sum of that between and that within patients
+    (analysis of variance); the plain one is too small, because scans of a patient are alike. Intervals of the
+    limits put together those of the bias and of the standard deviation (MOVER).
 
     References
     ----------
-    Bland and Altman (1999), Measuring agreement in method comparison studies, section 3.
+    Bland and Altman (1999), Measuring agreement in method comparison studies; (2007), Agreement between
+    methods of measurement with multiple observations per individual; Zou (2013), Confidence interval
+    estimation for the Bland-Altman limits of agreement with multiple observations per individual.
 
     Examples
     --------
@@ -80,44 +93,54 @@ def bland_altman(
     -0.4 [-3.372487, 2.572487]
     """
     d = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    n, nan = len(d), float("nan")
-    groups = n if patients is None else len(set(patients))
-    bias, sd = float(d.mean()), float(d.std(ddof=1)) if n > 1 else nan
-    if patients is not None and groups < n:
-        statistics = [mean_of(d), _limit(d, -_REACH), _limit(d, _REACH)]
-        found = bootstrap(statistics, Resamples.of(patients, resamples, seed), level=level)
-        return BlandAltman(n, groups, sd, *found)
-    reach = _t_quantile(level, n - 1) * sd / np.sqrt(n) if n > 1 else nan
-    # Variance of a limit: sd^2 / n of the mean, and 1.96^2 sd^2 / (2 (n - 1)) of the standard deviation.
-    wide = reach * np.sqrt(1 + _REACH**2 * n / (2 * (n - 1))) if n > 1 else nan
-    return BlandAltman(
-        n,
-        groups,
-        sd,
-        _around(bias, reach),
-        _around(bias - _REACH * sd, wide),
-        _around(bias + _REACH * sd, wide),
-    )
+    if not len(d):
+        raise SettingsError("Agreement needs a pair of measurements.", remedy="give a value of each method")
+    groups = group_by_patient(patients, len(d))
+    bias = mean_interval(d, groups, level=level)
+    variance, low, high = _variance(d, groups, level)
+    sd = np.sqrt(variance)
+    below, above = _REACH * (sd - np.sqrt(low)), _REACH * (np.sqrt(high) - sd)
+    down, up = bias.value - bias.low, bias.high - bias.value
+
+    def limit(side: int) -> Interval:
+        value = float(bias.value + side * _REACH * sd)
+        if bias.reason:
+            return no_interval(value, bias.n, bias.patients, bias.reason)
+        inner, outer = (below, above) if side > 0 else (above, below)
+        return Interval(
+            value,
+            value - float(np.hypot(down, inner)),
+            value + float(np.hypot(up, outer)),
+            bias.n,
+            bias.patients,
+        )
+
+    return BlandAltman(len(d), bias.patients, float(sd), bias, limit(-1), limit(1))
 
 
-def _limit(differences: NDArray[np.float64], reach: float) -> Statistic:
-    def compute(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        n = weights.sum(1)
-        mean = weights @ differences / n
-        squares = (weights * (differences[None] - mean[:, None]) ** 2).sum(1)
-        return mean + reach * np.sqrt(squares / np.maximum(n - 1, 1))
+def _variance(d: NDArray[np.float64], groups: NDArray[np.intp], level: float) -> tuple[float, float, float]:
+    """Variance of a new difference of a new patient, and its interval."""
+    from scipy.stats import chi2
 
-    return compute
-
-
-def _t_quantile(level: float, degrees: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf((1 + level) / 2, degrees))
-
-
-def _around(value: float, reach: float) -> Interval:
-    return Interval(value, value - float(reach), value + float(reach))
+    n, counts = len(d), np.bincount(groups)
+    patients = len(counts)
+    if n < 2:
+        return (float("nan"),) * 3
+    total = float(((d - d.mean()) ** 2).sum())
+    means = np.bincount(groups, d) / counts
+    between = float((counts * (means - d.mean()) ** 2).sum())
+    within = max(total - between, 0.0) / (n - patients) if n > patients else 0.0
+    parts = [(total / (n - 1), n - 1)]
+    if 1 < patients < n:
+        size = (n - (counts.astype(float) ** 2).sum() / n) / (patients - 1)
+        among = between / (patients - 1)
+        if among > within:  # else patients differ no more than their scans do: all are alike
+            parts = [(among / size, patients - 1), (within * (1 - 1 / size), n - patients)]
+    tail = (1 - level) / 2
+    down = [part * (1 - k / chi2.isf(tail, k)) for part, k in parts]
+    up = [part * (k / chi2.ppf(tail, k) - 1) for part, k in parts]
+    variance = sum(part for part, _ in parts)
+    return variance, max(0.0, variance - float(np.hypot.reduce(down))), variance + float(np.hypot.reduce(up))
 
 
 @dataclass(frozen=True)
@@ -160,7 +183,13 @@ def icc(measurements: ArrayLike, *, level: float = 0.95) -> Correlations:
     Returns
     -------
     Correlations
-        NaN for fewer than two patients or raters, or where nothing varies.
+        NaN for fewer than two patients or raters, or where nothing varies; without intervals for fewer than
+        3 patients, and where the agreement is perfect.
+
+    Raises
+    ------
+    SettingsError
+        If a value is NaN.
 
     References
     ----------
@@ -175,7 +204,9 @@ def icc(measurements: ArrayLike, *, level: float = 0.95) -> Correlations:
     """
     x = np.asarray(measurements, dtype=np.float64)
     raters, n = x.shape
-    nothing = Interval(float("nan"), float("nan"), float("nan"))
+    if np.isnan(x).any():
+        raise SettingsError("A correlation takes no NaN.", remedy="leave the patient out, and say so")
+    nothing = no_interval(float("nan"), n, n, "nothing varies, or there is one patient or rater")
     if raters < 2 or n < 2 or np.ptp(x) <= 1e-12 * max(1.0, float(np.abs(x).max())):
         return Correlations(n, raters, nothing, nothing, nothing)
     total = ((x - x.mean()) ** 2).sum()
@@ -183,7 +214,7 @@ def icc(measurements: ArrayLike, *, level: float = 0.95) -> Correlations:
     columns = n * ((x.mean(1) - x.mean()) ** 2).sum()
     patients = between / (n - 1)
     rater = columns / (raters - 1)
-    within = (total - between) / (n * (raters - 1))
+    within = max(total - between, 0.0) / (n * (raters - 1))
     error = max(total - between - columns, 0.0) / ((n - 1) * (raters - 1))
     return Correlations(
         n,
@@ -194,33 +225,47 @@ def icc(measurements: ArrayLike, *, level: float = 0.95) -> Correlations:
     )
 
 
+def _without(value: float, n: int, patients: float, rest: float) -> Interval | None:
+    """Of few patients, of patients that do not vary, or of a perfect agreement: F says nothing then."""
+    if n < FEWEST:
+        return no_interval(value, n, n, f"fewer than {FEWEST} patients")
+    if patients <= 1e-12 * rest:
+        return no_interval(value, n, n, "patients do not vary")
+    return no_interval(value, n, n, "the agreement is perfect") if value >= 1 - 1e-12 else None
+
+
 def _one_way(patients: float, rest: float, n: int, k: int, degrees: int, level: float) -> Interval:
     """(MSB - MSW) / (MSB + (k - 1) MSW), and the same with the error of two ways."""
     from scipy.stats import f
 
-    value = (patients - rest) / (patients + (k - 1) * rest)
-    if rest == 0:
-        return Interval(value, value, value)
+    value = float((patients - rest) / (patients + (k - 1) * rest)) if patients + rest > 0 else float("nan")
+    if (without := _without(value, n, patients, rest)) is not None or np.isnan(value):
+        return without or no_interval(value, n, n, "neither patients nor measurements vary")
     ratio, tail = patients / rest, (1 + level) / 2
     low = ratio / f.ppf(tail, n - 1, degrees)
     high = ratio * f.ppf(tail, degrees, n - 1)
-    return Interval(float(value), float((low - 1) / (low + k - 1)), float((high - 1) / (high + k - 1)))
+    return Interval(value, float((low - 1) / (low + k - 1)), float((high - 1) / (high + k - 1)), n, n)
 
 
 def _agreement(patients: float, rater: float, error: float, n: int, k: int, level: float) -> Interval:
     from scipy.stats import f
 
-    value = (patients - error) / (patients + (k - 1) * error + k * (rater - error) / n)
-    a = k * value / (n * (1 - value)) if value < 1 else np.inf
-    if not np.isfinite(a) or error + rater == 0:
-        return Interval(float(value), float(value), float(value))
-    b = 1 + k * value * (n - 1) / (n * (1 - value))
+    whole = patients + (k - 1) * error + k * (rater - error) / n
+    value = float((patients - error) / whole) if whole > 0 else float("nan")
+    if (without := _without(value, n, patients, rater + error)) is not None or np.isnan(value):
+        return without or no_interval(value, n, n, "neither patients nor measurements vary")
+    # A negative estimate stands for none: the approximation is made of variances.
+    kept = max(value, 0.0)
+    a = k * kept / (n * (1 - kept))
+    b = 1 + k * kept * (n - 1) / (n * (1 - kept))
     # Satterthwaite's degrees of freedom of a MSC + b MSE.
     mixed = a * rater + b * error
+    if mixed <= 0:
+        return no_interval(value, n, n, "raters do not differ at random")
     degrees = mixed**2 / ((a * rater) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
     tail = (1 + level) / 2
     above, below = f.ppf(tail, n - 1, degrees), f.ppf(tail, degrees, n - 1)
     rest = k * rater + (k * n - k - n) * error
     low = n * (patients - above * error) / (above * rest + n * patients)
     high = n * (below * patients - error) / (rest + n * below * patients)
-    return Interval(float(value), float(low), float(high))
+    return Interval(value, float(low), float(high), n, n)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from truevox.errors import SettingsError
+from truevox.evaluation.statistics.by_patient import standard_error
 from truevox.evaluation.statistics.signed_ranks import paired_differences
 
 __all__ = ["Equivalence", "tost"]
@@ -27,7 +29,7 @@ class Equivalence:
         The interval of level ``1 - 2 alpha`` (90 % for alpha = 0.05): equivalent means that it lies within
         the margins.
     p : float
-        Of the hypothesis that the difference is as large as the margin; NaN for fewer than two pairs.
+        Of the hypothesis that the difference is as large as the margin; NaN for fewer than two patients.
     equivalent : bool
         ``p < alpha``.
 
@@ -45,8 +47,15 @@ class Equivalence:
     equivalent: bool
 
 
-def tost(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equivalence:
-    """Equivalence of the means of two methods on the same patients.
+def tost(
+    a: ArrayLike,
+    b: ArrayLike,
+    margin: float,
+    *,
+    patients: ArrayLike | Sequence[str] | None = None,
+    alpha: float = 0.05,
+) -> Equivalence:
+    """Equivalence of the means of two methods on the same scans.
 
     No significant difference is no sign of equivalence: few patients show nothing. This test turns the
     question round.
@@ -56,6 +65,8 @@ def tost(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0.05) -> E
     a, b : (n,)
     margin : float
         Positive, in the unit of the metric.
+    patients : sequence of n names or numbers, optional
+        By default each pair is of a patient of its own.
     alpha : float
 
     Returns
@@ -77,18 +88,17 @@ def tost(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0.05) -> E
     True
     """
     from scipy.stats import t
-    from statsmodels.stats.weightstats import DescrStatsW
 
     if not (np.isfinite(margin) and margin > 0):
         raise SettingsError("A margin is a positive number in the unit of the metric.", got=margin)
-    d = paired_differences(a, b)
-    mean, n, nan = float(d.mean()), len(d), float("nan")
-    if n < 2:
+    found = standard_error(paired_differences(a, b), patients)
+    mean, error, nan = found.mean, found.error, float("nan")
+    if found.patients < 2:
         return Equivalence(margin, mean, nan, nan, nan, False)
-    error = float(d.std(ddof=1) / np.sqrt(n))
-    if error <= 1e-12 * max(1.0, abs(mean)):
+    if error == 0:
         within = abs(mean) < margin
         return Equivalence(margin, mean, mean, mean, 0.0 if within else 1.0, within)
-    p = float(DescrStatsW(d).ttost_mean(-margin, margin)[0])
-    reach = float(t.ppf(1 - alpha, n - 1)) * error
+    # The larger p of two one-sided tests: that of the nearer margin.
+    p = float(t.sf((margin - abs(mean)) / error, found.degrees))
+    reach = float(t.ppf(1 - alpha, found.degrees)) * error
     return Equivalence(margin, mean, mean - reach, mean + reach, p, p < alpha)

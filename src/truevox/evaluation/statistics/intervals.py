@@ -1,4 +1,8 @@
-"""Bootstrap intervals that draw whole patients: percentile and BCa."""
+"""The bootstrap by patient: samples for the stability of rankings; percentile and BCa intervals.
+
+Its intervals are too short for few patients (docs/intervals.md): what is shown comes from
+:mod:`truevox.evaluation.statistics.by_patient`, unless they are asked for.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from truevox.evaluation.statistics.by_patient import (
+    FEWEST,
+    Interval,
+    group_by_patient,
+    no_interval,
+)
+
 __all__ = [
     "Interval", "Resamples", "Statistic", "bootstrap", "mean_of", "quantile_of", "ratio_of",
 ]  # fmt: skip
@@ -17,28 +28,6 @@ Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Weights (B, N), how often each row is in each of B samples, to the statistic of each sample (B,)."""
 
 _CELLS = 4_000_000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Where a statistic lies.
-
-    Parameters
-    ----------
-    value : float
-        Of the sample itself.
-    low, high : float
-        NaN for fewer than two patients.
-
-    Examples
-    --------
-    >>> Interval(0.8, 0.7, 0.9).low
-    0.7
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,7 @@ class Resamples:
         >>> Resamples.of(["p2", "p1", "p2"]).clusters.tolist()
         [1, 0, 1]
         """
-        return cls(np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1], count, seed)
+        return cls(group_by_patient(list(map(str, patients)), len(patients)), count, seed)
 
     @property
     def patients(self) -> int:
@@ -180,6 +169,7 @@ def bootstrap(
     Returns
     -------
     list of Interval
+        Without limits for fewer than 3 patients, and where all samples have one value.
 
     References
     ----------
@@ -194,33 +184,35 @@ def bootstrap(
     >>> print(f"{precision.value:.3f} [{precision.low:.2f}, {precision.high:.2f}]")
     0.743 [0.44, 0.93]
     """
-    ones = np.ones((1, len(resamples.clusters)))
-    values = [float(one(ones)[0]) for one in statistics]
-    if resamples.patients < 2 or not statistics:
-        return [Interval(value, float("nan"), float("nan")) for value in values]
+    n, patients = len(resamples.clusters), resamples.patients
+    values = [float(one(np.ones((1, n)))[0]) for one in statistics]
+    if patients < FEWEST or not statistics:
+        return [no_interval(value, n, patients, f"fewer than {FEWEST} patients") for value in values]
     drawn = np.concatenate(
         [np.stack([one(weights) for one in statistics]) for weights in resamples.batches()], axis=1
     )
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
-    if method == "percentile":
-        bounds = [_quantiles(row, tails) for row in drawn]
-    else:
+    at = [tails] * len(values)
+    if method == "bca":
         left = np.concatenate(
             [np.stack([one(weights) for one in statistics]) for weights in resamples.left_out()], axis=1
         )
-        bounds = [
-            _quantiles(row, _bca_tails(value, row, out, tails))
-            for value, row, out in zip(values, drawn, left, strict=True)
-        ]
-    return [Interval(value, *bound) for value, bound in zip(values, bounds, strict=True)]
+        at = [_bca_tails(*one, tails) for one in zip(values, drawn, left, strict=True)]
+    return [
+        _interval(value, row, where, n, patients) for value, row, where in zip(values, drawn, at, strict=True)
+    ]
 
 
-def _quantiles(sample: NDArray[np.float64], at: NDArray[np.float64]) -> tuple[float, float]:
+def _interval(
+    value: float, sample: NDArray[np.float64], at: NDArray[np.float64], n: int, patients: int
+) -> Interval:
     kept = sample[~np.isnan(sample)]
     if not len(kept):
-        return float("nan"), float("nan")
+        return no_interval(value, n, patients, "no sample has a value")
+    if np.ptp(kept) <= 1e-12 * max(1.0, abs(value)):
+        return no_interval(value, n, patients, "all samples have one value")
     low, high = np.quantile(kept, at)
-    return float(low), float(high)
+    return Interval(value, float(low), float(high), n, patients)
 
 
 def _bca_tails(
@@ -241,4 +233,6 @@ def _bca_tails(
     spread = (pull**2).sum()
     skew = (pull**3).sum() / (6 * spread**1.5) if spread > tolerance**2 else 0.0
     z = bias + ndtri(tails)
-    return ndtr(bias + z / (1 - skew * z))
+    # Where the correction has a pole, the tail is at the end of the samples.
+    rest = 1 - skew * z
+    return ndtr(np.where(rest > 0, bias + z / np.where(rest > 0, rest, 1.0), np.sign(z) * np.inf))

@@ -3,104 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import SettingsError
+from truevox.evaluation.statistics.by_patient import of_patients, standard_error
+from truevox.evaluation.statistics.flips import (
+    DRAWS,
+    EXACT_SIGNS,
+    PairedTest,
+    checked_differences,
+    draws_for,
+    permutation,
+    permutations,
+)
 from truevox.evaluation.statistics.signed_ranks import paired_differences, signed_ranks, wilcoxon_greater
 
 __all__ = [
-    "CORRECTIONS", "DRAWS", "EXACT_SIGNS", "TESTS", "PairedTest", "adjusted", "friedman", "mcnemar",
-    "paired_t", "paired_test", "permutation", "sign_test", "wilcoxon",
+    "CORRECTIONS", "DRAWS", "EXACT_SIGNS", "TESTS", "PairedTest", "adjusted", "draws_for", "friedman",
+    "mcnemar", "paired_t", "paired_test", "permutation", "permutations", "sign_test", "wilcoxon",
 ]  # fmt: skip
 
 Correction = Literal["holm", "fdr", "none"]
 CORRECTIONS = ("holm", "fdr", "none")
 """Corrections for several tests."""
 
-EXACT_SIGNS = 15
-"""Most pairs for which the permutation test tries all flips of signs."""
-DRAWS = 10_000
-"""Flips that it draws beyond."""
 _EXACT_RANKS = 25
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """A two-sided test.
-
-    Parameters
-    ----------
-    name : str
-    statistic : float
-        Mean difference, sum of the ranks of the rarer sign, t, or count of positive differences.
-    p : float
-        1 where all differences are zero: there is nothing to see.
-    n : int
-        Pairs that the test used.
-    zeros : int
-        Pairs without a difference.
-    way : str
-        ``"exact"``, ``"monte carlo"``, ``"normal"`` or ``"t"``: how p was computed.
-
-    Examples
-    --------
-    >>> PairedTest("sign", 3.0, 0.25, 3, 0, "exact").p
-    0.25
-    """
-
-    name: str
-    statistic: float
-    p: float
-    n: int
-    zeros: int
-    way: str
-
-
-def permutation(a: ArrayLike, b: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> PairedTest:
-    """Sign-flip permutation test of the mean difference.
-
-    All 2^n flips up to 15 pairs; beyond, ``draws`` random ones, of which the data count as one more.
-
-    Parameters
-    ----------
-    a, b : (n,)
-        Scores of two methods on the same patients.
-    draws : int
-    seed : int
-
-    Returns
-    -------
-    PairedTest
-
-    References
-    ----------
-    Fisher (1935), The design of experiments; Phipson and Smyth (2010), Permutation P-values should never
-    be zero.
-
-    Examples
-    --------
-    >>> permutation([3, 4, 5], [1, 1, 1]).p
-    0.25
-    """
-    d = _differences(a, b)
-    n = len(d)
-    observed = abs(d.sum())
-    least = observed - 1e-12 * max(1.0, np.abs(d).sum())
-    zeros = int((d == 0).sum())
-    if n <= EXACT_SIGNS:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        p = float((np.abs(signs @ d) >= least).mean())
-        return PairedTest("permutation", float(d.mean()), p, n, zeros, "exact")
-    rng = np.random.default_rng(seed)
-    hits = 0
-    for start in range(0, draws, 1000):
-        flips = rng.integers(0, 2, (min(1000, draws - start), n), dtype=np.int8)
-        hits += int((np.abs(d.sum() - 2 * (flips @ d)) >= least).sum())
-    return PairedTest("permutation", float(d.mean()), (hits + 1) / (draws + 1), n, zeros, "monte carlo")
 
 
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> PairedTest:
@@ -126,7 +56,7 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> PairedTest:
     >>> wilcoxon([3, 4, 5, 7], [1, 1, 1, 8]).p
     0.25
     """
-    d = _differences(a, b)
+    d = checked_differences(a, b)
     found = signed_ranks(d)
     n = int(found.n[0])
     smaller = float(min(found.plus[0], found.minus[0]))
@@ -154,8 +84,10 @@ def _rank_sum_counts(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     return counts
 
 
-def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
-    """Student's t-test of the mean difference; NaN for fewer than two pairs.
+def paired_t(a: ArrayLike, b: ArrayLike, *, patients: ArrayLike | Sequence[str] | None = None) -> PairedTest:
+    """Student's t-test of the mean difference, with the standard error by patient.
+
+    NaN for fewer than two patients, and where all differ by the same: nothing tells the error then.
 
     Examples
     --------
@@ -164,16 +96,16 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
     """
     from scipy.stats import t
 
-    d = _differences(a, b)
-    zeros = int((d == 0).sum())
-    if len(d) < 2:
-        return PairedTest("t", float("nan"), float("nan"), len(d), zeros, "t")
-    error = d.std(ddof=1) / np.sqrt(len(d))
-    if error <= 1e-12 * max(1.0, abs(d.mean())):
-        p = 1.0 if d.mean() == 0 else 0.0
-        return PairedTest("t", float(np.sign(d.mean()) * np.inf) if p == 0 else 0.0, p, len(d), zeros, "t")
-    statistic = float(d.mean() / error)
-    return PairedTest("t", statistic, float(2 * t.sf(abs(statistic), len(d) - 1)), len(d), zeros, "t")
+    d = checked_differences(a, b)
+    found = standard_error(d, patients)
+    zeros, nan = int((d == 0).sum()), float("nan")
+    if not d.any():
+        return PairedTest("t", 0.0, 1.0, found.patients, zeros, "t")
+    if not found.error > 0:
+        return PairedTest("t", nan, nan, found.patients, zeros, "t")
+    statistic = found.mean / found.error
+    p = float(2 * t.sf(abs(statistic), found.degrees))
+    return PairedTest("t", statistic, p, found.patients, zeros, "t")
 
 
 def sign_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
@@ -186,7 +118,7 @@ def sign_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
     """
     from scipy.stats import binomtest
 
-    d = _differences(a, b)
+    d = checked_differences(a, b)
     above, n = int((d > 0).sum()), int((d != 0).sum())
     p = float(binomtest(above, n).pvalue) if n else 1.0
     return PairedTest("sign", float(above), p, n, len(d) - n, "exact")
@@ -237,8 +169,28 @@ TESTS = {
 """Tests by name."""
 
 
-def paired_test(name: str, a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> PairedTest:
-    """A test by its name; the seed is that of the permutation test.
+def paired_test(
+    name: str,
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    patients: ArrayLike | Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> PairedTest:
+    """A test by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`TESTS`.
+    a, b : (n,)
+        Scores of two methods on the same scans.
+    patients : sequence of n names or numbers, optional
+        ``permutation`` and ``t`` ask for the mean over scans, by patient; the others for the mean of each
+        patient's scans.
+    draws, seed : int
+        Of the permutation test.
 
     Raises
     ------
@@ -251,10 +203,12 @@ def paired_test(name: str, a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Pair
     0.5
     """
     if name == "permutation":
-        return permutation(a, b, seed=seed)
+        return permutation(a, b, patients=patients, draws=draws, seed=seed)
+    if name == "t":
+        return paired_t(a, b, patients=patients)
     if name not in TESTS:
         raise SettingsError("There is no such test.", got=name, expected=", ".join(TESTS))
-    return TESTS[name](a, b)
+    return TESTS[name](of_patients(a, patients), of_patients(b, patients))
 
 
 def friedman(values: ArrayLike) -> tuple[float, float]:
@@ -324,18 +278,3 @@ def adjusted(p_values: Sequence[float], correction: Correction = "holm") -> NDAr
 
         p[kept] = multipletests(p[kept], method={"holm": "holm", "fdr": "fdr_bh"}[correction])[1]
     return p
-
-
-def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    one, two = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if one.shape != two.shape or one.ndim != 1 or not len(one):
-        raise SettingsError(
-            "A paired test needs the same patients for both methods.",
-            got=f"{one.shape} and {two.shape}",
-            expected="two arrays of one length, at least 1",
-        )
-    if np.isnan(one).any() or np.isnan(two).any():
-        raise SettingsError(
-            "A paired test takes no NaN.", remedy="decide first: the worst value, or drop the pair"
-        )
-    return paired_differences(one, two)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,19 +13,17 @@ from truevox.errors import LabelError
 from truevox.io.registry import Box
 from truevox.labels import Labels
 
-__all__ = ["Mask", "as_channels", "as_values", "chosen", "label_table", "unique_names"]
+__all__ = ["Mask", "as_channels", "as_values", "channel_table", "chosen", "label_table", "unique_names"]
 
 Mask = tuple[int, tuple[slice | int, ...], NDArray]
 """Number of the segment, place of a slice in the array (I, J, K) of a box, and what to put there."""
 
 
 def unique_names(names: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """Number to name, each name once and none empty."""
-    out: dict[int, str] = {}
-    for key, name in names:
-        name = name.strip() or f"segment {key}"
-        out[key] = name if name not in out.values() else f"{name} ({key})"
-    return out
+    """Number to name, none empty; a name that several have tells none of them, so each gets its number."""
+    out = {key: name.strip() or f"segment {key}" for key, name in names}
+    times = Counter(out.values())
+    return {key: name if times[name] == 1 else f"{name} ({key})" for key, name in out.items()}
 
 
 def chosen(names: dict[int, str], wanted: str | None, path: Path) -> dict[int, str]:
@@ -55,6 +54,12 @@ def chosen(names: dict[int, str], wanted: str | None, path: Path) -> dict[int, s
 def label_table(names: dict[int, str], ignore: int | None = None) -> Labels:
     """Names with their numbers as a label table."""
     return Labels({name: key for key, name in names.items()}, ignore=ignore)
+
+
+def channel_table(names: dict[int, str]) -> Labels:
+    """The label table of a channel per segment, which holds 1 where the segment is."""
+    layers = {name: c for c, name in enumerate(names.values())} if len(names) > 1 else None
+    return Labels(dict.fromkeys(names.values(), 1), layers=layers)
 
 
 def as_values(

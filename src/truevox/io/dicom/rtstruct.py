@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from truevox.errors import FileError, GeometryError
 from truevox.io.dicom.contours import fill
-from truevox.io.dicom.masks import Mask, as_channels, as_values, chosen, label_table, unique_names
+from truevox.io.dicom.masks import (
+    Mask,
+    as_channels,
+    as_values,
+    channel_table,
+    chosen,
+    label_table,
+    unique_names,
+)
 from truevox.io.dicom.stack import LPS_TO_RAS
 from truevox.io.header import Header
 from truevox.io.registry import Box, Voxels
@@ -68,7 +76,7 @@ def open_rtstruct(path: Path, dataset: Any, like: Grid, choice: dict[str, str]) 
     if several:
         notes.insert(0, f"one channel per structure: {', '.join(names.values())}")
     kind = "uint8" if several or max(names) < 256 else "uint16"
-    table = None if several else label_table(names)
+    table = channel_table(names) if several else label_table(names)
     header = Header(path, like, len(names) if several else 1, kind, None, tuple(notes), None, table)
 
     def voxels(box: Box) -> NDArray:

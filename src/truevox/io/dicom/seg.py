@@ -14,12 +14,19 @@ from truevox import sampling
 from truevox.errors import FileError, GeometryError
 from truevox.io.dicom.instances import Stored, expect_whole, stored_of
 from truevox.io.dicom.lattice import lattice
-from truevox.io.dicom.masks import Mask, as_channels, as_values, chosen, label_table, unique_names
+from truevox.io.dicom.masks import (
+    Mask,
+    as_channels,
+    as_values,
+    channel_table,
+    chosen,
+    label_table,
+    unique_names,
+)
 from truevox.io.dicom.pixels import frames
 from truevox.io.dicom.planes import number, planes_of
 from truevox.io.header import Header
 from truevox.io.registry import Box, Voxels
-from truevox.labels import Labels
 from truevox.space import Grid
 
 __all__ = ["open_seg", "segment_names"]
@@ -85,11 +92,9 @@ def open_seg(
     ignored = _ignored(dataset, kind, names, path)
     header = Header(path, found.grid, len(names), "uint8", None, found.notes)
     if scale is not None or several:
-        # The label table of one class is one channel; of several it would have one for the background.
-        table = Labels({next(iter(names.values())): 1}) if len(names) == 1 else None
         meaning = str(dataset.get("SegmentationFractionalType") or "probability").lower()
         note = f"one channel per segment{f' ({meaning})' * (scale is not None)}: {', '.join(names.values())}"
-        header = replace(header, labels=table, notes=(*found.notes, note))
+        header = replace(header, labels=channel_table(names), notes=(*found.notes, note))
         header = replace(header, dtype="float32") if scale is not None else header
     else:
         dtype = "uint8" if max(*names, ignored or 0) < 256 else "uint16"

@@ -1,0 +1,333 @@
+"""One rule for missing, failed, missed and undefined values, and the same numbers in every table."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from truevox.errors import CaseError, FileError, SettingsError
+from truevox.evaluation import EvaluationSettings, compare, compare_table, evaluate_folders, summary
+from truevox.evaluation.comparison.missing import Scores, resolve
+from truevox.evaluation.jobs import Evaluation
+from truevox.evaluation.tables import write_evaluation
+from truevox.metrics import definition
+from truevox.report.bland_altman import agreements
+from truevox.report.folder import read_folders
+from truevox.report.headline import headline
+from truevox.report.lesions import detections
+from truevox.report.words import number
+
+NAN = math.nan
+
+
+def scores(values: Sequence[Sequence[float]], status: Sequence[Sequence[str]], metric: str = "hd95", **more):
+    known = definition(metric)
+    cases = tuple(f"p{k}" for k in range(len(values[0])))
+    return Scores(
+        "liver", metric, known.unit, known.id, known.better, known.low, known.high, known.best,
+        tuple("abcd"[: len(values)]), cases, cases, np.array(values, float), np.array(status), **more,
+    )  # fmt: skip
+
+
+# ---- the rule -----------------------------------------------------------------------------------------
+
+
+def test_failing_is_as_bad_as_an_empty_mask() -> None:
+    """Whose distance is the diagonal, 99 mm; not the worst of those who tried, 3 mm."""
+    values, status = [[2, 2, NAN], [3, 3, 3]], [["ok", "ok", "failed"], ["ok"] * 3]
+    found = resolve(scores(values, status, when_empty=np.array([90.0, 95.0, 99.0])))
+    assert found.values[0, 2] == 99
+    assert found.worst == (99, 99)
+
+
+def test_failing_is_as_bad_as_the_worst_of_all_who_tried() -> None:
+    """A volume that is 300 ml too large is worse than none, of 40 ml."""
+    values, status = [[5, NAN, 1], [300, 5, 2]], [["ok", "absent", "ok"], ["ok"] * 3]
+    name = "absolute_volume_difference_ml"
+    found = resolve(scores(values, status, name, when_empty=np.array([50.0, 40.0, 60.0])))
+    assert found.values[0].tolist() == [5, 300, 1]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(60, 100)), min_size=2, max_size=6),
+    st.data(),
+)
+def test_failing_never_beats_trying(cases: list[tuple[float, float, float]], data: st.DataObject) -> None:
+    """Whatever the first method does on a case, empty mask included, it is no better to fail there."""
+    x = np.array(cases).T
+    k = data.draw(st.integers(0, x.shape[1] - 1))
+    status = np.full((2, x.shape[1]), "ok", dtype="<U9")
+    for tried, as_what in ((x[0, k], "ok"), (x[2, k], "missed")):
+        values, states = x[:2].copy(), status.copy()
+        values[0, k], states[0, k] = tried, as_what
+        trying = resolve(scores(values.tolist(), states.tolist(), when_empty=x[2]))
+        values[0, k], states[0, k] = NAN, "failed"
+        failing = resolve(scores(values.tolist(), states.tolist(), when_empty=x[2]))
+        assert failing.values[0].mean() >= trying.values[0].mean() - 1e-9
+        assert (failing.field.case_ranks[0] >= trying.field.case_ranks[0]).all()
+
+
+def test_finding_nothing_where_nothing_is_is_best_and_failing_there_is_worst() -> None:
+    values = [[NAN, NAN, NAN, NAN], [0, NAN, 0, NAN], [NAN, NAN, 0.7, NAN]]
+    status = [["undefined"] * 4, ["spurious", "failed", "missed", "undefined"]]
+    status += [["undefined", "undefined", "ok", "undefined"]]
+    found = resolve(scores(values, status, "dice"))
+    assert found.values.tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 0.7]]
+    assert found.cases == ["p0", "p1", "p2"]
+    # Of another tool NaN says nothing of the reference.
+    other = resolve(scores(values, status, "dice", known_empty=False))
+    assert other.values.tolist() == [[0, 0, 0], [0, 0, 0], [0, 0, 0.7]]
+
+
+# ---- tables of other tools ---------------------------------------------------------------------------
+
+
+def long(**columns: Sequence[object]) -> list[dict]:
+    return [
+        {"case": f"p{k}", "method": m, "value": x}
+        for m, column in columns.items()
+        for k, x in enumerate(column)
+    ]
+
+
+def quick(rows: list[dict] | Path, **options):
+    return compare_table(rows, resamples=50, rank_resamples=20, **options)
+
+
+def test_nan_is_undefined_and_infinite_is_missed() -> None:
+    found = quick(long(a=[3.0, "inf", 4.0, "nan", ""], b=[2.0, 5.0, 3.0, 1.0, "NA"]), better="lower")
+    [table] = [one.table for one in found.standings]
+    assert table.scores.status.tolist() == [
+        ["ok", "missed", "ok", "undefined", "undefined"],
+        ["ok"] * 4 + ["undefined"],
+    ]
+    assert table.values.tolist() == [[3, 5, 4, 5], [2, 5, 3, 1]]
+    assert "1 missed, 1 undefined" in " ".join(
+        found.remarks
+    ) or "1 undefined for this method only, 1 missed" in " ".join(found.remarks)
+    with pytest.raises(CaseError, match="infinitely good"):
+        quick(long(a=[0.5, "inf"], b=[0.5, 0.6]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "text"),
+    [
+        (
+            {"a": [85, 0.9], "b": [0.8, 0.7]},
+            {"low": 0, "high": 1},
+            r"outside of its range(.|\n)*85 \(row 2, p0\)",
+        ),
+        ({"a": [85, 90], "b": [0.8, 0.7]}, {}, "fractions, those of others like percentages"),
+        ({"a": ["0,85", 0.9], "b": [0.8, 0.7]}, {}, "no number(.|\n)*0,85(.|\n)*decimal point as a point"),
+        ({"a": ["1,234.5", 9], "b": [8, 7]}, {}, "no number(.|\n)*separators of thousands"),
+        ({"a": ["85 %", 9], "b": [8, 7]}, {}, "no number(.|\n)*percentages without their sign"),
+        ({"a": ["1_000", 9], "b": [8, 7]}, {}, "no number"),
+        ({"a": [1, 2], "A": [8, 7]}, {}, "One method is spelled in two ways"),
+        ({"a": [1, 2], "a ": [8, 7]}, {}, "One method is spelled in two ways"),
+    ],
+)
+def test_what_is_suspicious_is_refused(columns: dict, options: dict, text: str) -> None:
+    with pytest.raises((CaseError, FileError), match=text):
+        quick(long(**columns), **options)
+
+
+@pytest.mark.parametrize("other", ["p01", "P1", "p1 "])
+def test_a_case_is_spelled_in_one_way(other: str) -> None:
+    rows = [
+        {"case": c, "method": m, "value": 0.5}
+        for m, c in (("a", "p1"), ("a", "p2"), ("b", other), ("b", "p2"))
+    ]
+    with pytest.raises(CaseError, match="One case is spelled in two ways"):
+        quick(rows)
+
+
+def test_a_direction_does_not_contradict_the_name() -> None:
+    rows = [{"case": f"p{k}", "method": m, "HD95": k + 1.0} for m in "ab" for k in range(3)]
+    with pytest.raises(SettingsError, match=r"small values are good(.|\n)*--lower-better"):
+        quick(rows, value="HD95")
+    assert quick(rows, value="HD95", better="lower").methods == ("a", "b")
+    with pytest.raises(SettingsError, match="large values are good"):
+        quick([row | {"dsc": 0.5} for row in rows], value="dsc", better="lower")
+
+
+def test_a_case_has_one_patient() -> None:
+    rows = [{"case": "s1", "method": m, "value": 0.5, "who": w} for m, w in (("a", "p1"), ("b", "p2"))]
+    with pytest.raises(CaseError, match="a second patient"):
+        quick(rows, patient="who")
+
+
+# ---- the same numbers everywhere ---------------------------------------------------------------------
+
+ROW = {"label": "liver", "output": "segmentation", "software": "truevox 0"}
+METRICS = {"dice": (0.0, None), "hd95": (NAN, 99.0), "volume_difference_ml": (NAN, -40.0)}
+
+
+def rows_of(values: Mapping[str, Sequence[tuple[float, str]]], patients: Sequence[str]) -> list[dict]:
+    """Rows of metrics.csv: of each metric, value and status of every scan."""
+    return [
+        ROW
+        | {"case": f"s{k}", "patient": patients[k], "metric": name, "value": value, "status": status}
+        | {"unit": definition(name).unit, "definition": definition(name).id, "when_empty": METRICS[name][1]}
+        for name, column in values.items()
+        for k, (value, status) in enumerate(column)
+    ]
+
+
+def written(folder: Path, rows: list[dict]) -> Path:
+    write_evaluation(folder, Evaluation(rows, []))
+    return folder
+
+
+VALUES = st.lists(
+    st.tuples(st.integers(0, 4), *[st.integers(0, 100)] * 4, st.booleans()), min_size=3, max_size=12
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(VALUES)
+def test_summary_report_and_comparison_say_the_same(drawn: list[tuple]) -> None:
+    patients = [f"p{row[0]}" for row in drawn]
+    folders, tables = {}, {}
+    with tempfile.TemporaryDirectory() as place:
+        for m, name in enumerate("ab"):
+            values: dict[str, list[tuple[float, str]]] = {"dice": [], "hd95": [], "volume_difference_ml": []}
+            for _, *x, failed in drawn:
+                state = "failed" if failed and name == "a" else "ok"
+                for metric, value in zip(values, (x[m] / 100, x[m] / 2, x[2 + m] - 50.0), strict=True):
+                    values[metric].append((value if state == "ok" else NAN, state))
+            tables[name] = rows_of(values, patients)
+            folders[name] = written(Path(place) / name, tables[name])
+        found = compare(folders, rank_resamples=5)
+        read = read_folders(folders)
+        [block] = headline(read)
+        bias = {read[one.method].method: one.found for one in agreements(read)}
+        stored = {
+            name: json.loads((path / "summary.json").read_text())["metrics"] for name, path in folders.items()
+        }
+    ranking = {(row["method"], row["metric"]): row for row in found.ranking}
+    complete = {name for name, rows in tables.items() if all(row["status"] == "ok" for row in rows)}
+    for position, cells in block.rows:
+        name = "ab"[position]
+        for metric, cell in zip(("dice", "hd95"), cells, strict=False):
+            row = ranking[name, metric]
+            assert cell is not None
+            assert cell.mean == number(row["mean"])
+            assert cell.interval.startswith("no interval") == np.isnan(row["ci_low"])
+            if not np.isnan(row["ci_low"]):
+                assert cell.interval == f"{number(row['ci_low'])} to {number(row['ci_high'])}"
+    for name in complete:
+        for one, plain in zip(summary(tables[name]), stored[name], strict=True):
+            assert plain["mean"] == pytest.approx(one.mean)
+            if (row := ranking.get((name, one.metric))) is not None:
+                assert (row["n"], row["patients"]) == (one.n, one.patients)
+                assert (row["mean"], row["ci_low"], row["ci_high"]) == pytest.approx(
+                    (one.mean, one.ci_low, one.ci_high), nan_ok=True
+                )
+    limits = {row["first"]: row for row in found.agreement if row["second"] == "reference"}
+    for name, row in limits.items():
+        [one] = [s for s in summary(tables[name]) if s.metric == "volume_difference_ml"]
+        own = bias[name]
+        for x, y, z in (
+            (row["bias"], own.bias.value, one.mean), (row["bias_low"], own.bias.low, one.ci_low),
+            (row["bias_high"], own.bias.high, one.ci_high), (row["upper_low"], own.upper.low, own.upper.low),
+        ):  # fmt: skip
+            assert (x, z) == pytest.approx((y, y), nan_ok=True)
+    for row in found.differences:
+        means = [ranking[row[k], row["metric"]]["mean"] for k in ("first", "second")]
+        if row["metric"] != "volume_difference_ml":
+            assert row["mean_difference"] == pytest.approx(means[0] - means[1], abs=1e-9)
+
+
+def test_an_evaluation_knows_its_patients_and_what_an_empty_mask_would_get(tmp_path: Path) -> None:
+    mask = np.zeros((20, 20, 10), np.uint8)
+    mask[4:12, 4:12, 2:8] = 1
+    lines = ["case,prediction,reference,patient"]
+    for k in range(6):
+        for name, array in (("r", mask), ("p", np.roll(mask, k // 2, 0))):
+            nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}{k}.nii")
+        lines.append(f"s{k},p{k}.nii,r{k}.nii,P{k // 2}")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    found = evaluate_folders(
+        tmp_path / "pairs.csv",
+        None,
+        EvaluationSettings(metrics=("dice", "hd95", "absolute_volume_difference_ml")),
+    )
+    assert [row["patient"] for row in found.rows if row["metric"] == "dice"] == [
+        "P0",
+        "P0",
+        "P1",
+        "P1",
+        "P2",
+        "P2",
+    ]
+    first = {row["metric"]: row["when_empty"] for row in found.rows if row["case"] == "s0"}
+    assert first["dice"] is None
+    assert first["hd95"] == pytest.approx(math.sqrt(20**2 + 20**2 + 10**2))
+    assert first["absolute_volume_difference_ml"] == pytest.approx(mask.sum() / 1000)
+    [dice] = [one for one in summary(found.rows) if one.metric == "dice"]
+    assert (dice.n, dice.patients, dice.counted) == (6, 3, "6 scans of 3 patients")
+    means = np.array([1, 7 / 8, 6 / 8])
+    assert dice.ci_low <= means.mean() - 4.302653 * means.std(ddof=1) / np.sqrt(3) + 1e-6
+
+
+def test_what_the_mean_leaves_out_is_counted() -> None:
+    values = [(0.8, "ok"), (NAN, "ok"), (NAN, "missed"), (NAN, "failed"), (0.0, "missed")]
+    [one] = summary(rows_of({"dice": values}, [f"p{k}" for k in range(5)]))
+    assert (one.n, one.n_undefined, one.n_missed, one.n_failed, one.n_left_out) == (2, 1, 2, 1, 3)
+
+
+def test_two_evaluations_name_one_patient(tmp_path: Path) -> None:
+    rows = rows_of({"dice": [(0.5, "ok"), (0.6, "ok"), (0.7, "ok")]}, ["A", "A", "B"])
+    other = [row | {"patient": "C"} for row in rows]
+    places = {"a": written(tmp_path / "a", rows), "b": written(tmp_path / "b", other)}
+    with pytest.raises(CaseError, match="two patients of one case"):
+        compare(places)
+    # One that knows no better takes the patients of the other.
+    plain = [row | {"patient": row["case"]} for row in rows]
+    found = compare({"a": tmp_path / "a", "c": written(tmp_path / "c", plain)}, rank_resamples=5)
+    assert found.differences[0]["patients"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [({"value": 85.0}, "outside of its range"), ({"status": "fine"}, "status that is not known")],
+)
+def test_tables_that_were_edited(tmp_path: Path, change: dict, text: str) -> None:
+    rows = rows_of({"dice": [(0.5, "ok"), (0.6, "ok")]}, ["A", "B"])
+    places = {"a": written(tmp_path / "a", rows)}
+    places["b"] = written(tmp_path / "b", [rows[0] | change, rows[1]])
+    with pytest.raises((CaseError, FileError), match=text):
+        compare(places)
+
+
+def test_lesions_of_a_failed_case_are_missed(tmp_path: Path) -> None:
+    """Four patients with two lesions; one method finds all but fails on a case, the other finds half."""
+    folders = {}
+    for name, failed in (("a", 0), ("b", None)):
+        status = [(NAN, "failed") if k == failed else (0.5, "ok") for k in range(4)]
+        rows = rows_of({"dice": status}, [f"p{k}" for k in range(4)])
+        lesions = [
+            dict.fromkeys(
+                ("prediction_lesion", "prediction_ml", "overlap_ml", "iou", "dice", "assd_mm", "x_mm", "y_mm",
+                 "z_mm", "score", "touches"), ""
+            ) | {"case": f"s{k}", "output": "segmentation", "label": "liver", "rule": "any",
+                 "reference_lesion": j,
+                 "kind": "matched" if name == "a" or j == 0 else "missed", "reference_ml": 1.0}
+            for k in range(4) if k != failed for j in range(2)
+        ]  # fmt: skip
+        folders[name] = tmp_path / name
+        write_evaluation(folders[name], Evaluation(rows, [], lesions), lesions=True)
+    one, two = detections(read_folders(folders))
+    assert (one.matched, one.missed, one.sensitivity) == (6, 2, 0.75)
+    assert (two.matched, two.missed, two.sensitivity) == (4, 4, 0.5)
+    assert (one.sensitivity_interval.n, one.sensitivity_interval.patients) == (8, 4)
+    assert one.sensitivity_interval.low < 0.3, "eight lesions of four patients, all or nothing"
