@@ -14,7 +14,10 @@ import typer
 
 from truevox.errors import SettingsError, TrueVoxError
 
-__all__ = ["BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "guarded", "say", "say_remarks", "write_page"]
+__all__ = [
+    "BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "expect_file_to_write", "guarded", "say",
+    "say_remarks", "write_page",
+]  # fmt: skip
 
 SOME_FAILED, USAGE, INVALID, BUG = 1, 2, 3, 70
 """Exit codes. The last is that of a mistake in TrueVox itself."""
@@ -29,6 +32,14 @@ _SIZE = re.compile(r" \(\d+x\d+x\d+\)")
 def say(text: str) -> None:
     """A line for the reader, on standard error."""
     typer.echo(text, err=True)
+
+
+def expect_file_to_write(path: Path | None) -> None:
+    """Refuse a folder where a file is to be written, before the work that it is of."""
+    if path is not None and path.is_dir():
+        raise SettingsError(
+            "This is a folder, and a file is needed.", got=str(path), remedy=f"e.g. {path / 'report.html'}"
+        )
 
 
 def write_page(path: Path, evaluations: Mapping[str, Path], comparison: Path | None = None) -> None:
