@@ -251,7 +251,7 @@ def _said(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{where}: there is no such key"
-    text = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    text = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {text[:1].lower()}{text[1:]}, got {problem['input']!r}"
 
 
