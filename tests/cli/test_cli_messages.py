@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from truevox.cli import app
+from truevox.cli.running import guarded
+from truevox.cli.scoring import origin_notes
+from truevox.evaluation import summary
+from truevox.origin import Origin, VolumeBias
 
 MASK = np.zeros((6, 8), np.uint8)
 MASK[2:4, 2:5] = 1
@@ -79,3 +84,29 @@ def test_a_settings_key_that_is_not_known(place: Path) -> None:
     assert code == 2
     assert "lesion: there is no such key" in said
     assert "did you mean 'lesions'?" in said
+
+
+def test_an_interrupted_command_says_so_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        guarded(command)()
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "\nInterrupted.\n"
+
+
+def test_scores_of_volumes_say_where_the_volumes_come_from() -> None:
+    bias = {"tumour": {"expected": VolumeBias(1.81, 108.4, 4)}}
+    origins = {"out": Origin("CrossEntropy", True, 200, validated_at=200, bias=bias)}
+    base = {"case": "p", "output": "out", "label": "tumour", "metric": "m", "unit": "ml", "value": 1.0}
+    base |= {"status": "ok", "patient": "p"}
+    rows = [
+        base | {"metric": way, "definition": way}
+        for way in ("volume_difference/expected", "dice/voxel", "reference_volume/threshold")
+    ]
+    assert origin_notes(summary(rows), origins) == [
+        "Expected volumes of tumour are of CrossEntropy, 200 steps, not calibrated; "
+        "in validation +1.81 ml (+108 %) on 4 cases."
+    ]
+    assert origin_notes(summary(rows), {}) == []

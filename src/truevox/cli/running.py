@@ -21,6 +21,8 @@ __all__ = [
 
 SOME_FAILED, USAGE, INVALID, BUG = 1, 2, 3, 70
 """Exit codes. The last is that of a mistake in TrueVox itself."""
+INTERRUPTED = 130
+"""As shells say it of a command that was ended by Ctrl-C."""
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Whether errors show their traceback."""
@@ -75,6 +77,10 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(USAGE if isinstance(error, SettingsError) else INVALID) from error
         except BrokenPipeError:
             raise
+        except KeyboardInterrupt as error:
+            _show(error)
+            say("\nInterrupted.")
+            raise typer.Exit(INTERRUPTED) from error
         except OSError as error:
             _show(error)
             what = "The disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
