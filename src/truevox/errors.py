@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "LabelError",
     "SettingsError",
     "TrueVoxError",
+    "did_you_mean",
 ]
 
 
@@ -100,3 +102,18 @@ class FileError(TrueVoxError):
 
 class SettingsError(TrueVoxError):
     """A setting (recipe key, command-line option, device) with a value that can't be used."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A remedy for a word that is not known, if one that is known is much like it.
+
+    Examples
+    --------
+    >>> did_you_mean("tumor", ["liver", "tumour"]), did_you_mean("spleen", ["liver", "tumour"])
+    ("did you mean 'tumour'?", None)
+    """
+    from difflib import get_close_matches
+
+    plain = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), plain, 1, 0.6)
+    return f"did you mean '{plain[near[0]]}'?" if near else None

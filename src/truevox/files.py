@@ -18,7 +18,7 @@ from typing import Any
 
 from truevox.errors import FileError
 
-__all__ = ["atomic_path", "read_json", "read_text", "software", "write_csv", "write_json"]
+__all__ = ["atomic_path", "expect_folder", "read_json", "read_text", "software", "write_csv", "write_json"]
 
 _REMEDIES = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
@@ -144,6 +144,27 @@ def _unwritable(error: OSError, target: Path) -> FileError:
         error.errno or 0, (error.strerror or str(error), "choose another place to write to")
     )
     return FileError(f"The file can't be written: {why}.", file=target, remedy=remedy)
+
+
+def expect_folder(path: str | Path) -> None:
+    """Refuse what is no folder.
+
+    Raises
+    ------
+    FileError
+        If it is missing, or a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> expect_folder(tempfile.mkdtemp())
+    """
+    place = Path(path)
+    if place.is_dir():
+        return
+    if place.exists():
+        raise FileError("This is a file, and a folder is needed.", file=place, remedy="give the folder")
+    raise FileError("There is no such folder.", file=place, remedy="check the path")
 
 
 def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

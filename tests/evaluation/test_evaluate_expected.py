@@ -47,6 +47,9 @@ def scored(folder: Path, **settings) -> dict[str, tuple[float, str]]:
         settings=EvaluationSettings(metrics=NAMES, **settings),
     )  # fmt: skip
     folder.joinpath("notes").write_text(found.cases[0]["notes"])
+    expected = next(row for row in found.rows if row["metric"] == "expected_volume_difference_ml")
+    # What an empty prediction would get, for comparisons: all of the reference is missed.
+    assert expected["when_empty"] in (None, pytest.approx(-1.0)) or math.isnan(expected["value"])
     return {row["metric"]: (row["value"], row["status"]) for row in found.rows}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from truevox.cli.comparison_text import report as text_of
-from truevox.cli.running import SOME_FAILED, say, write_page
+from truevox.cli.running import SOME_FAILED, expect_file_to_write, say, write_page
 from truevox.cli.scoring import Filters, score, settings_of, work_of
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def compare(
         "scheme": rank, "interval": interval, "resamples": resamples, "rank_resamples": rank_resamples,
         "draws": draws, "seed": seed,
     }  # fmt: skip
+    expect_file_to_write(report)
     table = table_of(evaluations)
     columns = {"case": case, "method": method, "value": value, "task": task, "patient": patient}
     places = named(evaluations) if table is None else {}

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from truevox.cli.running import SOME_FAILED, write_page
+from truevox.cli.running import SOME_FAILED, expect_file_to_write, write_page
 from truevox.cli.scoring import Filters, score, settings_of, work_of
+from truevox.errors import SettingsError
 
 __all__ = ["evaluate"]
 
@@ -85,12 +86,25 @@ def evaluate(
     filters = Filters(match, prediction_files, reference_files, images, scores)
     default = predictions if predictions.is_dir() else predictions.parent
     folder = default / "evaluation" if out is None else out
+    refuse_own_folder(folder, predictions, reference)
+    expect_file_to_write(report)
     work = work_of(predictions, reference, data, split, chosen, filters)
     failed = score(work, folder, chosen, settings, jobs=jobs, cluster=cluster, restart=restart)
     if report is not None:
         write_page(report, {name_of(folder): folder})
     if failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def refuse_own_folder(out: Path, *inputs: Path | None) -> None:
+    """Results do not go among what they are of: they would replace its run.json, and be read with it."""
+    for place in inputs:
+        if place is not None and place.exists() and out.resolve() == place.resolve():
+            raise SettingsError(
+                "The results would go into the folder that they are of.",
+                got=f"--out {out}",
+                remedy=f"--out {out / 'evaluation'}, or any other folder",
+            )
 
 
 def name_of(folder: Path) -> str:

@@ -14,10 +14,15 @@ import typer
 
 from truevox.errors import SettingsError, TrueVoxError
 
-__all__ = ["BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "guarded", "say", "say_remarks", "write_page"]
+__all__ = [
+    "BUG", "DEBUG", "INVALID", "SOME_FAILED", "USAGE", "expect_file_to_write", "guarded", "say",
+    "say_remarks", "write_page",
+]  # fmt: skip
 
 SOME_FAILED, USAGE, INVALID, BUG = 1, 2, 3, 70
 """Exit codes. The last is that of a mistake in TrueVox itself."""
+INTERRUPTED = 130
+"""As shells say it of a command that was ended by Ctrl-C."""
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Whether errors show their traceback."""
@@ -29,6 +34,14 @@ _SIZE = re.compile(r" \(\d+x\d+x\d+\)")
 def say(text: str) -> None:
     """A line for the reader, on standard error."""
     typer.echo(text, err=True)
+
+
+def expect_file_to_write(path: Path | None) -> None:
+    """Refuse a folder where a file is to be written, before the work that it is of."""
+    if path is not None and path.is_dir():
+        raise SettingsError(
+            "This is a folder, and a file is needed.", got=str(path), remedy=f"e.g. {path / 'report.html'}"
+        )
 
 
 def write_page(path: Path, evaluations: Mapping[str, Path], comparison: Path | None = None) -> None:
@@ -64,6 +77,10 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(USAGE if isinstance(error, SettingsError) else INVALID) from error
         except BrokenPipeError:
             raise
+        except KeyboardInterrupt as error:
+            _show(error)
+            say("\nInterrupted.")
+            raise typer.Exit(INTERRUPTED) from error
         except OSError as error:
             _show(error)
             what = "The disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)

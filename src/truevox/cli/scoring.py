@@ -78,10 +78,11 @@ def work_of(
         If options do not go together.
     """
     from truevox.cli.data import one_cohort
-    from truevox.errors import SettingsError
+    from truevox.errors import FileError, SettingsError
     from truevox.evaluation.cases import labelled
     from truevox.evaluation.folders import match_folders, read_pairs
     from truevox.evaluation.label_tables import beside, choose_labels
+    from truevox.files import expect_folder
 
     asked = {
         "predictions": str(predictions), "split": split, "match": filters.match,
@@ -97,7 +98,26 @@ def work_of(
             choice.source,
             asked,
         )
+    if reference is None and data is None:
+        expect_folder(predictions)
+        raise SettingsError(
+            "There is nothing to compare the predictions with.",
+            got=str(predictions),
+            expected="a folder of references, or a cohort",
+            remedy="truevox evaluate PREDICTIONS REFERENCES; or a table with case,prediction,reference",
+        )
     source = one_cohort(reference, data)
+    if not source.exists():
+        raise FileError(
+            "There is no such folder or table of references.", file=source, remedy="check the path"
+        )
+    if source.is_file() and not (predictions / "labels.json").is_file():
+        expect_folder(predictions)
+        raise FileError(
+            "References are a folder, unless `truevox predict` made the predictions.",
+            file=source,
+            remedy="give the folder of the references, or one table with case,prediction,reference alone",
+        )
     if data is not None or is_cohort(predictions, source):
         return cohort_work(predictions, source, split, settings, asked)
     if split is not None:
@@ -224,10 +244,11 @@ def score(
     """Score, write the folder of the evaluation, and say what came out; how many failed."""
     from truevox.cli.record import recorded
     from truevox.evaluation.resume import Kept
-    from truevox.evaluation.running import score_all
+    from truevox.evaluation.running import check_jobs, score_all
     from truevox.evaluation.tables import remarks, write_evaluation
     from truevox.progress import progress
 
+    check_jobs(work.matched.jobs, settings)
     if work.matched.said:
         say(work.matched.said)
     written = {

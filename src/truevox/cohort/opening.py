@@ -9,6 +9,7 @@ from typing import Literal
 from truevox.cohort.found import read_description
 from truevox.cohort.rows import TABLES
 from truevox.errors import FileError
+from truevox.io.registry import has_reader
 
 __all__ = ["Kind", "recognise"]
 
@@ -37,7 +38,9 @@ def recognise(path: Path) -> Kind:
         # A table that is not there says so itself, in the words of the system.
         if path.suffix.lower() in TABLES:
             return "table"
-        raise FileError("There is no such table or folder.", file=path, expected=_KNOWN)
+        raise FileError(
+            "There is no such table or folder.", file=path, expected=_KNOWN, remedy="check the path"
+        )
     if path.suffix.lower() == ".json":
         raise FileError(
             "This file describes a data set; give the folder that holds it.",
@@ -46,6 +49,13 @@ def recognise(path: Path) -> Kind:
         )
     if path.suffix.lower() in _SPREADSHEETS:
         raise FileError("Spreadsheets are not read.", file=path, remedy="save the sheet as CSV UTF-8")
+    if path.suffix.lower() not in TABLES and has_reader(path.name):
+        raise FileError(
+            "This is an image, and a cohort is needed.",
+            file=path,
+            expected=_KNOWN,
+            remedy="write a table whose rows name the images of each case",
+        )
     return "table"
 
 

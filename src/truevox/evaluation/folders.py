@@ -16,6 +16,7 @@ from truevox.cohort.rows import read_table
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation.jobs import OUTPUT, Failure, Job
 from truevox.evaluation.naming import Match, match_names, pattern_way
+from truevox.files import expect_folder
 from truevox.io import has_reader
 
 __all__ = ["Matched", "match_folders", "read_pairs"]
@@ -168,8 +169,7 @@ def _reference_files(folder: Path, like: str) -> list[Path]:
 
 def _files(folder: Path, like: str) -> list[Path]:
     """Files of a folder that could be masks, by name."""
-    if not folder.is_dir():
-        raise FileError("There is no such folder.", file=folder, remedy="check the path")
+    expect_folder(folder)
     found = [p for p in _walk(folder) if fnmatch.fnmatch(p.relative_to(folder).as_posix(), like)]
     plain = [p for p in found if not p.name.lower().endswith(_ARRAYS)]
     # Probabilities lie beside the labels that were decided from them.
@@ -181,6 +181,7 @@ def _files(folder: Path, like: str) -> list[Path]:
             file=folder,
             got=None if like == "*" else f"nothing like {like}",
             expected="e.g. case.nii.gz, case.nrrd, case/seg.dcm",
+            remedy="check the path" if like == "*" else "check the path and the pattern of files",
         )
     return kept
 
@@ -211,8 +212,7 @@ def _stems(files: Sequence[Path], folder: Path) -> list[str]:
 
 def _probabilities(folder: Path) -> list[Path]:
     """Files of probabilities: those that say so, if some do."""
-    if not folder.is_dir():
-        raise FileError("There is no such folder.", file=folder, remedy="check the path")
+    expect_folder(folder)
     files = list(_walk(folder))
     return [file for file in files if "prob" in file.name or "softmax" in file.name] or files
 

@@ -23,7 +23,7 @@ from truevox.metrics import Definition
 from truevox.metrics.pixels import SUFFIX, in_pixels
 from truevox.progress import Advance
 
-__all__ = ["assemble", "score_all"]
+__all__ = ["assemble", "check_jobs", "score_all"]
 
 _AREAS = ("px²", "px³")
 _CHUNK = 8
@@ -66,12 +66,7 @@ def score_all(
     CaseError
         If a process was killed; what finished is kept.
     """
-    settings.check()
-    if (odd := settings.of_probabilities) and not any(job.score for job in jobs):
-        raise SettingsError(
-            f"No case has probabilities, which {', '.join(odd)} need.",
-            remedy="--scores FOLDER, or the column score of a table; or leave these metrics out",
-        )
+    check_jobs(jobs, settings)
     keys = [fingerprint(job, settings) for job in jobs]
     found: dict[int, Result] = {}
     if kept is not None:
@@ -89,6 +84,25 @@ def score_all(
     if kept is not None:
         kept.tidy(keys)
     return assemble(jobs, [found[k] for k in range(len(jobs))], settings)
+
+
+def check_jobs(jobs: Sequence[Job], settings: EvaluationSettings) -> None:
+    """Refuse what can't be scored of any case, before a file is read.
+
+    Raises
+    ------
+    SettingsError
+        If a metric, rule or label does not exist, or no case has the probabilities that a metric needs.
+    """
+    settings.check()
+    tables = [job.labels for job in jobs if job.labels is not None]
+    if tables and len(tables) == len(jobs):
+        settings.check_labels(dict.fromkeys(name for table in tables for name in table.names))
+    if (odd := settings.of_probabilities) and not any(job.score for job in jobs):
+        raise SettingsError(
+            f"No case has probabilities, which {', '.join(odd)} need.",
+            remedy="--scores FOLDER, or the column score of a table; or leave these metrics out",
+        )
 
 
 def _one(k: int, job: Job, settings: EvaluationSettings) -> tuple[int, Result]:

@@ -21,7 +21,7 @@ from truevox.metrics.scoring import value_of
 from truevox.metrics.volume import EXPECTED
 from truevox.space import Grid
 
-__all__ = ["Scorer"]
+__all__ = ["Hollow", "Scorer"]
 
 _VOLUMES = ("reference_ml", "prediction_ml", "overlap_ml")
 _PLACES = ("assd_mm", "x_mm", "y_mm", "z_mm")

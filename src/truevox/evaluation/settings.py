@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,9 +10,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from truevox.errors import FileError, SettingsError
+from truevox.errors import FileError, SettingsError, did_you_mean
 from truevox.files import read_text
 from truevox.metrics import Definition, Empty, Pair, definition
+from truevox.metrics.matching import parse_rule
 
 __all__ = ["DEFAULT_METRICS", "EmptyPolicy", "EvaluationSettings", "LesionSettings"]
 
@@ -125,7 +127,7 @@ class EvaluationSettings(_Section):
         return list({one.id: one for one in found}.values())
 
     def check(self) -> None:
-        """Refuse metrics that do not exist, before anything is read.
+        """Refuse metrics and rules that do not exist, before anything is read.
 
         Raises
         ------
@@ -133,6 +135,25 @@ class EvaluationSettings(_Section):
         """
         for label in ("", *self.named_labels):
             self.definitions(label)
+        if self.lesions is not None:
+            parse_rule(self.lesions.rule)
+
+    def check_labels(self, known: Iterable[str]) -> None:
+        """Refuse metrics of labels that are not scored: their numbers would be missing without a word.
+
+        Raises
+        ------
+        SettingsError
+        """
+        table = list(known)
+        own = () if self.lesions is None else self.lesions.labels
+        for name in (*self.named_labels, *own):
+            if name not in table:
+                raise SettingsError(
+                    f"There is no label '{name}', of which metrics or lesions are asked for.",
+                    expected=", ".join(table),
+                    remedy=did_you_mean(name, table) or "name a label of the table; see --labels",
+                )
 
     @property
     def of_probabilities(self) -> tuple[str, ...]:
@@ -202,14 +223,18 @@ class EvaluationSettings(_Section):
         Traceback (most recent call last):
         truevox.errors.SettingsError: The settings can't be used: metric: there is no such key.
           expected  metrics, per_label, labels, lesions, empty, missing, tolerance_mm, resample, by_value
+          Remedy: did you mean 'metrics'?
         """
         try:
             return cls.model_validate(data)
         except ValidationError as error:
+            problems = error.errors()
+            unknown = [str(one["loc"][-1]) for one in problems if one["type"] == "extra_forbidden"]
             raise SettingsError(
-                f"The settings can't be used: {'; '.join(_said(one) for one in error.errors())}.",
+                f"The settings can't be used: {'; '.join(_said(one) for one in problems)}.",
                 file=file,
-                expected=", ".join(cls.model_fields),
+                expected=", ".join(cls.model_fields) if unknown else None,
+                remedy=did_you_mean(unknown[0], cls.model_fields) if unknown else None,
             ) from error
 
 
@@ -227,7 +252,8 @@ def _said(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{where}: there is no such key"
-    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {text[:1].lower()}{text[1:]}, got {problem['input']!r}"
 
 
 def _of_lesions(name: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError, TrueVoxError
-from truevox.files import read_json, write_json
+from truevox.files import expect_folder, read_json, write_json
 from truevox.io import reading_suffixes
 from truevox.labels import Labels
 from truevox.origin import Origin
@@ -88,6 +88,7 @@ def read_outputs(folder: str | Path) -> dict[str, Output]:
         If it is missing or damaged.
     """
     path = Path(folder) / _NAME
+    expect_folder(folder)
     if not path.is_file():
         raise FileError(
             "The folder of predictions has no labels.json, which says what their values mean.",

@@ -93,7 +93,7 @@ def parse_rule(text: str) -> Rule:
     except ValueError:
         raise wrong from None
     if not 0 <= threshold <= 1:
-        raise SettingsError("The threshold of an IoU is a number from 0 to 1.", got=text)
+        raise SettingsError("The threshold of an IoU is a number from 0 to 1.", got=text, expected=USAGE)
     if name == "iou_adj" and not words:
         return Rule("adjusted", threshold, strict, connectivity)
     if name != "iou" or len(words) > 1 or (words and words[0] not in ("optimal", "greedy", "score", "each")):
