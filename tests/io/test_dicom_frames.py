@@ -88,6 +88,20 @@ def test_slices_of_a_tomogram_are_stacked_by_the_sign_of_their_spacing(
     np.testing.assert_allclose(image.grid.spacing, (3, 2, 4))
 
 
+@pytest.mark.parametrize("between", [4.0, -4.0])
+def test_tomograms_lie_where_gdcm_puts_them(tmp_path: Path, between: float) -> None:
+    import SimpleITK
+
+    vectors = {"SliceVector": [1, 2, 3]}
+    file = nuclear(tmp_path, [1, 2, 3], "RECON TOMO", vectors, SpacingBetweenSlices=between)
+    other, image = SimpleITK.ReadImage(str(file)), tv.load(file)
+    array = SimpleITK.GetArrayFromImage(other)
+    for k in range(3):
+        place = np.array(other.TransformIndexToPhysicalPoint((3, 1, k))) * (-1, -1, 1)
+        index = np.rint(image.grid.to_index(place)).astype(int)
+        assert image.numpy()[0][tuple(index)] == array[k, 1, 3]
+
+
 def test_the_vector_says_which_slice_a_frame_is(tmp_path: Path) -> None:
     file = nuclear(
         tmp_path, [3, 1, 2], "RECON TOMO", {"SliceVector": [3, 1, 2]}, SpacingBetweenSlices=4, Modality="PT"
