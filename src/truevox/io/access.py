@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from truevox.errors import CaseError, GeometryError, LabelError
+from truevox.errors import CaseError, GeometryError, LabelError, TrueVoxError
 from truevox.files import atomic_path
 from truevox.io.guard import reading
 from truevox.io.header import Header
@@ -27,6 +27,8 @@ Region = tuple[slice, ...]
 _TORCH = {"uint16": "int32", "uint32": "int64", "uint64": "int64", "float16": "float32", "float64": "float32"}
 # Probabilities written as scaled integers, or summed in float32, may leave [0, 1] by this much.
 _PROBABILITY_SLACK = 1e-3
+# Labels that went through float32 arithmetic: this part of their value.
+_LABEL_SLACK = 1e-5
 
 
 def read_header(path: str | Path) -> Header:
@@ -160,7 +162,7 @@ def image_of(array: NDArray, header: Header, kind: Kind = "scalar", labels: Labe
 
     labels = header.labels if labels is None else labels
     if kind == "label":
-        array = as_labels(array, header.path, labels)
+        array = as_labels(array, header.path, labels, header.step)
     else:
         check_finite(array, header.path, allow_nan=kind == "probability")
     if kind == "probability":
@@ -209,7 +211,7 @@ def save(image: Image, path: str | Path) -> None:
     if tuple(array.shape[1:]) != image.grid.shape:
         array = np.broadcast_to(array, (len(array), *image.grid.shape))
     if image.kind == "label":
-        array = as_labels(array, target, None)
+        array = as_labels(array, target, None, step=0.0)
     elif array.dtype.kind not in "iu" or image.kind != "scalar":
         array = array.astype(np.float32, copy=False)
     header = image.header
@@ -218,8 +220,20 @@ def save(image: Image, path: str | Path) -> None:
         write(temporary, array, image, header if same else None)
 
 
-def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
+def as_labels(array: NDArray, path: Path, labels: Labels | None, step: float | None = None) -> NDArray:
     """Voxels as the smallest integers that hold them, checked against a label table if there is one.
+
+    Floats are taken for the nearest integer where they differ from it by no more than rounding does: of
+    float32 arithmetic (1e-5), and in files of scaled integers by half of their ``step``, below 1.
+
+    Parameters
+    ----------
+    array : array
+    path : Path
+        The file that it was read from, or is to be written to (then ``step`` is 0).
+    labels : Labels, optional
+    step : float, optional
+        Of scaled integers; if left out, what the header of the file says.
 
     Raises
     ------
@@ -227,6 +241,8 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
         If voxels are not integers, or not declared; names the file.
     """
     found = _as_integers(array)
+    if found is None:
+        found = _nearest(array, _step(path) if step is None else step)
     if found is None:
         bad = ~np.isfinite(array)
         bad |= np.rint(array) != array
@@ -236,7 +252,7 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
         raise LabelError(
             "A label image holds values that are not integers.",
             file=path,
-            got=f"{int(np.count_nonzero(bad))} voxels, e.g. {example:g}",
+            got=f"{int(np.count_nonzero(bad))} voxels, e.g. {example:.10g}",
             remedy="if these are probabilities, declare the column as such; if they were interpolated, "
             "resample the mask again with nearest neighbours",
         )
@@ -295,6 +311,24 @@ def _as_integers(array: NDArray) -> NDArray | None:
             small = array.astype(name, copy=False)
             return small if array.dtype.kind in "iu" or np.array_equal(small, array) else None
     return None
+
+
+def _nearest(array: NDArray, step: float) -> NDArray | None:
+    """Floats as the nearest integers, in the smallest type; None if one is further off than by rounding."""
+    if array.dtype.kind != "f" or not np.isfinite([array.min(), array.max()]).all():
+        return None
+    rounded = np.rint(array)
+    # With steps of 1 or more, several labels may have become one value.
+    slack = np.clip(_LABEL_SLACK * np.abs(rounded), _LABEL_SLACK, 1e-2) + (step / 2 if step < 1 else 0.0)
+    return _as_integers(rounded) if (np.abs(array - rounded) <= slack).all() else None
+
+
+def _step(path: Path) -> float:
+    """The step of a file's scaled integers; 0 where there is no such file."""
+    try:
+        return read_header(path).step
+    except TrueVoxError:
+        return 0.0
 
 
 def check_finite(array: NDArray, path: Path, *, allow_nan: bool = False) -> None:

@@ -33,6 +33,9 @@ class Header:
         Where the channels are time points: when, in seconds.
     labels : Labels, optional
         Where the file names its labels itself (segments, structures): their table.
+    step : float
+        How far the values that the file can hold are apart, where it scales integers (NIfTI's slope);
+        0 where they are what is stored.
 
     Examples
     --------
@@ -48,3 +51,4 @@ class Header:
     notes: tuple[str, ...] = ()
     times: tuple[float, ...] | None = None
     labels: Labels | None = None
+    step: float = 0.0

@@ -14,7 +14,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError, GeometryError
-from truevox.io.guard import damaged
+from truevox.io.guard import damaged, foreign
 from truevox.io.header import Header
 from truevox.io.registry import Voxels, reader, writer
 from truevox.io.streams import Block
@@ -135,7 +135,9 @@ def _parse(path: Path) -> tuple[dict[str, str], int]:
     pairs = [line.partition("=") for line in content.splitlines() if "=" in line]
     fields = {name.strip(): value.strip() for name, _, value in pairs}
     if "NDims" not in fields or fields.get("ObjectType", "Image") != "Image":
-        raise FileError("The file is not a MetaImage.", file=path, remedy="convert it again from its source")
+        raise foreign(path, content.encode(), "a MetaImage") or FileError(
+            "The file is not a MetaImage.", file=path, remedy="convert it again from its source"
+        )
     return fields, end
 
 
@@ -179,8 +181,6 @@ def _block(
     *,
     interleaved: bool,
 ) -> Block:
-    if fields.get("BinaryData", "True").lower() != "true":
-        raise FileError("Voxels written as words are not read.", file=path, remedy="write it again as binary")
     big = _first(fields, ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")) or "False"
     skip = numbers(fields.get("HeaderSize", "0"), path, 1)[0]
     packed = fields.get("CompressedData", "False").lower() == "true"
@@ -194,7 +194,7 @@ def _block(
         dtype.newbyteorder(">" if big.lower() == "true" else "<"),
         offset=0,
         start=end if local else max(int(skip), 0),
-        packing="zlib" if packed else None,
+        packing="words" if fields.get("BinaryData", "True").lower() != "true" else "zlib" if packed else None,
         interleaved=interleaved,
     )
     return replace(block, start=at_the_end(block)) if skip == -1 else block

@@ -168,7 +168,7 @@ def _segments(image: Image, labels: Labels | None, path: Path) -> _Segments:
         return _probabilities(array, table, path)
     if image.kind != "label":
         raise LabelError("A DICOM segmentation holds labels or probabilities.", got=image.kind)
-    array = as_labels(array, path, None)
+    array = as_labels(array, path, None, step=0.0)
     if len(array) > 1:
         names = tuple(table.names) if table is not None else ()
         if array.min() < 0 or array.max() > 1 or (names and len(names) != len(array)):
