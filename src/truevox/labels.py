@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from truevox.errors import FileError, LabelError
-from truevox.files import read_text
 
 __all__ = ["IGNORE_INDEX", "Labels"]
 
@@ -257,7 +256,7 @@ class Labels:
         """
         file = Path(path)
         try:
-            return _from_text(cls, file, read_text(file))
+            return _from_text(cls, file, file.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
             raise FileError(
