@@ -88,6 +88,20 @@ def test_slices_of_a_tomogram_are_stacked_by_the_sign_of_their_spacing(
     np.testing.assert_allclose(image.grid.spacing, (3, 2, 4))
 
 
+@pytest.mark.parametrize("between", [4.0, -4.0])
+def test_tomograms_lie_where_gdcm_puts_them(tmp_path: Path, between: float) -> None:
+    import SimpleITK
+
+    vectors = {"SliceVector": [1, 2, 3]}
+    file = nuclear(tmp_path, [1, 2, 3], "RECON TOMO", vectors, SpacingBetweenSlices=between)
+    other, image = SimpleITK.ReadImage(str(file)), tv.load(file)
+    array = SimpleITK.GetArrayFromImage(other)
+    for k in range(3):
+        place = np.array(other.TransformIndexToPhysicalPoint((3, 1, k))) * (-1, -1, 1)
+        index = np.rint(image.grid.to_index(place)).astype(int)
+        assert image.numpy()[0][tuple(index)] == array[k, 1, 3]
+
+
 def test_the_vector_says_which_slice_a_frame_is(tmp_path: Path) -> None:
     file = nuclear(
         tmp_path, [3, 1, 2], "RECON TOMO", {"SliceVector": [3, 1, 2]}, SpacingBetweenSlices=4, Modality="PT"
@@ -165,6 +179,20 @@ def test_the_first_frames_detector_gives_the_place(tmp_path: Path) -> None:
     vectors = {"DetectorVector": [2, 2], "TimeSliceVector": [1, 2]}
     file = nuclear(tmp_path, [1, 2], "DYNAMIC", vectors, detector=detector)
     np.testing.assert_allclose(io.read_header(file).grid.affine[:3, 3], (-1, -2, 3))
+
+
+def test_a_planar_image_without_vectors_is_no_volume(tmp_path: Path) -> None:
+    assert shown(nuclear(tmp_path, [1, 2, 3], "DYNAMIC", {}, SpacingBetweenSlices=4)) == [[1], [2], [3]]
+
+
+def test_a_gate_in_each_file(tmp_path: Path) -> None:
+    for gate in (2, 1):
+        vectors = {"TimeSlotVector": [gate] * 2, "SliceVector": [1, 2]}
+        file = nuclear(
+            tmp_path, [10 * gate + 1, 10 * gate + 2], "RECON GATED TOMO", vectors, SpacingBetweenSlices=4
+        )
+        file.rename(tmp_path / f"{3 - gate}.dcm")
+    assert shown(tmp_path) == [[11, 12], [21, 22]]
 
 
 def test_what_a_tomogram_leaves_out(tmp_path: Path) -> None:
@@ -443,6 +471,18 @@ def test_uneven_times_of_a_cine_loop(tmp_path: Path) -> None:
     data = dicoms.dataset(frames([1, 2, 3]), Modality="XA", NumberOfFrames=3, FrameTimeVector=[0, 40, 80])
     header = io.read_header(dicoms.save(tmp_path, "a.dcm", data))
     np.testing.assert_allclose(header.times or (), (0, 0.04, 0.12))
+
+
+def test_frames_of_pet_without_vectors_are_slices_and_volumes(tmp_path: Path) -> None:
+    tags = {"Modality": "PT", "NumberOfFrames": 4, "NumberOfSlices": 2, "SpacingBetweenSlices": 5} | PLACE
+    file = dicoms.save(tmp_path, "a.dcm", dicoms.dataset(frames([11, 12, 21, 22]), **tags))
+    assert shown(file) == [[11, 12], [21, 22]]
+    assert any("does not say where they lie" in note for note in io.read_header(file).notes)
+    file = dicoms.save(
+        tmp_path, "a.dcm", dicoms.dataset(frames([1, 2, 3, 4]), **tags | {"NumberOfSlices": 3})
+    )
+    with pytest.raises(GeometryError, match="no whole number of volumes"):
+        io.read_header(file)
 
 
 def test_frames_of_ct_without_groups_are_slices(tmp_path: Path) -> None:

@@ -128,6 +128,17 @@ def test_a_contour_that_is_there_twice_counts_once(other) -> None:
     assert draw([polygon, other(tidy(polygon))]).doubled == 1
 
 
+@pytest.mark.parametrize(("spacing", "off", "same"), [
+    ((1.0, 1.0), 0.28, True), ((1.0, 1.0), 0.4, False), ((0.3, 0.3), 0.4, True), ((0.3, 0.3), 0.6, False),
+    ((4.0, 4.0), 0.07, True), ((4.0, 4.0), 0.25, False), ((1.0, 0.3), 0.28, True), ((0.2, 1.0), 0.4, False),
+])  # fmt: skip
+def test_how_close_a_second_contour_is_the_same(spacing, off: float, same: bool) -> None:
+    """Closer than 0.3 mm and than half a voxel; ``off`` is in voxels of the second axis."""
+    inner = np.array([[3.0, 3], [17, 3], [17, 17], [3, 17]])
+    outer = inner + np.array([[0, -off], [0, -off], [0, off], [0, off]])
+    assert draw([inner, outer], spacing=spacing).doubled == int(same)
+
+
 @pytest.mark.parametrize("rounds", [2, 3, 6])
 def test_a_contour_that_goes_round_several_times_counts_once(rounds: int) -> None:
     assert area(np.tile(square(3, 17), (rounds, 1))) == 14**2
@@ -152,7 +163,7 @@ def test_contours_inside_each_other_are_holes_and_islands(order) -> None:
     assert area(*(nested[n] for n in order)) == wanted
     assert area(*(nested[n] for n in order), exclusive=True) == wanted
     assert draw(nested).nested == 3
-    # A ring may be thin: 0.4 of a voxel is no contour that is there twice.
+    # A ring may be thin: 0.4 mm is no contour that is there twice.
     assert draw([circle((10, 10), 9), circle((10, 10), 8.6)]).doubled == 0
 
 

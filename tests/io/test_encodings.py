@@ -106,7 +106,15 @@ def test_directions_of_nan_are_none(tmp_path: Path, first: bool) -> None:
         io.read(path)
 
 
-@pytest.mark.parametrize(("name", "what"), [("a.nrrd", "an NRRD image"), ("a.mha", "a MetaImage")])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("a.nrrd", "an NRRD image"),
+        ("a.mha", "a MetaImage"),
+        ("a.npy", "a .npy file"),
+        ("a.npz", "a .npz file"),
+    ],
+)
 def test_what_is_something_else_says_so(tmp_path: Path, name: str, what: str) -> None:
     for content, text in (
         (b"", "is empty"),

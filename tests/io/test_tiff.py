@@ -316,7 +316,8 @@ def test_damaged_and_unreadable(tmp_path: Path) -> None:
     (tmp_path / "none.tif").write_bytes(b"no picture")
     by_hand(tmp_path / "jp2.tif", bytes(64), (8, 8), (258, 3, 1, 8), (259, 3, 1, 34712))
     tifffile.imwrite(tmp_path / "complex.tif", rows.astype(np.complex64))
-    for name in ("plain", "packed", "lzw", "none", "jp2", "complex", "absent"):
+    by_hand(tmp_path / "huge.tif", bytes(64), (60000, 60000), (258, 3, 1, 8), (259, 3, 1, 8))
+    for name in ("plain", "packed", "lzw", "none", "jp2", "complex", "huge", "absent"):
         with pytest.raises(FileError) as caught:
             io.read(tmp_path / f"{name}.tif")
         assert caught.value.file == str(tmp_path / f"{name}.tif")

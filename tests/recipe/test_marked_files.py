@@ -20,8 +20,12 @@ def test_files_with_a_mark(encoding: str, tmp_path: Path) -> None:
         return tmp_path / name
 
     assert read_json(file("a.json", '{"n": "\u00b5"}')) == {"n": "\u00b5"}
-    assert Labels.from_file(file("l.json", '{"liver": 1}')) == Labels({"liver": 1})
-    assert Labels.from_file(file("l.csv", "index,name\r\n1,liver\r\n")) == Labels({"liver": 1})
     assert read_answers(file("q.yaml", "boundary: yes\n")) == {"boundary": True}
     assert EvaluationSettings.from_file(file("s.yaml", "tolerance_mm: 0.5\n")).tolerance_mm == 0.5
     assert read_yaml(file("r.yaml", "label: mask\n")) == {"label": "mask"}
+
+
+def test_label_tables_with_a_mark(tmp_path: Path) -> None:
+    for name, text in (("a.json", '{"liver": 1}'), ("a.csv", "index,name\r\n1,liver\r\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert Labels.from_file(tmp_path / name) == Labels({"liver": 1})

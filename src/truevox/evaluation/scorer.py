@@ -113,7 +113,7 @@ class Scorer:
         self.volume_spacing = grid.spacing * [1, 1, grid.voxel_volume / float(np.prod(grid.spacing))]
 
     def rows(self, label: str, masks: MaskPair) -> list[list[Any]]:
-        """Metric, value, unit, status, definition and the value of an empty mask, of each metric of a label."""
+        """Metric, value, unit, status, definition and value of an empty mask, metric by metric."""
         wanted = self.settings.definitions(label)
         whole = tuple(masks.whole[k] for k in self.axes)
         known = None if masks.known is None else self._flat(masks.known)

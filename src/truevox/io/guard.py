@@ -17,8 +17,9 @@ from truevox.errors import FileError, TrueVoxError
 __all__ = ["allocate", "checked_type", "damaged", "decoding", "foreign", "reading"]
 
 _AGAIN = "copy or download it again from its source"
+_SOME = 1024
 # How files begin that lie under the name of an image, what they are, and what to do.
-_OTHERS: tuple[tuple[str, str, str], ...] = (
+_TEXTS: tuple[tuple[str, str, str], ...] = (
     (
         r"\s*(<!doctype html|<html|<\?xml|<head|<body)",
         "a web page",
@@ -26,6 +27,8 @@ _OTHERS: tuple[tuple[str, str, str], ...] = (
     ),
     (r"version https://git-lfs", "a pointer of Git LFS, not the file itself", "fetch it: git lfs pull"),
     (r"\S*/annex/objects/", "a pointer of git-annex, not the file itself", "fetch it: datalad get"),
+)
+_FORMATS: tuple[tuple[str, str, str], ...] = (
     (r"PK\x03\x04", "a zip archive", "unpack it"),
     (r"BZh[1-9]", "packed with bzip2", "unpack it, or pack it with gzip"),
     (r"\xfd7zXZ\0", "packed with xz", "unpack it, or pack it with gzip"),
@@ -80,7 +83,12 @@ def decoding(path: Path) -> Iterator[None]:
         except (TrueVoxError, MemoryError, FileNotFoundError, PermissionError):
             raise
         except Exception as error:
-            raise damaged(path, str(error) or type(error).__name__) from error
+            other = None
+            if path.is_file():
+                # Formats have signatures of their own: only what is no format at all is named.
+                with open(path, "rb") as stream:
+                    other = foreign(path, stream.read(_SOME), f"a {path.suffix} file", formats=False)
+            raise other or damaged(path, str(error) or type(error).__name__) from error
 
 
 def damaged(path: Path, got: object, expected: object = None) -> FileError:
@@ -94,15 +102,16 @@ def damaged(path: Path, got: object, expected: object = None) -> FileError:
     )
 
 
-def foreign(path: Path, content: bytes, what: str) -> FileError | None:
+def foreign(path: Path, content: bytes, what: str, *, formats: bool = True) -> FileError | None:
     """The error for a file that is empty, or something else than its name says; None if it may be ``what``.
 
-    ``content`` are its first bytes, some hundred or more if it has them.
+    ``content`` are its first bytes, some hundred or more if it has them; ``formats`` are other formats of
+    images and archives.
     """
     if not content:
         return FileError("The file is empty.", file=path, expected=what, remedy=_AGAIN)
     text = content.decode("latin-1")
-    for start, found, remedy in _OTHERS:
+    for start, found, remedy in (*_TEXTS, *(_FORMATS if formats else ())):
         if re.match(start, text, re.IGNORECASE):
             return FileError(f"The file is {found}.", file=path, expected=what, remedy=remedy)
     if len(content) > 3 and _is_text(content):

@@ -37,6 +37,7 @@ _STACKS = "ZIQ"
 """Letters of tifffile for slices, a sequence, and pages that nothing is said of."""
 _UNNAMED = "IQ"
 _FEW = 4
+_MOST_PACKED = 1032  # deflate can't make more of a byte
 _PHOTOMETRIC = 262
 _ORIENTATION = 274
 _WHITE_IS_ZERO, _PALETTE, _YCBCR = 0, 3, 6
@@ -145,7 +146,9 @@ def _series(file: tifffile.TiffFile, path: Path) -> Any:
 def _stack(file: tifffile.TiffFile, series: Any, path: Path) -> _Stack:
     """Which axes are slices and channels: a stack has names for them, or one axis without a name."""
     key = series.keyframe
-    many = len(series.shape) - len(key.shape)
+    # The axes before those of a page; a page of one column may have lost an axis.
+    pages = math.prod(series.shape) // math.prod(key.shape)
+    many = next(n for n in range(len(series.shape) + 1) if math.prod(series.shape[:n]) == pages)
     before, letters = tuple(series.shape[:many]), series.axes[:many]
     longer = [at for at, n in enumerate(before) if n > 1]
     stacks = sorted((_STACKS.index(letters[at]), at) for at in longer if letters[at] in _STACKS)
@@ -211,6 +214,10 @@ def _type(key: Any, path: Path) -> np.dtype:
             expected="integers or floats of up to 64 bit",
             remedy="save it again with 8, 16, 32 or 64 bit",
         )
+    bits = int(np.max(key.bitspersample)) * math.prod(key.shape)
+    most = path.stat().st_size * (1 if key.compression == 1 else _MOST_PACKED)
+    if bits // 8 > most and all(key.dataoffsets):
+        raise damaged(path, f"{bits // 8} bytes of a page", f"at most {most} in so small a file")
     return np.dtype(np.uint8) if key.dtype.kind == "b" else checked_type(key.dtype, path).newbyteorder("=")
 
 
@@ -226,13 +233,18 @@ class _Planes:
             if len(series.pages) < count:
                 raise damaged(path, f"{len(series.pages)} pages", f"{count} pages")
             return
-        planes = (math.prod(stack.before), *series.shape[len(stack.before) :])
-        need = series.dataoffset + math.prod(planes) * key.dtype.itemsize
+        need = series.dataoffset + math.prod(series.shape) * key.dtype.itemsize
         if need > (have := path.stat().st_size):
             raise damaged(path, f"{have} bytes", f"{need} bytes")
         apart = stack.samples > 1 and key.planarconfig == 2
         wide = (stack.samples,) if apart else ()
-        shape = (planes[0], *wide, key.imagelength, key.imagewidth, *(() if apart else (stack.samples,)))
+        shape = (
+            math.prod(stack.before),
+            *wide,
+            key.imagelength,
+            key.imagewidth,
+            *(() if apart else (stack.samples,)),
+        )
         rows = np.memmap(path, key.dtype.newbyteorder(file.byteorder), "r", series.dataoffset, shape)
         self.rows = rows if apart else rows.transpose(0, 3, 1, 2)
 

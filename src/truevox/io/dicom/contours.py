@@ -13,8 +13,10 @@ __all__ = ["Drawing", "crosses_itself", "draw", "fill", "tidy"]
 
 Points = NDArray[np.float64]
 
-# Outlines that lie this close to each other all along (in voxels) are one outline, written twice.
-_SAME = 0.25
+# Outlines that lie this close to each other all along are one outline, written twice: in mm, as rounding and
+# resampling by other programs are, and in voxels, below which a ring between them would hold few centres.
+_SAME_MM = 0.3
+_SAME = 0.5
 # Less than this part of a contour's area beyond another, or within it, is a border that they share.
 _SLIVER = 0.02
 _FINE = 64
@@ -54,7 +56,9 @@ class Drawing:
         return out
 
 
-def draw(polygons: Sequence[Points], *, exclusive: bool = False) -> Drawing:
+def draw(
+    polygons: Sequence[Points], *, exclusive: bool = False, spacing: tuple[float, float] = (1.0, 1.0)
+) -> Drawing:
     """Arrange the contours of one structure in one plane.
 
     DICOM leaves open what contours of type CLOSED_PLANAR mean together (PS3.3 C.8.8.6.3 knows keyholes
@@ -68,6 +72,8 @@ def draw(polygons: Sequence[Points], *, exclusive: bool = False) -> Drawing:
         Corners in index coordinates.
     exclusive : bool
         Whether the contours are of type CLOSEDPLANAR_XOR: then the even-odd rule holds for all of them.
+    spacing : (u, v)
+        Of the voxels, in mm.
 
     Examples
     --------
@@ -84,8 +90,10 @@ def draw(polygons: Sequence[Points], *, exclusive: bool = False) -> Drawing:
     # From large to small, so that only an earlier one can hold a later.
     ordered = sorted(polygons, key=lambda points: -abs(_area(points)))
     single: list[Points] = []
+    scale = np.array(spacing)
+    tolerance = min(_SAME_MM, _SAME * scale.min())
     for points in ordered:
-        if not any(_same(points, other) for other in single):
+        if not any(_same(points * scale, other * scale, tolerance) for other in single):
             single.append(points)
     inside: list[set[int]] = [set() for _ in single]
     crossing: set[int] = set()
@@ -141,11 +149,11 @@ def _area(points: Points) -> float:
     return float((u * np.roll(v, -1) - v * np.roll(u, -1)).sum() / 2)
 
 
-def _same(a: Points, b: Points) -> bool:
+def _same(a: Points, b: Points, tolerance: float) -> bool:
     for end in (np.min, np.max):
-        if np.abs(end(a, axis=0) - end(b, axis=0)).max() > _SAME:
+        if np.abs(end(a, axis=0) - end(b, axis=0)).max() > tolerance:
             return False
-    return max(_farthest(a, b), _farthest(b, a)) <= _SAME
+    return max(_farthest(a, b), _farthest(b, a)) <= tolerance
 
 
 def _farthest(a: Points, b: Points) -> float:

@@ -19,7 +19,7 @@ from truevox.io.dicom.datasets import (
     parsing,
     read_tags,
 )
-from truevox.io.dicom.planes import Plane, planes_of
+from truevox.io.dicom.planes import SPACINGS, Plane, planes_of
 
 __all__ = [
     "LABEL_OBJECTS",
@@ -228,8 +228,7 @@ def _notes(dataset: Any, path: Path) -> tuple[str, ...]:
         notes.append(
             f"voxels outside of the scan are marked by the stored value {padding:g} (PixelPaddingValue)"
         )
-    if dataset.get("PixelSpacing") is None and (
-        dataset.get("ImagerPixelSpacing") or dataset.get("NominalScannedPixelSpacing")
-    ):
+    spacings = [name for name in SPACINGS if dataset.get(name) is not None]
+    if spacings and "PixelSpacing" not in spacings:
         notes.append("the spacing is that of the detector, not of the patient")
     return tuple(notes)

@@ -14,7 +14,7 @@ from truevox.errors import FileError, GeometryError
 from truevox.io.dicom.datasets import extent, number, numbers
 from truevox.io.dicom.vectors import frames_of
 
-__all__ = ["Plane", "number", "planes_of"]
+__all__ = ["SPACINGS", "Plane", "number", "planes_of"]
 
 # What may differ between frames at one place. Classic objects hold it at the top under this name,
 # enhanced ones in a functional group.
@@ -36,7 +36,8 @@ _PLACES = (
 )
 # Of ultrasound's regions: an image of tissue, lengths in centimetres.
 _TISSUE, _CENTIMETRES = 1, 3
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "ImagePlanePixelSpacing")
+"""Tags of the spacing in a plane: of the patient, else of the detector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def _positive(dataset: Any, keyword: str, path: Path) -> float | None:
 
 
 def _spacing(dataset: Any, path: Path) -> tuple[float, ...] | None:
-    for keyword in _SPACINGS:
+    for keyword in SPACINGS:
         found = numbers(dataset, keyword, 2, path)
         if found is not None:
             if min(found) <= 0:

@@ -186,6 +186,7 @@ def _structure(
     heights = np.array([points[:, axis].mean() for points in corners])
     nearest = np.floor(heights + _HALF).astype(int)
     outside = (nearest < 0) | (nearest >= grid.shape[axis])
+    u, v = np.delete(grid.spacing, axis).tolist()
     drawings: dict[int, list[Drawing]] = {}
     further = 0
     for k in np.unique(nearest[~outside]).tolist():
@@ -194,7 +195,11 @@ def _structure(
         kept = here[np.abs(heights[here] - closest) <= _FLAT]
         further += len(here) - len(kept)
         drawings[k] = [
-            draw([tidy(np.delete(corners[c], axis, axis=1)) for c in some], exclusive=exclusive)
+            draw(
+                [tidy(np.delete(corners[c], axis, axis=1)) for c in some],
+                exclusive=exclusive,
+                spacing=(u, v),
+            )
             for exclusive in (False, True)
             if len(some := [c for c in kept if contours[c].exclusive == exclusive])
         ]

@@ -23,6 +23,7 @@ _VOLUMES = (
 )
 _SLICES = "SliceVector"
 _RECONSTRUCTED = ("RECON TOMO", "RECON GATED TOMO")
+_PLANAR = ("STATIC", "WHOLE BODY", "DYNAMIC", "GATED", "TOMO", "GATED TOMO")
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -52,15 +53,32 @@ def frames_of(dataset: Any, first: Plane, count: int) -> Iterator[Plane]:
         yield from _at(_guessed(first), _dose_planes(first, offsets))
         return
     times = _frame_times(dataset, first, count)
-    if times is None and dataset.get("Modality") == "CT":
-        # No standard form, but written by scanners of jaws; others read it like this, too.
-        step, first = _step(first, first.between)
-        note = "frames are taken for slices in the order of the file, which does not say where they lie"
-        yield from _at(_noted(_guessed(first), note), [k * step for k in range(count)])
+    if times is None and dataset.get("Modality") in ("CT", "PT"):
+        yield from _in_file_order(dataset, first, count)
         return
     for k in range(count):
         marks = {"Frame": k} if times is None else {"FrameTime": times[k]}
         yield replace(first, frame=k, marks=marks)
+
+
+def _in_file_order(dataset: Any, first: Plane, count: int) -> Iterator[Plane]:
+    """Slices of which the file says no more than how far they are apart; PET also how many a volume has.
+
+    That is no standard form, but written by some scanners and programs, and others read it like this, too.
+    """
+    slices = int(number(dataset, "NumberOfSlices", first.path) or count)
+    if count % slices:
+        raise GeometryError(
+            "The frames are no whole number of volumes.",
+            file=first.path,
+            got=f"{count} frames, {slices} slices",
+            remedy="export it again from its source",
+        )
+    step, first = _step(first, first.between)
+    note = "frames are taken for slices in the order of the file, which does not say where they lie"
+    first = _noted(_guessed(first), note)
+    for k, plane in enumerate(_at(first, [k % slices * step for k in range(count)])):
+        yield replace(plane, marks={**first.marks, "ImageIndex": k // slices + 1})
 
 
 def _at(first: Plane, along: Sequence[float]) -> Iterator[Plane]:
@@ -115,15 +133,18 @@ def _nuclear(dataset: Any, first: Plane, count: int, vectors: dict[str, np.ndarr
     told = [name for name in _VOLUMES if name in vectors and np.ptp(vectors[name]) > 0]
     kind = (list(dataset.get("ImageType") or ()) + [""] * 3)[2]
     between = number(dataset, "SpacingBetweenSlices", first.path)
-    sliced = _SLICES in vectors or kind in _RECONSTRUCTED or bool(between and not told)
+    sliced = _SLICES in vectors or kind in _RECONSTRUCTED
+    sliced = sliced or bool(between and not told and kind not in _PLANAR)
     first = _placed(dataset, first, vectors, told, sliced)
-    values = [tuple(int(vectors[name][k]) for name in told) for k in range(count)]
+    # Also of vectors that are the same here: other files of the series may have other values.
+    known = [name for name in _VOLUMES if name in vectors]
+    values = [tuple(int(vectors[name][k]) for name in known) for k in range(count)]
     along = [0.0] * count
     if sliced and count > 1:
         slices = vectors.get(_SLICES, _in_order(values))
         step, first = _step(first, between)
         along = [(int(n) - 1) * step for n in slices]
-    names = [name.removesuffix("Vector") for name in told]
+    names = [name.removesuffix("Vector") for name in known]
     for k, plane in enumerate(_at(first, along) if any(along) else [first] * count):
         marks = dict(zip(names, values[k], strict=True))
         alone = not (told or sliced) and count > 1
