@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import FileError, GeometryError
-from truevox.io.dicom.contours import Drawing, crosses_itself, draw, fill, tidy
+from truevox.io.dicom.contours import Drawing, draw, fill, tidy
 from truevox.io.dicom.masks import Mask, as_channels, as_values, chosen, label_table, unique_names
 from truevox.io.dicom.stack import LPS_TO_RAS
 from truevox.io.header import Header
@@ -220,7 +220,7 @@ def _kinds(drawings: Mapping[int, Sequence[Drawing]]) -> dict[str, int]:
             drawing.nested for drawing in every
         ),
         "cross others of their slice: what either holds counts": sum(drawing.crossing for drawing in every),
-        "cross themselves: parts that they go round twice are holes": sum(map(crosses_itself, polygons)),
+        "cross themselves: all that they go round counts": sum(sum(drawing.looped) for drawing in every),
         "hold the centre of no voxel": sum(map(_holds_none, polygons)),
     }
 
