@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from truevox.errors import FileError, GeometryError
 from truevox.io.dicom.contours import Drawing, draw, fill, tidy
+from truevox.io.dicom.datasets import AGAIN
 from truevox.io.dicom.masks import Mask, as_channels, as_values, chosen, label_table, unique_names
 from truevox.io.dicom.stack import LPS_TO_RAS
 from truevox.io.header import Header
@@ -158,7 +159,9 @@ def _points(contour: Any, path: Path) -> NDArray[np.float64]:
         if points.size % 3 or not np.isfinite(points).all():
             raise ValueError(f"{points.size} numbers, of which {np.isfinite(points).sum()} are finite")
     except (ValueError, TypeError) as error:
-        raise FileError("The points of a contour can't be read.", file=path, got=str(error)) from error
+        raise FileError(
+            "The points of a contour can't be read.", file=path, got=str(error), remedy=AGAIN
+        ) from error
     return points.reshape(-1, 3)
 
 
