@@ -13,6 +13,8 @@ import dicoms
 import numpy as np
 import pytest
 from dicoms import Items, item
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import NuclearMedicineImageStorage
 
@@ -86,6 +88,35 @@ def test_slices_of_a_tomogram_are_stacked_by_the_sign_of_their_spacing(
         assert image.numpy()[0][tuple(np.rint(index).astype(int))] == slice_number
     assert image.grid.shape == (4, 2, 3)
     np.testing.assert_allclose(image.grid.spacing, (3, 2, 4))
+
+
+@given(
+    counts=st.tuples(*[st.integers(1, 2)] * 4, st.integers(1, 3)),
+    between=st.sampled_from([3.0, -3.0]),
+    random=st.randoms(use_true_random=False),
+)
+@settings(max_examples=8, deadline=None)
+def test_any_order_of_frames_is_the_same_image(
+    tmp_path_factory: pytest.TempPathFactory, counts: tuple[int, ...], between: float, random
+) -> None:
+    """Energy windows, R-R intervals, time slots, rotations and slices: each frame's value is its indices."""
+    names = ("EnergyWindowVector", "RotationVector", "RRIntervalVector", "TimeSlotVector", "SliceVector")
+    every = list(np.ndindex(*counts))
+    random.shuffle(every)
+    file = nuclear(
+        tmp_path_factory.mktemp("nm"),
+        [int("".join(map(str, index))) for index in every],
+        "RECON GATED TOMO",
+        {name: [index[k] + 1 for index in every] for k, name in enumerate(names)},
+        SpacingBetweenSlices=between,
+    )
+    image = tv.load(file)
+    assert image.shape == (int(np.prod(counts[:4])), 4, 2, counts[4])
+    for channel, index in enumerate(np.ndindex(*counts[:4])):
+        for k in range(counts[4]):
+            place = image.grid.to_index((10, -20, 30 + between * k))
+            value = image.numpy()[channel][tuple(np.rint(place).astype(int))]
+            assert value == int("".join(map(str, (*index, k))))
 
 
 @pytest.mark.parametrize("between", [4.0, -4.0])

@@ -18,7 +18,7 @@ import truevox as tv
 from truevox import io
 from truevox.errors import CaseError, FileError, GeometryError, LabelError
 from truevox.io import dicom
-from truevox.io.dicom.contours import crosses_itself, draw, fill, tidy
+from truevox.io.dicom.contours import draw, fill, tidy
 
 LPS = np.array([-1.0, -1, 1])
 SHAPE = (5, 40, 48)
@@ -180,10 +180,22 @@ def test_a_figure_of_eight_is_both_its_loops() -> None:
     eight = np.array([[2, 2], [14, 14], [2, 14], [14, 2]]) - 0.5
     left = [(u, v) for u, v in np.ndindex(24, 24) if 2 <= u < 14 and 2 <= v < 14 and (u < v) == (u + v < 15)]
     assert abs(area(eight) - len(left)) <= 12  # centres on its diagonals go to one side or the other
-    assert crosses_itself(eight)
+    assert draw([eight]).looped == (True,)
     keyhole = np.concatenate([square(2, 20), square(2, 20)[:1], square(8, 12)[:1], square(8, 12)[::-1]])
     for simple in (square(2, 20), square(2, 20)[::-1], circle((3, 4), 2), tidy(keyhole)):
-        assert not crosses_itself(simple)
+        assert draw([simple]).looped == (False,)
+    assert area(keyhole) == 18**2 - 4**2
+
+
+def test_a_contour_that_overlaps_itself_has_no_hole() -> None:
+    # Drawn by hand: all the way round once more.
+    twice = np.vstack([circle((11, 11), 8), circle((11, 11), 8.3) + 0.1])
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        jittered = twice + rng.normal(0, 0.02, twice.shape)
+        assert area(jittered) == pytest.approx(np.pi * 8.25**2, rel=0.03)
+    points = np.array([[10 + 9 * np.cos(t), 10 + 9 * np.sin(t)] for t in 4 * np.pi / 5 * np.arange(5)])
+    assert area(points) > area(points, exclusive=True) > 0  # the middle of a pentagram
 
 
 @given(st.integers(0, 10_000))

@@ -14,8 +14,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from truevox.errors import FileError, TrueVoxError
 
-__all__ = ["allocate", "checked_type", "damaged", "decoding", "foreign", "reading"]
+__all__ = ["READABLE", "allocate", "checked_type", "damaged", "decoding", "foreign", "reading"]
 
+READABLE = "check that it is a file, and that its disk or share can be read"
+"""What to do where the system refuses to read."""
 _AGAIN = "copy or download it again from its source"
 _SOME = 1024
 # How files begin that lie under the name of an image, what they are, and what to do.
@@ -61,7 +63,9 @@ def reading(path: Path) -> Iterator[None]:
             remedy="ask its owner for the right to read it",
         ) from error
     except OSError as error:
-        raise FileError(f"The file can't be read: {error.strerror or error}.", file=path) from error
+        raise FileError(
+            f"The file can't be read: {error.strerror or error}.", file=path, remedy=READABLE
+        ) from error
     except MemoryError as error:
         raise FileError(
             "The image is larger than the memory that is free.", file=path, remedy="read a region of it"

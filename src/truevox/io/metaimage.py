@@ -85,6 +85,7 @@ def read_metaimage(path: Path) -> tuple[Header, Voxels]:
             f"Voxels of type '{kind}' can't be used as numbers.",
             file=path,
             expected="integers or floats of up to 64 bits",
+            remedy="convert it to one of these types",
         )
     dtype = np.dtype({**_TYPES, **_OLD_TYPES}[kind])
     grid = _grid(fields, shape[:3], axes, path)

@@ -195,7 +195,10 @@ def _shape(raw: Any, path: Path) -> tuple[int, int, int, int]:
     sizes = [int(n) for n in raw["dim"][1 : axes + 1]] if 1 <= axes <= 7 else []
     if not sizes or min(sizes) < 1:
         raise FileError(
-            "The header's dimensions make no image.", file=path, got=np.array(raw["dim"]).tolist()
+            "The header's dimensions make no image.",
+            file=path,
+            got=np.array(raw["dim"]).tolist(),
+            remedy="copy or convert it again from its source",
         )
     sizes += [1] * (3 - len(sizes))
     beyond = [n for n in sizes[3:] if n > 1]

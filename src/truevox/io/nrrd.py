@@ -208,6 +208,7 @@ def _dtype(text: _Text) -> np.dtype:
             f"Voxels of type '{name}' can't be used as numbers.",
             file=text.path,
             expected="integers or floats of up to 64 bits",
+            remedy="convert it to one of these types",
         )
     return np.dtype(_DTYPES[name.lower()])
 
@@ -234,6 +235,7 @@ def _block(text: _Text, end: int, shape: tuple[int, ...], dtype: np.dtype, inter
             "The header skips parts of the data in a way that is not understood.",
             file=path,
             got=f"line skip {lines:g}, byte skip {skip:g}",
+            remedy="convert it again from its source, without skips",
         )
     block = Block(
         path if name is None else data_file(path, name),

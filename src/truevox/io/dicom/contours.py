@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Drawing", "crosses_itself", "draw", "fill", "tidy"]
+__all__ = ["Drawing", "draw", "fill", "tidy"]
 
 Points = NDArray[np.float64]
 
@@ -26,14 +26,16 @@ _FINE = 64
 class Drawing:
     """The contours of one plane.
 
-    ``holes[n]`` are the contours that lie directly inside contour ``n``, ``outer`` those inside of none.
-    Where none ``cross`` partly, this is the even-odd rule. ``doubled`` counts those left out as they
-    were there already, ``crossing`` those that share a part of their area with another.
+    ``holes[n]`` are the contours that lie directly inside contour ``n``, ``outer`` those inside of none;
+    ``looped[n]`` says whether its own edges cross. Where nothing crosses, this is the even-odd rule.
+    ``doubled`` counts those left out as they were there already, ``crossing`` those that share a part of
+    their area with another.
     """
 
     polygons: tuple[Points, ...]
     outer: tuple[int, ...]
     holes: tuple[tuple[int, ...], ...]
+    looped: tuple[bool, ...]
     cross: bool = False
     doubled: int = 0
     crossing: int = 0
@@ -52,7 +54,8 @@ class Drawing:
     def _union(self, chosen: tuple[int, ...], shape: tuple[int, int], start: NDArray) -> NDArray[np.bool_]:
         out = np.zeros(shape, bool)
         for n in chosen:
-            out |= fill(shape, [self.polygons[n] - start]) & ~self._union(self.holes[n], shape, start)
+            whole = fill(shape, [self.polygons[n] - start], around=self.looped[n])
+            out |= whole & ~self._union(self.holes[n], shape, start)
         return out
 
 
@@ -63,8 +66,8 @@ def draw(
 
     DICOM leaves open what contours of type CLOSED_PLANAR mean together (PS3.3 C.8.8.6.3 knows keyholes
     and, since 2017, CLOSEDPLANAR_XOR). As planning systems do: a contour inside another is a hole, one
-    inside a hole is filled again; of contours that cross, whatever either of them holds counts; one that
-    is there twice counts once.
+    inside a hole is filled again; of contours that cross, whatever either of them holds counts; of one that
+    crosses itself, all that it goes round; one that is there twice counts once.
 
     Parameters
     ----------
@@ -84,9 +87,9 @@ def draw(
     28
     12
     """
-    if exclusive or len(polygons) < 2:
+    if exclusive:
         every = tuple(range(len(polygons)))
-        return Drawing(tuple(polygons), every, ((),) * len(every))
+        return Drawing(tuple(polygons), every, ((),) * len(every), (False,) * len(every))
     # From large to small, so that only an earlier one can hold a later.
     ordered = sorted(polygons, key=lambda points: -abs(_area(points)))
     single: list[Points] = []
@@ -95,11 +98,12 @@ def draw(
     for points in ordered:
         if not any(_same(points * scale, other * scale, tolerance) for other in single):
             single.append(points)
+    looped = tuple(map(_crosses_itself, single))
     inside: list[set[int]] = [set() for _ in single]
     crossing: set[int] = set()
-    cross = False
+    cross = any(looped)
     for a, b in combinations(range(len(single)), 2):
-        share = _share(single[a], single[b])
+        share = _share(single[a], single[b], looped[a], looped[b])
         cross |= 0 < share < 1
         if share >= 1 - _SLIVER:
             inside[b].add(a)
@@ -110,7 +114,7 @@ def draw(
     holes = tuple(tuple(b for b, held in enumerate(parents) if a in held) for a in range(len(single)))
     outer = tuple(b for b, held in enumerate(parents) if not held)
     # In crossing contours a hole of one does not empty the other.
-    return Drawing(tuple(single), outer, holes, cross, len(polygons) - len(single), len(crossing))
+    return Drawing(tuple(single), outer, holes, looped, cross, len(polygons) - len(single), len(crossing))
 
 
 def tidy(points: Points) -> Points:
@@ -123,7 +127,7 @@ def tidy(points: Points) -> Points:
     return kept
 
 
-def crosses_itself(points: Points) -> bool:
+def _crosses_itself(points: Points) -> bool:
     """Whether edges of a contour cross, as in a figure of eight. A keyhole's edges do not."""
     edges = np.roll(points, -1, axis=0) - points
     following = np.roll(edges, -1, axis=0)
@@ -165,17 +169,20 @@ def _farthest(a: Points, b: Points) -> float:
     return float(np.sqrt(((to - part[..., None] * edges) ** 2).sum(axis=2).min(axis=1)).max())
 
 
-def _share(a: Points, b: Points) -> float:
+def _share(a: Points, b: Points, a_looped: bool, b_looped: bool) -> float:
     """Which part of ``b``'s area lies in ``a``: on points as fine as ``b`` needs, whatever the voxels are."""
     low, high = b.min(axis=0), b.max(axis=0)
     if (a.max(axis=0) <= low).any() or (a.min(axis=0) >= high).any() or (high == low).any():
         return 0.0
     scale = _FINE / (high - low)
-    whole, other = (fill((_FINE, _FINE), [(points - low) * scale - 0.5]) for points in (b, a))
+    whole, other = (
+        fill((_FINE, _FINE), [(points - low) * scale - 0.5], around=looped)
+        for points, looped in ((b, b_looped), (a, a_looped))
+    )
     return float((whole & other).sum() / max(whole.sum(), 1))
 
 
-def fill(shape: tuple[int, int], polygons: Sequence[Points]) -> NDArray[np.bool_]:
+def fill(shape: tuple[int, int], polygons: Sequence[Points], *, around: bool = False) -> NDArray[np.bool_]:
     """Voxel centres that lie inside an odd number of polygons.
 
     A ring inside a ring is a hole, and so is a keyhole whose bridge is walked in both directions. A
@@ -187,6 +194,8 @@ def fill(shape: tuple[int, int], polygons: Sequence[Points]) -> NDArray[np.bool_
     shape : (U, V)
     polygons : sequence of (n, 2) arrays
         Corners in index coordinates (u, v); the last is joined to the first.
+    around : bool
+        Instead, those that the edges go round, once or more often: a loop that overlaps itself has no hole.
 
     Returns
     -------
@@ -210,5 +219,7 @@ def fill(shape: tuple[int, int], polygons: Sequence[Points]) -> NDArray[np.bool_
     (u, v), (du, dv) = starts[edge].T, (ends - starts)[edge].T
     columns = np.ceil(v + (rows - u) * (dv / du)).clip(0, width).astype(np.intp)
     # An edge turns everything beyond it over: count the turns, then sum them up along the row.
-    turns = np.bincount(rows * (width + 1) + columns, minlength=height * (width + 1))
-    return np.cumsum(turns.reshape(height, width + 1)[:, :-1], axis=1) % 2 == 1
+    at, size = rows * (width + 1) + columns, height * (width + 1)
+    turns = np.bincount(at, np.sign(du) if around else None, size).reshape(height, width + 1)
+    within = np.cumsum(turns[:, :-1], axis=1)
+    return within != 0 if around else within % 2 == 1

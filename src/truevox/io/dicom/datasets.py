@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from truevox.errors import FileError, GeometryError, TrueVoxError
-from truevox.io.guard import foreign
+from truevox.io.guard import READABLE, foreign
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 __all__ = [
+    "AGAIN",
     "DEFLATED",
     "DIRECTORY",
     "extent",
@@ -35,6 +36,8 @@ __all__ = [
     "read_tags",
 ]
 
+AGAIN = "export it again from its source"
+"""What to do about a header that says nothing sensible."""
 DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -176,7 +179,9 @@ def parsing(path: Path) -> Iterator[None]:
         # Where a file ends in the middle of a tag, pydicom raises OSError without a number, elsewhere
         # errors of many kinds.
         if isinstance(error, OSError) and error.errno is not None:
-            raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
+            raise FileError(
+                f"The file can't be read: {error.strerror}.", file=path, remedy=READABLE
+            ) from error
         raise _damaged(path, str(error)) from error
 
 
@@ -216,20 +221,24 @@ def numbers(dataset: Any, keyword: str, count: int, path: Path) -> tuple[float, 
             [float(v) for v in raw] if hasattr(raw, "__iter__") and not isinstance(raw, str) else [float(raw)]
         )
     except (ValueError, TypeError, OverflowError, NotImplementedError, AttributeError) as error:
-        raise FileError(f"The header's {keyword} can't be read.", file=path, got=str(error)) from error
+        raise FileError(
+            f"The header's {keyword} can't be read.", file=path, got=str(error), remedy=AGAIN
+        ) from error
     if not values:
         return None
     if len(values) != count:
-        raise FileError(f"The header's {keyword} has {len(values)} values, not {count}.", file=path)
+        raise FileError(
+            f"The header's {keyword} has {len(values)} values, not {count}.", file=path, remedy=AGAIN
+        )
     if not all(map(math.isfinite, values)):
-        raise GeometryError(f"The header's {keyword} is not finite.", file=path, got=values)
+        raise GeometryError(f"The header's {keyword} is not finite.", file=path, got=values, remedy=AGAIN)
     return tuple(values)
 
 
 def _count(dataset: Any, keyword: str, path: Path) -> int:
     size = number(dataset, keyword, path)
     if size is None or size < 1 or size != int(size):
-        raise FileError(f"The header's {keyword} makes no image.", file=path, got=size)
+        raise FileError(f"The header's {keyword} makes no image.", file=path, got=size, remedy=AGAIN)
     return int(size)
 
 

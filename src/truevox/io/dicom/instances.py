@@ -20,6 +20,7 @@ from truevox.io.dicom.datasets import (
     read_tags,
 )
 from truevox.io.dicom.planes import SPACINGS, Plane, planes_of
+from truevox.io.guard import READABLE
 
 __all__ = [
     "LABEL_OBJECTS",
@@ -102,7 +103,7 @@ def dicom_files(folder: Path) -> tuple[list[Path], list[Path]]:
                     (found if is_dicom(file) else others).append(file)
     except OSError as error:
         raise FileError(
-            f"The folder can't be read: {error.strerror}.", file=error.filename or folder
+            f"The folder can't be read: {error.strerror}.", file=error.filename or folder, remedy=READABLE
         ) from error
     bare = any(not file.suffix for file in found)
     for file in others if found else ():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from truevox.errors import FileError, GeometryError
-from truevox.io.dicom.datasets import extent, number, numbers
+from truevox.io.dicom.datasets import AGAIN, extent, number, numbers
 from truevox.io.dicom.vectors import frames_of
 
 __all__ = ["SPACINGS", "Plane", "number", "planes_of"]
@@ -85,6 +85,7 @@ def planes_of(dataset: Any, path: Path) -> tuple[Plane, ...]:
             file=path,
             got=f"{len(groups)} functional groups",
             expected=f"{frames} frames",
+            remedy=AGAIN,
         )
     shared = dataset.get("SharedFunctionalGroupsSequence") or [{}]
     dimensions = _dimensions(dataset)
@@ -105,7 +106,9 @@ def _spacing(dataset: Any, path: Path) -> tuple[float, ...] | None:
         found = numbers(dataset, keyword, 2, path)
         if found is not None:
             if min(found) <= 0:
-                raise GeometryError(f"The header's {keyword} is not positive.", file=path, got=found)
+                raise GeometryError(
+                    f"The header's {keyword} is not positive.", file=path, got=found, remedy=AGAIN
+                )
             return found
     return None
 
@@ -145,7 +148,7 @@ def _table(dataset: Any, path: Path) -> tuple[int, tuple[int, ...]] | None:
     descriptor = numbers(found[0], "LUTDescriptor", 3, path)
     data = found[0].get("LUTData")
     if descriptor is None or data is None:
-        raise FileError("The header's modality look-up table is not whole.", file=path)
+        raise FileError("The header's modality look-up table is not whole.", file=path, remedy=AGAIN)
     count, first, bits = (int(n) for n in descriptor)
     # A count of 0 stands for 65536, which does not fit into its 16 bits.
     count = count or 65536

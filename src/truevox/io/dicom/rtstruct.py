@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import FileError, GeometryError
-from truevox.io.dicom.contours import Drawing, crosses_itself, draw, fill, tidy
+from truevox.io.dicom.contours import Drawing, draw, fill, tidy
+from truevox.io.dicom.datasets import AGAIN
 from truevox.io.dicom.masks import (
     Mask,
     as_channels,
@@ -166,7 +167,9 @@ def _points(contour: Any, path: Path) -> NDArray[np.float64]:
         if points.size % 3 or not np.isfinite(points).all():
             raise ValueError(f"{points.size} numbers, of which {np.isfinite(points).sum()} are finite")
     except (ValueError, TypeError) as error:
-        raise FileError("The points of a contour can't be read.", file=path, got=str(error)) from error
+        raise FileError(
+            "The points of a contour can't be read.", file=path, got=str(error), remedy=AGAIN
+        ) from error
     return points.reshape(-1, 3)
 
 
@@ -228,7 +231,7 @@ def _kinds(drawings: Mapping[int, Sequence[Drawing]]) -> dict[str, int]:
             drawing.nested for drawing in every
         ),
         "cross others of their slice: what either holds counts": sum(drawing.crossing for drawing in every),
-        "cross themselves: parts that they go round twice are holes": sum(map(crosses_itself, polygons)),
+        "cross themselves: all that they go round counts": sum(sum(drawing.looped) for drawing in every),
         "hold the centre of no voxel": sum(map(_holds_none, polygons)),
     }
 
