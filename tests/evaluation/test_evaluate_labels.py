@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Labels are what their files say, not where they stand; contradictions are refused."""
 
 from __future__ import annotations

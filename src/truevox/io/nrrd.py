@@ -290,10 +290,8 @@ def _times(text: _Text, axis: int, axes: int, count: int) -> tuple[float, ...] |
 
 def _segments(text: _Text, channels: int) -> tuple[Labels | None, tuple[str, ...]]:
     """The label table of a segmentation by 3D Slicer (.seg.nrrd)."""
-    numbers = sorted(int(found[1]) for key in text.keys if (found := re.fullmatch(r"Segment(\d+)_ID", key)))
-    numbers = numbers or sorted(
-        {int(found[1]) for key in text.keys if (found := re.match(r"Segment(\d+)_", key))}
-    )
+    keys = [re.match(r"Segment(\d+)_", key) for key in text.keys]
+    numbers = sorted({int(key[1]) for key in keys if key is not None})
     found: list[tuple[str, int, int]] = []
     for k, number in enumerate(numbers):
         name = text.keys.get(f"Segment{number}_Name") or f"Segment{number}"

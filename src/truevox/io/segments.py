@@ -87,7 +87,7 @@ class Segments:
         values = {t.ignore for t in (self.table, wanted) if t is not None and t.ignore is not None}
         values -= set() if wanted is None else set(wanted.values)
         held = [value for value in values if value in self.values]
-        return np.isin(self.array, held).any(0) if held else None
+        return np.any(np.isin(self.array, held), axis=0) if held else None
 
     # ---- what occurs ---------------------------------------------------------------------------
 

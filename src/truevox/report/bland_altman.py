@@ -91,7 +91,7 @@ def agreements(folders: Sequence[Folder]) -> list[Agreement]:
     A reference's volume follows from the tables where they hold the relative difference or the volumetric
     similarity. Elsewhere the reference's file is read once, and its voxels counted.
     """
-    counted: dict[Path, tuple[dict[int, int], float] | None] = {}
+    counted: dict[Path, tuple[Segments, float] | None] = {}
     found = []
     for number, folder in enumerate(folders):
         groups: dict[tuple[str, str], dict[str, dict[str, Score]]] = defaultdict(lambda: defaultdict(dict))
