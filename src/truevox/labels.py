@@ -176,8 +176,11 @@ class Labels:
         )
 
     def of_channels(self, channels: Sequence[int], count: int) -> Labels | None:
-        """The table of some of the channels of a label image that has ``count``; None without any class."""
-        held = {n: self.places(n, count) for n in self.names}
+        """The table of some channels of a label image that has ``count``; None if it says nothing of them."""
+        try:
+            held = {n: self.places(n, count) for n in self.names}
+        except LabelError:
+            return None
         kept = {n: places for n, places in held.items() if places[0][0] in channels}
         if not kept:
             return None

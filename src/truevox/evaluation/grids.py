@@ -72,7 +72,7 @@ def together(
     GeometryError
         With both grids, if they differ and ``resample`` is False.
     """
-    shared = shared_grid([theirs.grid, mine.grid], tol_mm)
+    shared = shared_grid([theirs.grid, mine.grid], tol_mm, parts=mine.part or theirs.part)
     if shared is not None:
         grid, (place, put) = shared
         notes = _notes(put, place)

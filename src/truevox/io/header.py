@@ -36,6 +36,8 @@ class Header:
         where there are several.
     colour : bool
         Whether the channels are colours or opacity: red, green, blue, and alpha behind them or behind grey.
+    part : bool
+        Whether files of this kind store what is not empty, and so may be a part of an image.
 
     Examples
     --------
@@ -52,3 +54,4 @@ class Header:
     times: tuple[float, ...] | None = None
     labels: Labels | None = None
     colour: bool = False
+    part: bool = False

@@ -121,6 +121,7 @@ def read_nrrd(path: Path) -> tuple[Header, Voxels]:
     labels, more = _segments(text, shape[3])
     colour = bool(beyond) and "color" in text.words("kinds", axes)[beyond[0]].lower()
     header = Header(path, grid, shape[3], dtype.name, None, (*notes, *more), times, labels, colour)
+    header = replace(header, part=labels is not None)
     return header, voxels_of(block)
 
 
