@@ -123,8 +123,8 @@ def _notes(prediction: Placed, reference: Placed) -> list[str]:
         )
     small = [name for name, one in (("prediction", prediction), ("reference", reference)) if one.grown]
     if small:
-        what = " and ".join(small)
-        notes.append(f"the {what} stores a part of the image only: background outside of it")
+        what = " and the ".join(small) + (" store" if len(small) > 1 else " stores")
+        notes.append(f"the {what} a part of the image only: background outside of it")
     return notes
 
 
