@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from truevox.errors import CaseError
 from truevox.image import Image, Kind
+from truevox.io.segments import Segments, generated, taken
 from truevox.labels import Labels
 
 __all__ = ["as_case"]
@@ -33,8 +37,14 @@ class _Images:
         return image.header if image.header is not None else _Header(image.grid, image.channels)
 
     def load(self, column: str, kind: Kind, labels: Labels | None) -> Image:
-        """The image."""
-        return self._get(column)
+        """The image; the labels that a node asks for, if the image says what its own are."""
+        image = self._get(column)
+        if kind != "label" or labels is None or image.labels in (None, labels):
+            return image
+        path = Path(column) if image.header is None else image.header.path
+        segments = Segments(image.numpy(), path, image.labels)
+        array, table = taken(segments, labels, by_value=generated(labels, column))
+        return image.replace(data=torch.from_numpy(array), labels=table)
 
     def path(self, column: str) -> None:
         """No file, hence no cache."""
