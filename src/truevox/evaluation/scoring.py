@@ -19,7 +19,7 @@ from truevox.evaluation.scorer import Scorer
 from truevox.evaluation.settings import EvaluationSettings
 from truevox.io import Header
 from truevox.io.registry import bare
-from truevox.io.segments import Segments, read_segments
+from truevox.io.segments import Segments, generated, read_segments
 from truevox.space import Grid
 
 __all__ = ["score"]
@@ -114,7 +114,8 @@ def _masks(
         return found_in(mine, theirs), []
     sides = (("prediction", mine), ("reference", theirs))
     notes = [check_table(side, job.labels, job.strict, what) for what, side in sides]
-    masks = declared(mine, theirs, job.labels, by_value=settings.by_value or job.binary)
+    by_value = settings.by_value or job.binary or generated(job.labels, job.called[1])
+    masks = declared(mine, theirs, job.labels, by_value=by_value)
     return masks, [*notes, *(f"{what}: {note}" for what, side in sides for note in side.notes)]
 
 

@@ -140,6 +140,7 @@ def read_nrrd(path: Path) -> tuple[Header, Voxels]:
     labels, more = _segments(text, shape[3])
     colour = bool(beyond) and "color" in text.words("kinds", axes)[beyond[0]].lower()
     header = Header(path, grid, shape[3], dtype.name, None, (*notes, *more), times, labels, colour)
+    header = replace(header, part=labels is not None)
     return header, voxels_of(block)
 
 
@@ -355,10 +356,8 @@ def _times(text: _Text, axis: int, axes: int, count: int) -> tuple[float, ...] |
 
 def _segments(text: _Text, channels: int) -> tuple[Labels | None, tuple[str, ...]]:
     """The label table of a segmentation by 3D Slicer (.seg.nrrd)."""
-    numbers = sorted(int(found[1]) for key in text.keys if (found := re.fullmatch(r"Segment(\d+)_ID", key)))
-    numbers = numbers or sorted(
-        {int(found[1]) for key in text.keys if (found := re.match(r"Segment(\d+)_", key))}
-    )
+    keys = [re.match(r"Segment(\d+)_", key) for key in text.keys]
+    numbers = sorted({int(key[1]) for key in keys if key is not None})
     found: list[tuple[str, int, int]] = []
     for k, number in enumerate(numbers):
         name = text.keys.get(f"Segment{number}_Name") or f"Segment{number}"
