@@ -476,5 +476,5 @@ def test_a_hopeless_precision_is_tried_once(monkeypatch):
     module = Module()
     assert bfloat._fastest(module, None, torch.device("cpu"), True, 0.0, 0.1) == 1.0
     assert len(made) == 1  # more than three times as long as the other
-    assert bfloat._fastest(module, None, torch.device("cpu"), False, 0.0, torch.inf) == 1.0
+    assert bfloat._fastest(module, None, torch.device("cpu"), False, -10.0, torch.inf) == 1.0
     assert len(made) == 2  # five seconds are over

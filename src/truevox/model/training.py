@@ -299,7 +299,10 @@ class Trained(pl.LightningModule):
         self.log_dict({name: value for name, value in row.items() if name != "step"}, batch_size=1)
         if len(row) > 1:
             self._note(row)
-        if self.keeper is not None:
+
+    def on_validation_end(self) -> None:
+        """Callbacks have seen the scores by now: what they make of them is part of the checkpoint."""
+        if self.keeper is not None and self._validates:
             self.keeper.step_done(self)
 
 
