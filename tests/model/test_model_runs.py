@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 """Steps and samples mean the same whatever the options; what is not finite never gets into a run."""
 
 from __future__ import annotations
@@ -193,6 +193,18 @@ def test_settings_out_of_range_are_refused(wrong):
 
 def test_numbers_of_numpy_are_the_same_settings():
     assert Settings(np.int64(3), seed=np.int64(3), weight_decay=0) == Settings(3, seed=3, weight_decay=0.0)
+
+
+def test_callbacks_of_lightning_that_only_look_work(cohort, cache, tmp_path):
+    keeps = pl.callbacks.ModelCheckpoint(tmp_path, save_last=True)
+    given = {"callbacks": [keeps], "default_root_dir": tmp_path}
+    model_of().fit(cohort, max_steps=1, device="cpu", cache=cache, trainer=given, out=tmp_path / "run")
+    assert list(tmp_path.glob("*.ckpt"))
+    with pytest.raises(SettingsError, match="Lightning refuses"):  # it needs a logger
+        model_of().fit(
+            cohort, max_steps=1, device="cpu", cache=cache,
+            trainer={"callbacks": [pl.callbacks.LearningRateMonitor()]},
+        )  # fmt: skip
 
 
 # ---- what is not finite ---------------------------------------------------------------------------------

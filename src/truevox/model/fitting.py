@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from truevox.devices import resolve_device
 from truevox.errors import SettingsError
@@ -21,7 +22,7 @@ from truevox.model.bfloat import faster_in_bf16
 from truevox.model.checkpoints import Checkpoints, expect_finite
 from truevox.model.fingerprint import fingerprint
 from truevox.model.settings import Settings, whole
-from truevox.model.trainer import accumulation, checked, epoch_steps, precision
+from truevox.model.trainer import accumulation, checked, epoch_steps, precision, shown
 from truevox.model.training import Trained
 from truevox.model.validation import origins
 from truevox.pipeline.cache import Cache
@@ -87,7 +88,7 @@ def fit(
         if settings.precision == "auto" and module.first_step == 0:
             bf16 = faster_in_bf16(module, chosen)
         module.bf16 = bf16
-        with _quiet():
+        with _quiet(), _interruptible():
             runner = pl.Trainer(
                 **{
                     "accelerator": {"cuda": "gpu"}.get(chosen.type, chosen.type),
@@ -97,9 +98,7 @@ def fit(
                     "max_epochs": -1,
                     "gradient_clip_val": settings.gradient_clip,
                     "logger": False,
-                    "enable_checkpointing": False,
-                    "enable_progress_bar": False,
-                    "enable_model_summary": False,
+                    **shown(options),
                     "num_sanity_val_steps": 0,
                     "val_check_interval": _interval(
                         val_every if cases else None, module.first_step, remaining, settings.accumulate
@@ -111,8 +110,7 @@ def fit(
                 },
             )
             _expect_same_world(state, runner.world_size, module)
-            with _interruptible():
-                runner.fit(module)
+            runner.fit(module)
     model.module_dict.to("cpu")
     if module.averaged is not None:
         module.networks.load_state_dict(module.averaged)
@@ -199,11 +197,22 @@ def _interval(val_every: int | None, first_step: int, remaining: int, accumulate
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C stays Ctrl-C: Lightning makes an exit of it, and leaves the signal ignored."""
+    """Ctrl-C stays Ctrl-C: Lightning makes an exit of it, and leaves the signal ignored.
+
+    Raises
+    ------
+    SettingsError
+        If Lightning refuses its options.
+    """
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         yield
+    except MisconfigurationException as error:
+        raise SettingsError(
+            f"Lightning refuses the options of its trainer: {error}",
+            remedy="change or leave out what it names",
+        ) from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error

@@ -177,7 +177,7 @@ class Trained(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """A step that is not finite stops the run before it touches weights, averages or the optimiser."""
         named = [(n, p.grad) for n, p in self.networks.named_parameters() if p.grad is not None]
-        norms = torch._foreach_norm([g for _, g in named]) if named else []
+        norms = torch._foreach_norm([g for _, g in named])  # type: ignore[reportPrivateImportUsage] if named else []
         if norms and not bool(torch.isfinite(torch.stack(norms)).all()):
             bad = next(n for (n, _), norm in zip(named, norms, strict=True) if not torch.isfinite(norm))
             self._restore_buffers()
