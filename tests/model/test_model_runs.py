@@ -282,6 +282,32 @@ def test_a_buffer_that_is_infinite_by_design_is_no_failure(cohort, cache, tmp_pa
     model_of(module=module).fit(cohort, max_steps=2, device="cpu", cache=cache, out=tmp_path, average=0.5)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [lambda p, y: (p - y) ** 2, lambda p, y: (p.detach() - y).pow(2).mean(), lambda p, y: 1.0],
+    ids=["a value per voxel", "no gradient", "no tensor"],
+)
+def test_a_loss_that_can_not_be_trained_with_is_told(cohort, cache, loss):
+    with pytest.raises(GraphError, match="one number with a gradient") as caught:
+        model_of(loss).fit(cohort, max_steps=1, device="cpu", cache=cache)
+    assert caught.value.remedy
+
+
+def test_frozen_networks_and_validation_without_a_reference_are_told_before_the_first_step(cohort, cache):
+    frozen = nn.Conv3d(1, 1, 3, padding=1).requires_grad_(False)
+    with pytest.raises(SettingsError, match="no parameter to train"):
+        model_of(module=frozen).fit(cohort, max_steps=1, device="cpu", cache=cache)
+    first = next(iter(cohort))
+    blind = tv.Cohort([tv.Case("v", {**first.values, "mask": None})])
+    watch = Seen()
+    with pytest.raises(tv.CaseError, match="mask"):
+        model_of().fit(
+            cohort, blind, max_steps=2, val_every=2, device="cpu", cache=cache,
+            trainer={"callbacks": [watch]},
+        )  # fmt: skip
+    assert watch.seen == []
+
+
 # ---- resuming another run -------------------------------------------------------------------------------
 
 

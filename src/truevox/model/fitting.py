@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from truevox.devices import resolve_device
-from truevox.errors import SettingsError
+from truevox.errors import CaseError, SettingsError
 from truevox.model.bfloat import faster_in_bf16
 from truevox.model.checkpoints import Checkpoints, expect_finite
 from truevox.model.fingerprint import fingerprint
@@ -49,14 +49,19 @@ def fit(
     workers: int,
     val_every: int | None,
     checkpoint_every: int | None,
-    out: Path | None,
-    cache: Cache,
+    out: str | Path | None,
+    cache: str | Path | Cache | None,
     device: str,
     report: Callable[[dict[str, Any]], None] | None,
     trainer: Mapping[str, Any] | None,
     check_only: bool,
 ) -> list[Row]:
     """Train a model; see :meth:`truevox.Model.fit`. ``given`` are fields of the settings."""
+    if len(train) == 0:
+        raise CaseError(
+            "The training cohort is empty.", remedy="name a split 'train' in the table's split column"
+        )
+    cache = cache if isinstance(cache, Cache) else Cache(cache)
     options = checked(trainer)
     samples_of_epoch = whole("samples_per_case", samples_per_case, 1) * len(train)
     settings = _settings(given, options, max_steps, max_epochs, samples_of_epoch)
@@ -65,6 +70,10 @@ def fit(
         if value is not None:
             whole(name, value, 1)
     model.dry_run(next(iter(train)))
+    if not any(p.requires_grad for p in model.module_dict.parameters()):
+        raise SettingsError(
+            "The networks have no parameter to train.", remedy="set requires_grad of those that shall move"
+        )
     chosen = resolve_device(device)
     samples = Samples(model.plan, list(train), model.pairs, settings.seed, cache)
     cases = list(val) if val is not None and val_every else []
@@ -73,8 +82,11 @@ def fit(
     state = None
     if out is not None:
         every = checkpoint_every or max(settings.max_steps // 20, 1)
-        module.keeper = Checkpoints(out, every, settings, fingerprint(model, samples.cases, settings))
+        module.keeper = Checkpoints(Path(out), every, settings, fingerprint(model, samples.cases, settings))
         state = module.keeper.read()
+    for case in cases:  # what validation lacks is told before the first step, not after hours
+        for column in filter(None, model.targets.values()):
+            case.path(column)
     if check_only:
         return []
     _remark_shared(module, train, cases)

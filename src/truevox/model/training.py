@@ -113,6 +113,8 @@ class Trained(pl.LightningModule):
     # ---- training ------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
+        if self.averaged is not None:  # from a checkpoint, which may come from another device
+            self.averaged = {name: value.to(self.device) for name, value in self.averaged.items()}
         if self.resume_from is not None:
             self.optimizers(use_pl_optimizer=False).load_state_dict(self.resume_from["optimizer"])  # type: ignore[union-attr]
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
