@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 """Steps and samples mean the same whatever the options; what is not finite never gets into a run."""
 
 from __future__ import annotations
@@ -195,6 +195,18 @@ def test_numbers_of_numpy_are_the_same_settings():
     assert Settings(np.int64(3), seed=np.int64(3), weight_decay=0) == Settings(3, seed=3, weight_decay=0.0)
 
 
+def test_callbacks_of_lightning_that_only_look_work(cohort, cache, tmp_path):
+    keeps = pl.callbacks.ModelCheckpoint(tmp_path, save_last=True)
+    given = {"callbacks": [keeps], "default_root_dir": tmp_path}
+    model_of().fit(cohort, max_steps=1, device="cpu", cache=cache, trainer=given, out=tmp_path / "run")
+    assert list(tmp_path.glob("*.ckpt"))
+    with pytest.raises(SettingsError, match="Lightning refuses"):  # it needs a logger
+        model_of().fit(
+            cohort, max_steps=1, device="cpu", cache=cache,
+            trainer={"callbacks": [pl.callbacks.LearningRateMonitor()]},
+        )  # fmt: skip
+
+
 # ---- what is not finite ---------------------------------------------------------------------------------
 
 
@@ -268,6 +280,32 @@ def test_a_buffer_that_is_infinite_by_design_is_no_failure(cohort, cache, tmp_pa
     module = nn.Conv3d(1, 1, 3, padding=1)
     module.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
     model_of(module=module).fit(cohort, max_steps=2, device="cpu", cache=cache, out=tmp_path, average=0.5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [lambda p, y: (p - y) ** 2, lambda p, y: (p.detach() - y).pow(2).mean(), lambda p, y: 1.0],
+    ids=["a value per voxel", "no gradient", "no tensor"],
+)
+def test_a_loss_that_can_not_be_trained_with_is_told(cohort, cache, loss):
+    with pytest.raises(GraphError, match="one number with a gradient") as caught:
+        model_of(loss).fit(cohort, max_steps=1, device="cpu", cache=cache)
+    assert caught.value.remedy
+
+
+def test_frozen_networks_and_validation_without_a_reference_are_told_before_the_first_step(cohort, cache):
+    frozen = nn.Conv3d(1, 1, 3, padding=1).requires_grad_(False)
+    with pytest.raises(SettingsError, match="no parameter to train"):
+        model_of(module=frozen).fit(cohort, max_steps=1, device="cpu", cache=cache)
+    first = next(iter(cohort))
+    blind = tv.Cohort([tv.Case("v", {**first.values, "mask": None})])
+    watch = Seen()
+    with pytest.raises(tv.CaseError, match="mask"):
+        model_of().fit(
+            cohort, blind, max_steps=2, val_every=2, device="cpu", cache=cache,
+            trainer={"callbacks": [watch]},
+        )  # fmt: skip
+    assert watch.seen == []
 
 
 # ---- resuming another run -------------------------------------------------------------------------------
@@ -476,5 +514,5 @@ def test_a_hopeless_precision_is_tried_once(monkeypatch):
     module = Module()
     assert bfloat._fastest(module, None, torch.device("cpu"), True, 0.0, 0.1) == 1.0
     assert len(made) == 1  # more than three times as long as the other
-    assert bfloat._fastest(module, None, torch.device("cpu"), False, 0.0, torch.inf) == 1.0
+    assert bfloat._fastest(module, None, torch.device("cpu"), False, -10.0, torch.inf) == 1.0
     assert len(made) == 2  # five seconds are over

@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false, reportIndexIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false, reportIndexIssue=false, reportOptionalMemberAccess=false
 """The cache of the prefix: rebuilt when anything changes, whole after a kill, the same results without it."""
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+MAY_CHANGE = ("train.max_steps", "train.max_epochs", "train.val_every", "train.checkpoint_every")
+"""Keys of a recipe that a run which resumes may have anew; fewer steps are refused when it resumes."""
+
 
 def train(
     what: Annotated[
@@ -178,12 +181,16 @@ def expect_same(recipe: Recipe, out: Path) -> None:
     before = Recipe.from_yaml(written)
     if before.digest == recipe.digest:
         return
-    different = recipe.differences(before)
+    different = [
+        change for change in recipe.differences(before) if change.partition(":")[0] not in MAY_CHANGE
+    ]
+    if not different:
+        return
     raise SettingsError(
         "The folder holds a run with another recipe.",
         file=out,
         got="; ".join(different[:6]) + ("; ..." if len(different) > 6 else ""),
-        expected="the recipe of the run, to resume it",
+        expected="the recipe of the run, to resume it; more steps are allowed",
         remedy="choose another --out, or delete the folder to start anew",
     )
 

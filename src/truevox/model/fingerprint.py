@@ -121,6 +121,9 @@ def _files(case: Any, columns: Sequence[str]) -> str:
     """Names and sizes: a folder of data that was moved or copied is the same."""
     found = []
     for column in dict.fromkeys(columns):
+        if not case.has(column):  # e.g. one of several raters
+            found.append(f"{column} none")
+            continue
         path = case.path(column)
         size = sum(file.stat().st_size for file in files_of(path))
         found.append(f"{column} {path.name} {size} bytes")

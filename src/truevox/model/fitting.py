@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from truevox.devices import resolve_device
-from truevox.errors import SettingsError
+from truevox.errors import CaseError, SettingsError
 from truevox.model.bfloat import faster_in_bf16
 from truevox.model.checkpoints import Checkpoints, expect_finite
 from truevox.model.fingerprint import fingerprint
 from truevox.model.settings import Settings, whole
-from truevox.model.trainer import accumulation, checked, epoch_steps, precision
+from truevox.model.trainer import accumulation, checked, epoch_steps, precision, shown
 from truevox.model.training import Trained
 from truevox.model.validation import origins
 from truevox.pipeline.cache import Cache
@@ -48,14 +49,19 @@ def fit(
     workers: int,
     val_every: int | None,
     checkpoint_every: int | None,
-    out: Path | None,
-    cache: Cache,
+    out: str | Path | None,
+    cache: str | Path | Cache | None,
     device: str,
     report: Callable[[dict[str, Any]], None] | None,
     trainer: Mapping[str, Any] | None,
     check_only: bool,
 ) -> list[Row]:
     """Train a model; see :meth:`truevox.Model.fit`. ``given`` are fields of the settings."""
+    if len(train) == 0:
+        raise CaseError(
+            "The training cohort is empty.", remedy="name a split 'train' in the table's split column"
+        )
+    cache = cache if isinstance(cache, Cache) else Cache(cache)
     options = checked(trainer)
     samples_of_epoch = whole("samples_per_case", samples_per_case, 1) * len(train)
     settings = _settings(given, options, max_steps, max_epochs, samples_of_epoch)
@@ -64,6 +70,10 @@ def fit(
         if value is not None:
             whole(name, value, 1)
     model.dry_run(next(iter(train)))
+    if not any(p.requires_grad for p in model.module_dict.parameters()):
+        raise SettingsError(
+            "The networks have no parameter to train.", remedy="set requires_grad of those that shall move"
+        )
     chosen = resolve_device(device)
     samples = Samples(model.plan, list(train), model.pairs, settings.seed, cache)
     cases = list(val) if val is not None and val_every else []
@@ -72,8 +82,11 @@ def fit(
     state = None
     if out is not None:
         every = checkpoint_every or max(settings.max_steps // 20, 1)
-        module.keeper = Checkpoints(out, every, settings, fingerprint(model, samples.cases, settings))
+        module.keeper = Checkpoints(Path(out), every, settings, fingerprint(model, samples.cases, settings))
         state = module.keeper.read()
+    for case in cases:  # what validation lacks is told before the first step, not after hours
+        for column in filter(None, model.targets.values()):
+            case.path(column)
     if check_only:
         return []
     _remark_shared(module, train, cases)
@@ -87,7 +100,7 @@ def fit(
         if settings.precision == "auto" and module.first_step == 0:
             bf16 = faster_in_bf16(module, chosen)
         module.bf16 = bf16
-        with _quiet():
+        with _quiet(), _interruptible():
             runner = pl.Trainer(
                 **{
                     "accelerator": {"cuda": "gpu"}.get(chosen.type, chosen.type),
@@ -97,9 +110,7 @@ def fit(
                     "max_epochs": -1,
                     "gradient_clip_val": settings.gradient_clip,
                     "logger": False,
-                    "enable_checkpointing": False,
-                    "enable_progress_bar": False,
-                    "enable_model_summary": False,
+                    **shown(options),
                     "num_sanity_val_steps": 0,
                     "val_check_interval": _interval(
                         val_every if cases else None, module.first_step, remaining, settings.accumulate
@@ -111,8 +122,7 @@ def fit(
                 },
             )
             _expect_same_world(state, runner.world_size, module)
-            with _interruptible():
-                runner.fit(module)
+            runner.fit(module)
     model.module_dict.to("cpu")
     if module.averaged is not None:
         module.networks.load_state_dict(module.averaged)
@@ -199,11 +209,22 @@ def _interval(val_every: int | None, first_step: int, remaining: int, accumulate
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C stays Ctrl-C: Lightning makes an exit of it, and leaves the signal ignored."""
+    """Ctrl-C stays Ctrl-C: Lightning makes an exit of it, and leaves the signal ignored.
+
+    Raises
+    ------
+    SettingsError
+        If Lightning refuses its options.
+    """
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         yield
+    except MisconfigurationException as error:
+        raise SettingsError(
+            f"Lightning refuses the options of its trainer: {error}",
+            remedy="change or leave out what it names",
+        ) from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error

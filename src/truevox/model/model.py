@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from truevox.devices import resolve_device
-from truevox.errors import CaseError, SettingsError
+from truevox.errors import SettingsError
 from truevox.image import Image
 from truevox.labels import Labels
 from truevox.model.checks import check_grids, check_outputs, check_training
@@ -53,8 +53,7 @@ class Model:
     remarks : Counter
         What users should be told of the last runs: padded patches, labels without foreground.
     origins : dict of str to Origin
-        For each output that was trained: the loss, the steps, and what validation found of its volumes. Files
-        of the model keep it, and predictions hand it on to :func:`truevox.volume`.
+        What each trained output's probabilities come from; predictions hand it on to :func:`truevox.volume`.
 
     Raises
     ------
@@ -120,7 +119,7 @@ class Model:
 
     @property
     def trained_outputs(self) -> list[str]:
-        """Outputs whose network is among those that training moves."""
+        """Outputs whose network training moves."""
         return [name for name in self.predictions if self._label_of(name) is not None]
 
     def learned(self, name: str) -> Labels | None:
@@ -188,8 +187,7 @@ class Model:
         val_every, checkpoint_every : int, optional
             Steps. No validation, a checkpoint every 5 % if left out.
         out : path, optional
-            Folder of ``checkpoint.pt`` and ``history.csv``. If a checkpoint is there, the run resumes; more
-            steps, other workers and another device are allowed, other settings, graph or cases are not.
+            Folder of ``checkpoint.pt`` and ``history.csv``. Of a checkpoint that is there the run goes on.
         cache : path or Cache, optional
             Folder of the prefix cache; see :func:`truevox.pipeline.cache.default_folder`.
         device : str
@@ -220,16 +218,12 @@ class Model:
         SettingsError
             If a setting can't be used, or a checkpoint belongs to another run; says what differs.
         GraphError
-            Before the run, if the network can't produce the patch size. During it, if loss, gradient or
-            weights are not finite: before the weights are touched, and the last good checkpoint stays.
+            If the network can't produce the patch size; or if loss, gradient or weights are not finite:
+            before the weights are touched, and the last good checkpoint stays.
         """
         from truevox.model.fitting import fit
 
         _required(self.pairs and self.loss_function)
-        if len(train) == 0:
-            raise CaseError(
-                "The training cohort is empty.", remedy="name a split 'train' in the table's split column"
-            )
         given = {
             "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate,
             "weight_decay": weight_decay, "schedule": schedule, "warmup_steps": warmup_steps,
@@ -237,11 +231,9 @@ class Model:
             "precision": precision, "mix_up": mix_up,
         }  # fmt: skip
         return fit(
-            self, train, val, given, max_steps=max_steps, max_epochs=max_epochs,
-            samples_per_case=samples_per_case, workers=workers, val_every=val_every,
-            checkpoint_every=checkpoint_every, out=None if out is None else Path(out),
-            cache=cache if isinstance(cache, Cache) else Cache(cache), device=device, report=report,
-            trainer=trainer, check_only=check_only,
+            self, train, val, given, max_steps=max_steps, max_epochs=max_epochs, workers=workers,
+            samples_per_case=samples_per_case, val_every=val_every, checkpoint_every=checkpoint_every,
+            out=out, cache=cache, device=device, report=report, trainer=trainer, check_only=check_only,
         )  # fmt: skip
 
     def dry_run(self, case: Case | Mapping[str, Image]) -> None:
@@ -330,7 +322,7 @@ class Model:
         Parameters
         ----------
         case : optional
-            Grids and memory are those of this case; without one they are left open.
+            Whose grids and memory are shown.
         batch_size : int, optional
             Of the prediction whose memory is stated; as :meth:`predict` chooses it if left out.
         """

@@ -13,11 +13,21 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 
 from truevox.errors import SettingsError
 from truevox.model.settings import Settings
 
-__all__ = ["CALLBACKS", "REFUSED", "accumulation", "checked", "epoch_steps", "precision", "processes"]
+__all__ = [
+    "CALLBACKS",
+    "REFUSED",
+    "accumulation",
+    "checked",
+    "epoch_steps",
+    "precision",
+    "processes",
+    "shown",
+]
 
 Precision = Literal["float32", "bf16", "auto"]
 
@@ -120,6 +130,17 @@ def precision(options: Mapping[str, Any], asked: Precision) -> Precision:
     return asked if given is None else "bf16" if PRECISIONS[str(given)] else "float32"
 
 
+def shown(options: Mapping[str, Any]) -> dict[str, bool]:
+    """What Lightning writes and draws by itself: only what a callback was given for."""
+    callbacks = _listed(options.get("callbacks"))
+    kinds = {
+        "enable_checkpointing": Checkpoint,
+        "enable_progress_bar": ProgressBar,
+        "enable_model_summary": ModelSummary,
+    }
+    return {name: any(isinstance(c, kind) for c in callbacks) for name, kind in kinds.items()}
+
+
 def processes(options: Mapping[str, Any]) -> int | None:
     """How many processes will train; None where only the machine can tell (``-1``, ``"auto"``)."""
     devices, nodes = options.get("devices", 1), options.get("num_nodes", 1)
@@ -127,8 +148,9 @@ def processes(options: Mapping[str, Any]) -> int | None:
         devices = int(devices)
     if isinstance(devices, (list, tuple)):
         devices = len(devices)
-    known = isinstance(devices, int) and isinstance(nodes, int) and devices > 0
-    return devices * nodes if known else None
+    if isinstance(devices, int) and isinstance(nodes, int) and devices > 0:
+        return devices * nodes
+    return None
 
 
 def epoch_steps(samples: int, settings: Settings, options: Mapping[str, Any]) -> int:

@@ -113,6 +113,8 @@ class Trained(pl.LightningModule):
     # ---- training ------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
+        if self.averaged is not None:  # from a checkpoint, which may come from another device
+            self.averaged = {name: value.to(self.device) for name, value in self.averaged.items()}
         if self.resume_from is not None:
             self.optimizers(use_pl_optimizer=False).load_state_dict(self.resume_from["optimizer"])  # type: ignore[union-attr]
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -177,7 +179,7 @@ class Trained(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """A step that is not finite stops the run before it touches weights, averages or the optimiser."""
         named = [(n, p.grad) for n, p in self.networks.named_parameters() if p.grad is not None]
-        norms = torch._foreach_norm([g for _, g in named]) if named else []
+        norms = torch._foreach_norm([g for _, g in named])  # type: ignore[reportPrivateImportUsage] if named else []
         if norms and not bool(torch.isfinite(torch.stack(norms)).all()):
             bad = next(n for (n, _), norm in zip(named, norms, strict=True) if not torch.isfinite(norm))
             self._restore_buffers()
@@ -299,7 +301,10 @@ class Trained(pl.LightningModule):
         self.log_dict({name: value for name, value in row.items() if name != "step"}, batch_size=1)
         if len(row) > 1:
             self._note(row)
-        if self.keeper is not None:
+
+    def on_validation_end(self) -> None:
+        """Callbacks have seen the scores by now: what they make of them is part of the checkpoint."""
+        if self.keeper is not None and self._validates:
             self.keeper.step_done(self)
 
 

@@ -114,7 +114,7 @@ class Code:
         if isinstance(value, types.ModuleType):
             return self._module(value, names)
         if isinstance(value, (logging.Logger, types.MemberDescriptorType, types.GetSetDescriptorType)):
-            return type(value).__name__
+            return str(type(value).__name__)
         if (inner := _parts(value)) is not None:
             return f"{type(value).__name__}({', '.join(self._of(v, name, names) for v in inner)})"
         if hasattr(value, "__name__"):
