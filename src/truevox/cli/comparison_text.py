@@ -46,7 +46,7 @@ def ranking_table(found: Comparison) -> str:
     ]  # fmt: skip
     rule = RULES[found.settings["missing"]]
     return (
-        f"Ranking ({found.settings['scheme'].replace('_', ' ')}):\n{aligned(rows)}\nWhere values miss: {rule}"
+        f"Ranking ({found.settings['scheme'].replace('_', ' ')}):\n{aligned(rows)}\n{rule}"
     )
 
 
