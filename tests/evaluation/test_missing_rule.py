@@ -331,3 +331,32 @@ def test_lesions_of_a_failed_case_are_missed(tmp_path: Path) -> None:
     assert (two.matched, two.missed, two.sensitivity) == (4, 4, 0.5)
     assert (one.sensitivity_interval.n, one.sensitivity_interval.patients) == (8, 4)
     assert one.sensitivity_interval.low < 0.3, "eight lesions of four patients, all or nothing"
+
+
+@pytest.mark.parametrize(
+    ("patients", "text"),
+    [(("P1", "", "P2"), "Row 3 names no patient"), (("P1", "p1", "P2"), "spelled in two ways")],
+)
+def test_patients_of_a_table_of_pairs(tmp_path: Path, patients: tuple[str, ...], text: str) -> None:
+    lines = [f"s{k},a.nii,b.nii,{name}" for k, name in enumerate(patients)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["case,prediction,reference,patient", *lines]))
+    with pytest.raises(CaseError, match=text):
+        evaluate_folders(tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize("column", ["case", "method", "who"])
+def test_empty_names_are_refused(column: str) -> None:
+    rows = [row | {"who": row["case"]} for row in long(a=[0.5, 0.6], b=[0.5, 0.7])]
+    rows[1][column] = " "
+    with pytest.raises(FileError, match=f"Row 3 has an empty '{column}'"):
+        quick(rows, patient="who")
+
+
+def test_ranks_of_two_patients_have_no_interval() -> None:
+    """Samples of them would say that the order can't change."""
+    found = quick(long(a=[0.5, 0.6], b=[0.4, 0.5]))
+    assert [(row["rank"], row["rank_low"], row["wins"]) for row in found.ranking] == [
+        (1, None, None),
+        (2, None, None),
+    ]
+    assert "2 patients: no interval is shown for fewer than 3." in " ".join(found.remarks)

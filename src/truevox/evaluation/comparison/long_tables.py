@@ -90,6 +90,13 @@ def read_long_table(
         lacking = next((name for name in needed if row.get(name) is None), None)
         if lacking is not None:
             raise FileError(f"Row {line} lacks '{lacking}'.", file=file, got=", ".join(map(str, row)))
+        blank = next(
+            (name for name in (*parts, method, patient) if name and not str(row[name]).strip()), None
+        )
+        if blank is not None:
+            raise FileError(
+                f"Row {line} has an empty '{blank}'.", file=file, remedy="fill the cell, or take the row out"
+            )
         which = str(row[task]) if task else ""
         name = "/".join(str(row[part]) for part in parts)
         cells = tasks.setdefault(which, {})
