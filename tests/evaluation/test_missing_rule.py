@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import tempfile
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation import EvaluationSettings, compare, compare_table, evaluate_folders, summary
-from truevox.evaluation.comparison.missing import Scores, resolve
+from truevox.evaluation.comparison.missing import RULES, Scores, resolve
 from truevox.evaluation.jobs import Evaluation
+from truevox.evaluation.statistics.by_patient import counted
 from truevox.evaluation.tables import write_evaluation
 from truevox.metrics import definition
+from truevox.report import write_report
 from truevox.report.bland_altman import agreements
 from truevox.report.folder import read_folders
 from truevox.report.headline import headline
@@ -360,3 +363,40 @@ def test_ranks_of_two_patients_have_no_interval() -> None:
         (2, None, None),
     ]
     assert "2 patients: no interval is shown for fewer than 3." in " ".join(found.remarks)
+
+
+@pytest.mark.parametrize(
+    "options", [{"unit": "case"}, {"patients": {f"s{k}": f"q{k % 3}" for k in range(8)}}]
+)
+def test_a_report_takes_patients_and_rule_of_its_comparison(tmp_path: Path, options: dict) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"P{k // 2}" for k in range(8)]
+    folders = {
+        name: written(
+            tmp_path / name,
+            rows_of(
+                {
+                    "dice": [
+                        (x, "ok") if k or name == "a" else (NAN, "failed")
+                        for k, x in enumerate(rng.random(8))
+                    ],
+                    "volume_difference_ml": [(x, "ok") for x in rng.normal(size=8)],
+                },
+                names,
+            ),
+        )
+        for name in "ab"
+    }
+    found = compare(folders, rank_resamples=5, missing="drop", **options)
+    found.write(tmp_path / "cmp", figures=False)
+    write_report(tmp_path / "r.html", folders, comparison=tmp_path / "cmp", worst=0, cases_in_viewer=0)
+    page = html.unescape((tmp_path / "r.html").read_text())
+    for row in found.ranking:
+        if row["metric"] == "dice":
+            assert f"{number(row['ci_low'])} to {number(row['ci_high'])}" in page
+            assert counted(row["n"], row["patients"]) in page
+    for row in found.agreement:
+        if row["second"] == "reference":
+            assert f"{number(row['bias_low'])} to {number(row['bias_high'])}" in page
+            assert f"{number(row['upper_low'])} to {number(row['upper_high'])}" in page
+    assert RULES["drop"] in page
