@@ -34,6 +34,7 @@ NAN = math.nan
 
 def scores(values: Sequence[Sequence[float]], status: Sequence[Sequence[str]], metric: str = "hd95", **more):
     known = definition(metric)
+    assert known.better != "none"
     cases = tuple(f"p{k}" for k in range(len(values[0])))
     return Scores(
         "liver", metric, known.unit, known.id, known.better, known.low, known.high, known.best,
@@ -160,6 +161,17 @@ def test_a_direction_does_not_contradict_the_name() -> None:
     assert quick(rows, value="HD95", better="lower").methods == ("a", "b")
     with pytest.raises(SettingsError, match="large values are good"):
         quick([row | {"dsc": 0.5} for row in rows], value="dsc", better="lower")
+
+
+def test_the_range_is_known_by_the_name() -> None:
+    """Without it, failing would cost the worst Dice of any method, 0.4 or 40, and not 0."""
+    for scale in (1, 100):
+        rows = long(a=[0.5 * scale, 0.6 * scale], b=[0.4 * scale])
+        found = quick([{**row, "DSC": row["value"]} for row in rows], value="DSC")
+        [table] = [one.table for one in found.standings]
+        assert table.values.tolist() == [[0.5 * scale, 0.6 * scale], [0.4 * scale, 0]]
+        assert table.scores.high == scale
+        assert quick(rows).standings[0].table.values[1].tolist() == [0.4 * scale] * 2
 
 
 def test_a_case_has_one_patient() -> None:

@@ -54,6 +54,8 @@ def difference_table(found: Comparison) -> str:
     """Pairs of methods."""
     from truevox.evaluation.statistics.by_patient import counted
 
+    if not found.differences:
+        return "No differences: nothing is left to compare."
     equivalence = any(row["equivalent"] is not None for row in found.differences)
     head = (
         "label",
