@@ -348,14 +348,10 @@ def test_lesions_of_a_failed_case_are_missed(tmp_path: Path) -> None:
     assert one.sensitivity_interval.low < 0.3, "eight lesions of four patients, all or nothing"
 
 
-@pytest.mark.parametrize(
-    ("patients", "text"),
-    [(("P1", "", "P2"), "Row 3 names no patient"), (("P1", "p1", "P2"), "spelled in two ways")],
-)
-def test_patients_of_a_table_of_pairs(tmp_path: Path, patients: tuple[str, ...], text: str) -> None:
-    lines = [f"s{k},a.nii,b.nii,{name}" for k, name in enumerate(patients)]
+def test_patients_of_a_table_of_pairs_are_spelled_in_one_way(tmp_path: Path) -> None:
+    lines = [f"s{k},a.nii,b.nii,{name}" for k, name in enumerate(("P1", "p1", "P2"))]
     (tmp_path / "pairs.csv").write_text("\n".join(["case,prediction,reference,patient", *lines]))
-    with pytest.raises(CaseError, match=text):
+    with pytest.raises(CaseError, match="spelled in two ways"):
         evaluate_folders(tmp_path / "pairs.csv")
 
 

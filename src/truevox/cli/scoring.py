@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Filters", "Work", "score", "settings_of", "work_of"]
 
+FEW = 20
+"""Patients below which it is said what an interval can't know."""
+
 
 def settings_of(file: Path | None, options: dict[str, Any], lesions: str | None = None) -> EvaluationSettings:
     """The settings of a file, with what was given on the command line on top, checked."""
@@ -227,6 +230,8 @@ def score(
     for text in odd:
         say(f"Note: {text}")
     typer.echo(table(totals))
+    if text := unseen(totals):
+        say(f"Note: {text}")
     if found.failures:
         say(f"{len(found.failures)} failed, see {folder / 'failures.csv'}:\n  {reasons(found.failures)}")
     return len(found.failures)
@@ -251,6 +256,24 @@ def table(totals: Sequence[Summary]) -> str:
         rows.append((s.label, s.metric, s.unit, number(s.mean), interval, number(s.median), s.counted, rest))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def unseen(totals: Sequence[Summary]) -> str:
+    """What intervals of few patients can't know; empty where there are many, or some were missed.
+
+    Examples
+    --------
+    >>> unseen([])
+    ''
+    """
+    few = [s.patients for s in totals if not s.no_interval and s.patients < FEW]
+    if not few or any(s.n_missed for s in totals):
+        return ""
+    # The rule of three: at the upper end, 0.95 of samples of n have none of what is in 3 / n of all.
+    return (
+        f"intervals of {min(few)} patients know nothing of missed cases, of which they have none: up to "
+        f"{min(1.0, 3 / min(few)):.0%} of all cases could be missed. See docs/intervals.md."
+    )
 
 
 def reasons(failures: Sequence[Failure]) -> str:

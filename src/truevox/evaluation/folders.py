@@ -154,14 +154,8 @@ def read_pairs(table: Path) -> Matched:
 
 
 def _expect_patients(columns: Mapping[str, Sequence[str]], table: Path) -> None:
-    """All rows name their patient, or none: one without would be a patient of its own."""
+    """A patient whose name is written in two ways would count as two."""
     named = [text.strip() for text in columns.get("patient", ())]
-    if any(named) and not all(named):
-        k = named.index("")
-        raise CaseError(
-            f"Row {k + 2} names no patient, and others do.", case=columns["case"][k], file=table,
-            remedy="fill the column, or take it out",
-        )  # fmt: skip
     plain: dict[str, str] = {}
     for name in named:
         if (first := plain.setdefault(name.casefold(), name)) != name:
