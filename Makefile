@@ -83,7 +83,9 @@ data-is-named:
 experiments: $(STAMP)
 	@failed=0; for work in volume_bias phi_epsilon metric_sensitive; do \
 	  echo "== experiments/$$work.py" >&2; \
-	  $(BIN)/python experiments/$$work.py $(if $(DATA),--data "$(DATA)") || failed=1; done; exit $$failed
+	  $(BIN)/python experiments/$$work.py $(if $(DATA),--data "$(DATA)") || failed=1; done; \
+	echo "== experiments/interval_coverage.py" >&2; \
+	$(BIN)/python experiments/interval_coverage.py || failed=1; exit $$failed
 
 clean:
 	rm -rf demo docs/_build docs/_gallery docs/_theory docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

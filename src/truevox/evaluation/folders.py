@@ -135,6 +135,7 @@ def read_pairs(table: Path) -> Matched:
     if not count:
         raise CaseError("The table has no rows.", file=table, remedy="add one row per case")
     cells = [{name: column[k] for name, column in columns.items()} for k in range(count)]
+    _expect_patients(columns, table)
     jobs = [
         Job(
             row["case"] or f"row {k}",
@@ -142,7 +143,7 @@ def read_pairs(table: Path) -> Matched:
             _cell(table, row["reference"]),
             _cell(table, row.get("image", "")),
             output=row.get("output") or OUTPUT,
-            patient=row.get("patient", ""),
+            patient=row.get("patient", "").strip(),
             score=_cell(table, row.get("score", "")),
         )
         for k, row in enumerate(cells, start=1)
@@ -153,6 +154,18 @@ def read_pairs(table: Path) -> Matched:
             "A case is in the table twice.", case=twice[0][0], file=table, got=f"{len(twice)} such"
         )
     return Matched(jobs, [], f"{len(jobs)} cases of {table}", {"table": str(table), "cases": len(jobs)})
+
+
+def _expect_patients(columns: Mapping[str, Sequence[str]], table: Path) -> None:
+    """A patient whose name is written in two ways would count as two."""
+    named = [text.strip() for text in columns.get("patient", ())]
+    plain: dict[str, str] = {}
+    for name in named:
+        if (first := plain.setdefault(name.casefold(), name)) != name:
+            raise CaseError(
+                "One patient is spelled in two ways.", file=table, got=f"'{first}', '{name}'",
+                remedy="write the patient alike in all rows",
+            )  # fmt: skip
 
 
 def _cell(table: Path, text: str) -> Path | None:
