@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from truevox.errors import GraphError
 from truevox.image import Kind
 from truevox.labels import Labels
+from truevox.networks.checking import check_impulses, check_size
 from truevox.networks.direct import direct_convolutions
 from truevox.networks.field_of_view import FieldOfView, field_of_view
 from truevox.networks.lattice import LatticeMap
@@ -114,6 +117,35 @@ class Network(Batched):
             )
         return maps
 
+    def _check(self, inputs: Sequence[Tensor]) -> None:
+        """Compare the stated lattice with the network's answers: once, and its sizes once per patch size.
+
+        Raises
+        ------
+        GraphError
+            If they differ; a lattice that was declared is warned of.
+        """
+        found: dict[str, Any] = getattr(self, "_found")  # noqa: B009 - set in a frozen dataclass
+        shape = tuple(inputs[0].shape[1:])
+        if shape in found.setdefault("checked", set()):
+            return
+        kind, alone = inputs[0].device.type, len(inputs) == 1
+        first = not found["checked"]
+        found["checked"].add(shape)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(kind, enabled=False):
+                views = self.field_of_view(shape[0]).outputs if alone and self.lattice is None else ()
+                if views:
+                    check_size(self.module, views[0], shape[0], shape[1:])
+                if first:
+                    with torch.random.fork_rng(devices=[]):
+                        check_impulses(self.module, self.maps(), views, inputs)
+        except GraphError as error:
+            if self.lattice is None:
+                found["checked"].discard(shape)
+                raise
+            warnings.warn(f"{error}", stacklevel=2)
+
     def _kept_axes(self, grid: Grid) -> list[int]:
         """The axes that the module sees: all but as many of size 1 as it has no dimension for."""
         kept = [0, 1, 2]
@@ -146,6 +178,7 @@ class Network(Batched):
         device, dtype = (batch[0].device, torch.float32) if weight is None else (weight.device, weight.dtype)
         ready = [b.to(device, dtype) for b in batch]
         inputs = [_squeezed(b, dropped) for b in ready]
+        self._check(inputs)
         with direct_convolutions(device):
             result = self.module(*inputs)
         tensors = result if isinstance(result, (tuple, list)) else (result,)
