@@ -235,7 +235,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"The file is not JSON: {error}.", file=path, remedy="write it again") from error
 
 

@@ -96,7 +96,9 @@ def indexed(m: Written, x: Tensor) -> Tensor:
 
 def several_at_once(m: Written, x: Tensor) -> Tensor:
     y = [0 * x, 0 * x]
-    torch._foreach_add_([one[:, :, :-3] for one in y], [x[:, :, 3:]] * 2)
+    torch._foreach_add_(  # pyright: ignore[reportPrivateImportUsage]
+        [one[:, :, :-3] for one in y], [x[:, :, 3:]] * 2
+    )
     return y[0]
 
 

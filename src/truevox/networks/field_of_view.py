@@ -157,6 +157,7 @@ class Runner:
         self._traces: dict[tuple[int, ...], tuple[list[Track | None], list[str]]] = {}
 
     def input(self, shape: Sequence[int]) -> Tensor:
+        """A tensor of that size without values."""
         return torch.empty((1, self.channels, *shape), device="meta")
 
     def shapes(self, shape: Sequence[int]) -> Shapes | None:

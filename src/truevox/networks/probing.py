@@ -71,8 +71,8 @@ def averaging_copy(module: nn.Module, kind: torch.dtype = torch.float64) -> tupl
     for parent in list(twin.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, _MAX_POOL):
-                kind: Any = _MEAN_POOL[_MAX_POOL.index(type(child))]
-                setattr(parent, name, kind(child.kernel_size, child.stride, child.padding, child.ceil_mode))
+                mean: Any = _MEAN_POOL[_MAX_POOL.index(type(child))]
+                setattr(parent, name, mean(child.kernel_size, child.stride, child.padding, child.ceil_mode))
             elif isinstance(child, _NORMS) or type(child).__name__ == "InstanceNorm":
                 statistics |= not isinstance(child, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm))
                 setattr(parent, name, nn.Identity())
