@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from truevox.devices import resolve_device
-from truevox.errors import CaseError, GraphError, SettingsError
+from truevox.errors import CaseError, SettingsError
 from truevox.image import Image
 from truevox.labels import Labels
-from truevox.model.checks import check_grids, check_outputs, check_training
+from truevox.model.checks import check_grids, check_outputs, check_training, named_networks
 from truevox.model.memory import MemoryPlan, memory_plan
 from truevox.model.options import Options
 from truevox.model.prediction import predict
@@ -92,7 +92,7 @@ class Model:
         check_outputs(self.predictions)
         check_training(self.pairs)
         ops = dict.fromkeys(c.op for c in self.plan.calls if isinstance(c.op, Network))
-        self.module_dict = _module_dict({self.plan.keys[op]: op.module for op in ops})
+        self.module_dict = named_networks({self.plan.keys[op]: op.module for op in ops})
 
     @property
     def inputs(self) -> list[str]:
@@ -379,36 +379,6 @@ class Model:
         from truevox.model.storage import load_model
 
         return load_model(Path(folder), networks or {}, nodes)
-
-
-def _module_dict(modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """Networks by their draw keys, as torch allows them: without dots, and not as it calls its own things.
-
-    Raises
-    ------
-    GraphError
-        If a key can't be one, or two become one.
-    """
-    made = nn.ModuleDict()
-    first: dict[str, str] = {}
-    for name in modules:
-        key = name.replace(".", "_")
-        if key in first:
-            raise GraphError(
-                "Two networks have names that are one in a file, where a dot is an underscore.",
-                got=f"{first[key]!r} and {name!r}",
-                remedy="tv.Network(module, name=...) with another name",
-            )
-        if not key or hasattr(made, key):
-            raise GraphError(
-                "A network can't have this name: torch uses it.",
-                got=repr(name),
-                remedy="tv.Network(module, name=...) with another name",
-            )
-        first[key] = name
-    for name, module in modules.items():
-        made[name.replace(".", "_")] = module
-    return made
 
 
 def _required(loss: Any) -> Loss:
