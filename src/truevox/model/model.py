@@ -14,7 +14,7 @@ from truevox.devices import resolve_device
 from truevox.errors import SettingsError
 from truevox.image import Image
 from truevox.labels import Labels
-from truevox.model.checks import check_grids, check_outputs, check_training
+from truevox.model.checks import check_grids, check_outputs, check_training, named_networks
 from truevox.model.memory import MemoryPlan, memory_plan
 from truevox.model.options import Options
 from truevox.model.prediction import predict
@@ -95,7 +95,7 @@ class Model:
         check_outputs(self.predictions)
         check_training(self.pairs)
         ops = dict.fromkeys(c.op for c in self.plan.calls if isinstance(c.op, Network))
-        self.module_dict = nn.ModuleDict({_key(self.plan.keys[op]): op.module for op in ops})
+        self.module_dict = named_networks({self.plan.keys[op]: op.module for op in ops})
 
     @property
     def inputs(self) -> list[str]:
@@ -379,11 +379,6 @@ class Model:
         from truevox.model.storage import load_model
 
         return load_model(Path(folder), networks or {}, nodes)
-
-
-def _key(name: str) -> str:
-    """A draw key as a name for torch, which allows no dots."""
-    return name.replace(".", "_")
 
 
 def _required(loss: Any) -> Loss:
