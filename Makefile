@@ -19,13 +19,14 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-numeric lint docs bench data-is-named experiments clean
+.PHONY: help install demo test test-numeric coverage lint docs bench data-is-named experiments clean
 
 help:
 	@echo "make install   set up .venv with the tested versions"
 	@echo "make demo      the main job on an embedded phantom cohort; results in demo/"
-	@echo "make test      all tests, the examples in docstrings and docs, and coverage"
+	@echo "make test      all tests, and the examples in docstrings and docs"
 	@echo "make test-numeric   tests of numbers, with the instructions of a processor of 2008"
+	@echo "make coverage  the same tests, with the lines that none of them runs: takes twice as long"
 	@echo "make lint      ruff, pyright, layers"
 	@echo "make docs      HTML in docs/_build/html"
 	@echo "make bench DATA=dir   benchmarks against other packages (in .venv-bench)"
@@ -60,8 +61,12 @@ comma := ,
 demo: $(STAMP)
 	$(BIN)/truevox demo --out demo/
 
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --doctest-modules
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --doctest-modules --cov=truevox --cov-report=term src tests
+	$(PYTEST) src tests
+
+coverage: $(STAMP)
+	$(PYTEST) --cov=truevox --cov-report=term src tests
 
 # Float sums must not depend on the processor: those of the compiled loops, of torch, oneDNN, NumPy and its BLAS,
 # with the instructions that every x86-64 has (on other processors some of these names mean nothing).
