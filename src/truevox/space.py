@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ Unit = Literal["mm", "px"]
 Affine = NDArray[np.float64]
 _CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 _AXES = np.arange(3)
+_UNITS = ("mm", "px")
 
 
 class Grid:
@@ -88,7 +89,7 @@ class Grid:
                 got=matrix.tolist(),
                 remedy="repair the header's sform/qform; every axis needs a direction of its own",
             )
-        if unit not in get_args(Unit):
+        if unit not in _UNITS:
             raise GeometryError("Lengths on a grid are in mm or px.", got=unit, remedy='Grid(..., unit="px")')
         matrix.setflags(write=False)
         object.__setattr__(self, "unit", unit)

@@ -13,6 +13,7 @@ import zarr
 
 from truevox import io
 from truevox.errors import LabelError
+from truevox.io.access import label_counts
 
 VALUES = np.array([0, 1, 2**53 + 1, 2**63 - 1, 2**63 + 5, 2**64 - 1], np.uint64).reshape(1, 2, 3)
 """As other programs write them: k, j, i."""
@@ -53,5 +54,5 @@ def test_integers_beyond_63_bits(suffix: str, tmp_path: Path) -> None:
 
 def test_counting_them() -> None:
     high = 2**64 - 1
-    assert io.access.label_counts(np.array([high, high - 1, high], np.uint64)) == {high - 1: 1, high: 2}
-    assert io.access.label_counts(np.array([-(2**63), -(2**63)], np.int64)) == {-(2**63): 2}
+    assert label_counts(np.array([high, high - 1, high], np.uint64)) == {high - 1: 1, high: 2}
+    assert label_counts(np.array([-(2**63), -(2**63)], np.int64)) == {-(2**63): 2}

@@ -124,7 +124,7 @@ class _Stack:
 
 def _series(file: tifffile.TiffFile, path: Path) -> Any:
     """The finest level of the picture of a file."""
-    found = [one for one in file.series if one.keyframe is not None]
+    found: list[Any] = [one for one in file.series if one.keyframe is not None]
     if not found or min(found[0].shape) < 1 or not len(found[0].pages[0].dataoffsets):
         raise damaged(path, "no picture")
     # Coarser levels say so. A page that is only smaller may be anything.

@@ -125,7 +125,7 @@ def _plain(array: zarr.Array, path: Path) -> _Found:
     length = millimetres(str(array.attrs.get("unit", "mm")), path)
     if affine is not None and length not in (1.0, None):
         affine = np.diag([length, length, length, 1.0]) @ np.asarray(affine, np.float64)
-    return _Found(array, dims, affine, seconds, notes, "px" if length is None else "mm")
+    return _Found(array, dims, affine, seconds, notes, "px" if length is None else "mm")  # type: ignore[arg-type]
 
 
 def _multiscale(group: zarr.Group, path: Path) -> _Found:
