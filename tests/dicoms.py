@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from truevox import io
+
 STUDY, FRAME = generate_uid(entropy_srcs=["study"]), generate_uid(entropy_srcs=["frame of reference"])
 AXIAL = (1, 0, 0, 0, 1, 0)
 # All of one length, so that files are too: tests cut them.
@@ -143,3 +145,15 @@ def multiframe(
         frames.append(item(PlanePositionSequence=place, **extra))
     data.PerFrameFunctionalGroupsSequence = Items(frames)
     return data
+
+
+def frames(values: list[int]) -> np.ndarray:
+    """Frames of 2 rows and 4 columns, each of one value."""
+    return np.repeat(np.array(values, np.uint16), 8).reshape(-1, 2, 4)
+
+
+def shown(file: Path) -> list[list[int]]:
+    """The value of each slice of each channel, of an image whose slices are of one value."""
+    array = io.read(file)[0]
+    assert (array == array[:, :1, :1]).all()
+    return array[:, 0, 0].tolist()
