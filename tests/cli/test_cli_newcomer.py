@@ -123,8 +123,8 @@ def test_the_same_command_resumes(truevox, run, nnunet):
     assert outcome.code == 0, outcome.err
     assert "The recipe is that of the run" in outcome.err
     assert (out / "recipe.yaml").read_bytes() == before
-    other = truevox("train", nnunet, "--out", out, "--set", "train.max_steps=4")
-    assert (other.code, "train.max_steps: 4, not 3" in other.err) == (2, True)
+    other = truevox("train", nnunet, "--out", out, "--set", "train.seed=4")
+    assert (other.code, "train.seed: 4, not 0" in other.err) == (2, True)
 
 
 def test_predict_and_evaluate_take_the_folder(truevox, run, nnunet, tmp_path):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import re
 import site
 import sys
 import sysconfig
 import types
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,9 @@ def identity(value: Any) -> str | None:
         return file_identity(value)
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, Path, Labels, np.generic)):
         return repr(value)
-    if isinstance(value, np.dtype | types.EllipsisType | range | slice):
+    if isinstance(value, re.Pattern):  # its own text is cut off at 200 letters
+        return f"{value.pattern!r} {value.flags}"
+    if isinstance(value, (Number, np.dtype, types.EllipsisType, range, slice)):
         return repr(value)
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
