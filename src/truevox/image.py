@@ -322,6 +322,12 @@ class Image:
             raise GeometryError("An image was divided by 0.")
         return self._binary(other, lambda a, b: a / b)
 
+    def __pow__(self, other: Any) -> Image:
+        return self._binary(other, lambda a, b: a**b)
+
+    def __neg__(self) -> Image:
+        return self * -1
+
     __radd__ = __add__
     __rmul__ = __mul__
 

@@ -55,6 +55,8 @@ def test_examples_of_what_wrapped():
     assert (filled(2**31 - 1, np.int32) + 1).data.unique().tolist() == [2**31]
     assert (filled(60000, np.float16) * 2).data.unique().tolist() == [120000]
     assert (1 - eight).fill == -6
+    assert (-eight).data.unique().tolist() == [-200]
+    assert (eight**2).data.unique().tolist() == [40000]
     assert tv.Mean()(eight, filled(101, np.uint8)).data.unique().tolist() == [150.5]
 
 

@@ -381,3 +381,17 @@ def test_refused_when_built():
             build()
     with pytest.raises(LabelError, match="lacks"):
         tv.MapLabels({"a": "lesion"})(blobs(TUMOUR))
+
+
+@pytest.mark.parametrize("names", [{"a": 1}, {"a": 1, "b": 2}])
+def test_one_hot_of_what_is_ignored_is_background_also_where_it_was_averaged(names):
+    table = Labels(names, ignore=9)
+    line = torch.tensor([1, 1, 9, 9, 9, 9], dtype=torch.uint8).reshape(1, 6, 1, 1)
+    coarse = Grid((6,)).lattice((0.5, 0, 0), (2, 1, 1), (4, 1, 1))
+    case = {"x": Image(line, Grid((6,)), "label"), "y": Image(torch.zeros(1, 4, 1, 1), coarse)}
+    label = tv.Input("x", kind="label", labels=table, fill=9)
+    (seen,) = evaluate([tv.OneHot()(tv.Like(tv.Input("y"))(label))], case)
+    wanted = [1.0, 0.0, 0.0, 0.0]
+    assert seen.data[table.channel_names["a"]].flatten().tolist() == wanted
+    if table.activation == "softmax":
+        assert seen.data[0].flatten().tolist() == [0.0, 1.0, 1.0, 1.0]

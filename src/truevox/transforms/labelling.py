@@ -64,7 +64,7 @@ class OneHot(Labelwise):
 
     def relabelled(self, image: Image) -> Image:
         if image.kind == "probability":  # averaged on the way here
-            return image
+            return _with_background(image)
         table = table_of(self, image)
         outside = table.one_hot(np.rint(image.fills()).astype(int).reshape(-1, 1, 1, 1)).ravel()
         return Image(
@@ -74,6 +74,17 @@ class OneHot(Labelwise):
             tuple(outside.tolist()),
             table,
         )
+
+
+def _with_background(image: Image) -> Image:
+    """Shares in which what is not known (NaN) is background."""
+    if image.labels is None or image.labels.ignore is None:
+        return image
+    background = torch.zeros(image.channels)
+    background[: image.labels.activation == "softmax"] = 1
+    data = torch.where(image.data.isnan(), background.view(-1, 1, 1, 1), image.data)
+    fills = np.where(np.isnan(image.fills()), background.numpy(), image.fills())
+    return image.replace(data=data, fill=fills)
 
 
 @node
