@@ -432,20 +432,23 @@ def test_prediction_does_not_hold_all_tiles():
 
 
 def test_several_outputs_share_one_pass():
-    calls = []
-
     class Count(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls: list[int] = []  # its own: the check of the lattice runs a copy
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            calls.append(len(x))
+            self.calls.append(len(x))
             return x * 1.0
 
     x = Input("x")
-    net = Network(Count(), kind="scalar", lattice=(tv.networks.LatticeMap.identity(3),))
+    count = Count()
+    net = Network(count, kind="scalar", lattice=(tv.networks.LatticeMap.identity(3),))
     tiles = net(GridCrop(6, 0.0)(x))
     a, b = Put(like=x)(tiles), Put(like=x, weights="uniform")(tiles)
     first, second = evaluate([a, b], {"x": noise()}, batch_size=1)
     assert torch.equal(first.data, second.data)
-    assert len(calls) == 2 * 2 * 2
+    assert len(count.calls) == 2 * 2 * 2
 
 
 def test_a_cascade_uses_the_first_result():

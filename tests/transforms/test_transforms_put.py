@@ -331,16 +331,20 @@ def test_bad_tiles_are_refused(bad):
 def test_outside_of_the_core_is_fill_for_the_network():
     """What a valid network sees beyond the border is the image's fill."""
     scan = Input("scan", channels=3)
-    seen = []
 
     class Look(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[torch.Tensor] = []  # its own: the check of the lattice runs a copy
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            seen.append(x.clone())
+            self.seen.append(x.clone())
             return x[..., 1:-1, 1:-1, 1:-1]
 
-    net = Network(Look(), kind="scalar", lattice=(LatticeMap.from_rule(1, 1, lambda n: n - 2, ndim=3),))
+    look = Look()
+    net = Network(look, kind="scalar", lattice=(LatticeMap.from_rule(1, 1, lambda n: n - 2, ndim=3),))
     evaluate([Put(like=scan)(net(GridCrop(6)(scan)))], {"scan": ramp(Grid((5, 5, 5)))})
-    assert all((t[:, :, 0] == FILL).all() for t in seen[:1])
+    assert all((t[:, :, 0] == FILL).all() for t in look.seen[:1])
 
 
 # ---- left and right ----------------------------------------------------------------------

@@ -125,7 +125,7 @@ class _PartialSums(torch.autograd.Function):
         scene = scene.with_values(values.detach())
         sums = torch.zeros(len(quantities), *values.shape[:2], dtype=wide(values), device=values.device)
         for _, piece in _parts(scene):
-            sums += _summed(piece, quantities)
+            sums += _summed(piece, quantities, wide(values))
         return sums
 
     @staticmethod
@@ -152,9 +152,10 @@ def _parts(scene: Scene) -> Iterator[tuple[slice, Scene]]:
         yield slice(start, stop), scene.part(start, stop)
 
 
-def _summed(piece: Scene, quantities: tuple[Quantity, ...]) -> Tensor:
+def _summed(piece: Scene, quantities: tuple[Quantity, ...], kind: torch.dtype | None = None) -> Tensor:
+    """Sums of a part, added in that type; a gradient does not depend on it."""
     found = elementwise(piece, quantities)
-    return torch.stack([found[q].sum(-1, dtype=wide(found[q])) for q in quantities])
+    return torch.stack([found[q].sum(-1, dtype=kind) for q in quantities])
 
 
 class _CompiledSums(torch.autograd.Function):
