@@ -149,7 +149,8 @@ def volume(
         segments = Segments(array, path, image.labels)
         asked = segments.asked(labels).items()
         found = [
-            _made(np.count_nonzero(segments.mask(places)), size, unit, method, name) for name, places in asked
+            _made(float(np.count_nonzero(segments.mask(places))), size, unit, method, name)
+            for name, places in asked
         ]
     else:
         found = volumes_of(array, image.kind, size, method, threshold, table, unit=unit)
