@@ -19,12 +19,13 @@ TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs bench data-is-named experiments clean
+.PHONY: help install demo test test-numeric lint docs bench data-is-named experiments clean
 
 help:
 	@echo "make install   set up .venv with the tested versions"
 	@echo "make demo      the main job on an embedded phantom cohort; results in demo/"
 	@echo "make test      all tests, the examples in docstrings and docs, and coverage"
+	@echo "make test-numeric   tests of numbers, with the instructions of a processor of 2008"
 	@echo "make lint      ruff, pyright, layers"
 	@echo "make docs      HTML in docs/_build/html"
 	@echo "make bench DATA=dir   benchmarks against other packages (in .venv-bench)"
@@ -62,6 +63,16 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --doctest-modules --cov=truevox --cov-report=term src tests
 
+# Float sums must not depend on the processor: those of the compiled loops, of torch, oneDNN, NumPy and its BLAS,
+# with the instructions that every x86-64 has (on other processors some of these names mean nothing).
+OLD_PROCESSOR = NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES= ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
+  OPENBLAS_CORETYPE=Nehalem $(if $(filter x86_64,$(shell uname -m)),NPY_DISABLE_CPU_FEATURES=X86_V3$(comma)X86_V4)
+NUMERIC := tests/kernels/test_kernels_sums.py tests/kernels/test_kernels_noise.py tests/losses/test_losses_pixel.py \
+  tests/losses/test_losses_extremes.py tests/metrics/test_probability_metrics.py tests/metrics/test_metrics_surface.py
+
+test-numeric: $(STAMP)
+	$(OLD_PROCESSOR) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" $(NUMERIC)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -83,7 +94,9 @@ data-is-named:
 experiments: $(STAMP)
 	@failed=0; for work in volume_bias phi_epsilon metric_sensitive; do \
 	  echo "== experiments/$$work.py" >&2; \
-	  $(BIN)/python experiments/$$work.py $(if $(DATA),--data "$(DATA)") || failed=1; done; exit $$failed
+	  $(BIN)/python experiments/$$work.py $(if $(DATA),--data "$(DATA)") || failed=1; done; \
+	echo "== experiments/interval_coverage.py" >&2; \
+	$(BIN)/python experiments/interval_coverage.py || failed=1; exit $$failed
 
 clean:
 	rm -rf demo docs/_build docs/_gallery docs/_theory docs/reference .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

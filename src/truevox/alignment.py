@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ __all__ = ["Alignment", "Placed", "aligned", "shared_grid"]
 
 HALF = 0.5
 """Grids of one shape may differ by less than this share of a voxel: the nearest voxel is the same one."""
+MOST = 64
+"""A grid that holds others has at most so many times their voxels (or a few millions)."""
 LATTICE = 0.1
 """Grids of other shapes or origins may differ by this share of a voxel from one lattice."""
 NOTED = 0.01
@@ -71,18 +75,22 @@ class Alignment:
         return sampling.take(array, found, (shape[0], shape[1], shape[2]), np.full(len(array), fill))
 
 
-def aligned(own: Grid, other: Grid, tol_mm: float | None = None) -> Alignment | None:
+def aligned(own: Grid, other: Grid, tol_mm: float | None = None, *, parts: bool = False) -> Alignment | None:
     """How a grid lies on the lattice of another one; None if its voxels are other ones.
 
-    Axes may be in another order and run the other way. Grids of the same voxels may be off by less than half
-    a voxel along each axis, at the farthest corner: headers that a tool rounded. Others of one lattice may be
-    off by a tenth of a voxel.
+    Axes may be in another order and run the other way. Grids of one shape may be off by less than half a
+    voxel along each axis, at the farthest corner: headers that a tool rounded. If they are farther apart, one
+    of the headers is wrong, however whole the number of voxels. Grids of other shapes are parts of one
+    lattice where they are off by less than a tenth of a voxel.
 
     Parameters
     ----------
     own, other : Grid
     tol_mm : float, optional
         The largest difference of a corner in mm instead.
+    parts : bool
+        Whether one of the files is of a kind that stores what is not empty: then grids of one shape may be
+        parts of one lattice, too.
 
     Examples
     --------
@@ -100,24 +108,39 @@ def aligned(own: Grid, other: Grid, tol_mm: float | None = None) -> Alignment | 
     turn = np.rint(matrix[:3, :3])
     if not ((np.abs(turn).sum(0) == 1).all() and (np.abs(turn).sum(1) == 1).all()):
         return None
+    same_shape = (np.abs(turn) @ other.shape == own.shape).all()
+    if same_shape:
+        found = _at(own, other, turn, np.where(turn.sum(1) > 0, 0, np.array(own.shape) - 1))
+        if found.mm <= tol_mm if tol_mm is not None else found.voxels < HALF:
+            return found
+        if not parts:
+            return None
     centre = (np.array(other.shape) - 1) / 2
-    start = np.rint((matrix[:3, :3] - turn) @ centre + matrix[:3, 3])
+    found = _at(own, other, turn, np.rint((matrix[:3, :3] - turn) @ centre + matrix[:3, 3]))
+    return found if (found.mm <= tol_mm if tol_mm is not None else found.voxels < LATTICE) else None
+
+
+def _at(own: Grid, other: Grid, turn: NDArray[np.float64], start: NDArray[Any]) -> Alignment:
+    """The alignment in which voxel 0 of the other grid is a voxel of the own one, and how far it is off."""
+    matrix = own.index_map(other)
     axes = np.abs(turn).argmax(0)
     signs = turn[axes, range(3)].astype(int)
-    places = tuple(start.astype(int).tolist())
     # Corners of both, as indices of the other one.
     corners = np.concatenate([_corners(other), (_corners(own) - start) @ turn])
     apart = corners @ (matrix[:3, :3] - turn).T + matrix[:3, 3] - start
     voxels = float(np.abs(apart).max())
     mm = float(np.linalg.norm(apart @ own.affine[:3, :3].T, axis=1).max())
-    found = Alignment(own, other, tuple(axes.tolist()), tuple(signs.tolist()), places, voxels, mm)
-    if tol_mm is not None:
-        return found if mm <= tol_mm else None
-    return found if voxels < (HALF if found.same_voxels else LATTICE) else None
+    places = tuple(start.astype(int).tolist())
+    return Alignment(own, other, tuple(axes.tolist()), tuple(signs.tolist()), places, voxels, mm)
 
 
-def shared_grid(grids: Sequence[Grid], tol_mm: float | None = None) -> tuple[Grid, list[Placed]] | None:
+def shared_grid(
+    grids: Sequence[Grid], tol_mm: float | None = None, *, parts: bool = False
+) -> tuple[Grid, list[Placed]] | None:
     """The smallest grid, on the lattice of the first, that holds the voxels of all; None if there is none.
+
+    It is taken for none, too, if it is so much larger than all grids together that a header must be wrong.
+    Parameters are those of :func:`aligned`.
 
     Returns
     -------
@@ -133,13 +156,15 @@ def shared_grid(grids: Sequence[Grid], tol_mm: float | None = None) -> tuple[Gri
     >>> grid.shape, on_part(np.array([[[[5]], [[6]], [[7]]]])).ravel().tolist()
     ((5, 1, 1), [0, 0, 5, 6, 7])
     """
-    found = [aligned(grid, grids[0], tol_mm) for grid in grids]
+    found = [aligned(grid, grids[0], tol_mm, parts=parts) for grid in grids]
     known = [one for one in found if one is not None]
     if len(known) < len(found):
         return None
     low = np.min([one.span[0] for one in known], axis=0)
     shape = (np.max([one.span[1] for one in known], axis=0) - low).tolist()
     start = low.tolist()
+    if math.prod(shape) > max(MOST * sum(math.prod(grid.shape) for grid in grids), MOST**4):
+        return None
     same = not low.any() and tuple(shape) == grids[0].shape
     grid = grids[0] if same else grids[0].crop(start, shape)
     return grid, [Placed(one, tuple(start), tuple(shape)) for one in known]

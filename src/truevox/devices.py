@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from truevox.errors import SettingsError
 
-__all__ = ["available_devices", "resolve_device"]
+__all__ = ["available_devices", "has_bf16_units", "resolve_device"]
 
 
 def available_devices() -> list[str]:
@@ -45,3 +47,27 @@ def resolve_device(name: str | torch.device) -> torch.device:
     if text == "auto":
         text = next((d for d in ("cuda", "mps") if d in there), "cpu")
     return torch.device(text)
+
+
+def has_bf16_units(device: str | torch.device = "cpu") -> bool:
+    """Whether a device computes in bfloat16 by itself; others emulate it, many times slower.
+
+    Examples
+    --------
+    >>> isinstance(has_bf16_units("cpu"), bool)
+    True
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if kind != "cpu":
+        return True
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    if any(getattr(torch.cpu, name, lambda: False)() for name in asked):
+        return True
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()))

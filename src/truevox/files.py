@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import errno
@@ -17,7 +18,7 @@ from typing import Any
 
 from truevox.errors import FileError
 
-__all__ = ["atomic_path", "expect_folder", "read_json", "software", "write_csv", "write_json"]
+__all__ = ["atomic_path", "expect_folder", "read_json", "read_text", "software", "write_csv", "write_json"]
 
 _REMEDIES = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
@@ -244,20 +245,56 @@ def _plain(data: Any) -> Any:
     return str(data) if isinstance(data, Path) else data
 
 
+def read_text(path: str | Path) -> str:
+    """Text in UTF-8, or in UTF-16 where the file begins as such: so do some spreadsheets and shells write it.
+
+    The mark that a file may begin with is no part of the text.
+
+    Raises
+    ------
+    OSError
+        If it can't be read.
+    UnicodeDecodeError
+        If it is no such text.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> _ = file.write_text("case", encoding="utf-8-sig")
+    >>> read_text(file)
+    'case'
+    """
+    content = Path(path).read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises
     ------
     FileError
-        If the file is missing, can't be read or is not JSON.
+        If the file is missing, can't be read, is not JSON, or has two entries of one name.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_text(path), object_pairs_hook=_once)
     except OSError as error:
         raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"The file is not JSON: {error}.", file=path, remedy="write it again") from error
+    except RecursionError as error:
+        raise FileError("The file is nested too deeply.", file=path, remedy="write it again") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON; of two entries of one name, one would be lost without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' is there twice")
+    return found
 
 
 def software() -> str:

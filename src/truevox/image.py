@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -12,18 +11,26 @@ import torch
 from torch import Tensor
 
 from truevox import sampling
-from truevox.errors import GeometryError, LabelError
+from truevox.errors import GeometryError
 from truevox.labels import Labels
 from truevox.origin import Origin
 from truevox.space import Grid, slices_to_lattice
+from truevox.voxels import (
+    OF_NUMPY,
+    as_fill,
+    as_voxels,
+    check_whole,
+    finite_number,
+    floating,
+    of_annotated,
+    shares_of,
+    type_with,
+)
 
 __all__ = ["Image", "Kind"]
 
 Kind = Literal["scalar", "label", "probability", "logits", "value"]
 KINDS = ("scalar", "label", "probability", "logits", "value")
-_WHOLE = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.int64)
-_OF_NUMPY = frozenset((torch.bool, *_WHOLE, torch.float16, torch.float32, torch.float64))
-"""Types of tensors that NumPy shares."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,9 +89,9 @@ class Image:
     __array_ufunc__ = None
 
     def __post_init__(self) -> None:
-        data = _voxels(self.data, self.kind)
+        data = as_voxels(self.data, self.kind)
         object.__setattr__(self, "data", data)
-        object.__setattr__(self, "fill", _fill(self.fill))
+        object.__setattr__(self, "fill", as_fill(self.fill))
         if self.kind not in KINDS:
             raise GeometryError("Unknown kind of image.", got=self.kind, expected=" | ".join(KINDS))
         if data.ndim != 4 or (tuple(data.shape[1:]) != self.grid.shape and self.kind != "value"):
@@ -100,9 +107,9 @@ class Image:
                 expected=f"{len(data)} numbers",
             )
         if self.kind == "label":
-            _check_whole(data, self.fill)
+            check_whole(data, self.fill)
         if not data.is_floating_point() and self.fill != 0:
-            object.__setattr__(self, "data", data.to(_type_with(data.dtype, self.fills())))
+            object.__setattr__(self, "data", data.to(type_with(data.dtype, self.fills())))
 
     def __repr__(self) -> str:
         return (
@@ -122,7 +129,7 @@ class Image:
     def numpy(self) -> np.ndarray:
         """The voxels as an array (C, I, J, K); no copy for tensors on the CPU of a type that NumPy knows."""
         data = self.data.detach().cpu()
-        return (data if data.dtype in _OF_NUMPY else data.float()).numpy()
+        return (data if data.dtype in OF_NUMPY else data.float()).numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -224,7 +231,7 @@ class Image:
         found = sampling.coincidence(self.grid, grid) if field is None else None
         if found is not None:
             # A gradient goes through what is exact: a crop or a flip between two networks.
-            plain = self.data.dtype in _OF_NUMPY and not self.data.requires_grad
+            plain = self.data.dtype in OF_NUMPY and not self.data.requires_grad
             if plain and self.data.device.type == "cpu":
                 part = sampling.take(self.numpy(), found, grid.shape, self.fills())
                 part = part if min(part.strides) >= 0 else part.copy()
@@ -249,10 +256,10 @@ class Image:
         if not (coarse and self.labels is not None):
             out = sampling.resample(self.numpy(), self.grid, grid, self.fills(), mode="nearest", field=field)
             return self.replace(data=torch.from_numpy(out), grid=grid)
-        masks = _shares_of(self.labels, self.numpy())
-        empty = _shares_of(self.labels, np.rint(self.fills()).astype(int).reshape(-1, 1, 1, 1)).ravel()
+        masks = shares_of(self.labels, self.numpy())
+        empty = shares_of(self.labels, np.rint(self.fills()).astype(int).reshape(-1, 1, 1, 1)).ravel()
         out = sampling.resample(masks, self.grid, grid, empty, mode="area", field=field)
-        out, empty = _of_annotated(self.labels, out), _of_annotated(self.labels, empty)
+        out, empty = of_annotated(self.labels, out), of_annotated(self.labels, empty)
         return Image(torch.from_numpy(out), grid, "probability", tuple(empty.tolist()), self.labels)
 
     def _taken_by_torch(self, found: tuple[list[int], list[int], list[int]], grid: Grid) -> Image:
@@ -286,7 +293,7 @@ class Image:
                     expected="as many, or one channel in one of them",
                     remedy="take some of the channels: image[1:2]",
                 )
-            value, outside = _floating(other.data), other.fills()
+            value, outside = floating(other.data), other.fills()
         elif isinstance(other, (np.ndarray, Tensor)) and other.ndim:
             raise GeometryError(
                 "Arithmetic between an image and an array, which has no grid.",
@@ -294,10 +301,10 @@ class Image:
                 remedy="say where its voxels lie: tv.Image(array, image.grid)",
             )
         elif isinstance(other, (int, float, np.number, np.ndarray, Tensor)):
-            value = outside = _number(other)
+            value = outside = finite_number(other)
         else:
             return NotImplemented
-        made = function(_floating(self.data), value)
+        made = function(floating(self.data), value)
         with np.errstate(all="ignore"):
             return Image(made, self.grid, "scalar", _simple(function(self.fills(), outside)))
 
@@ -326,108 +333,3 @@ def _simple(fill: Any) -> float | tuple[float, ...]:
     """A fill per channel as one number where all channels agree; 0 where it is not defined."""
     values: Sequence[float] = np.nan_to_num(np.atleast_1d(fill), posinf=0.0, neginf=0.0).tolist()
     return float(values[0]) if len(set(values)) == 1 else tuple(float(v) for v in values)
-
-
-def _shares_of(table: Labels, label: np.ndarray) -> np.ndarray:
-    """One channel per class, and a last one of what is not annotated if the table knows of that."""
-    masks = table.one_hot(label)
-    if table.ignore is None:
-        return masks
-    unknown = (label[:1] == table.ignore).astype(np.float32)
-    if table.activation == "softmax":
-        masks[:1] -= unknown
-    return np.concatenate([masks, unknown])
-
-
-def _of_annotated(table: Labels, shares: np.ndarray) -> np.ndarray:
-    """Shares of what is annotated; NaN, not known, where that is less than half of a voxel."""
-    if table.ignore is None:
-        return shares
-    known = 1 - shares[-1]
-    return np.where(
-        known < 0.5 - 1e-6, np.float32(np.nan), np.minimum(shares[:-1] / np.maximum(known, 0.25), 1)
-    )
-
-
-def _voxels(data: Any, kind: str) -> Tensor:
-    """What was given as voxels, as a tensor of real numbers."""
-    if not isinstance(data, Tensor):
-        array = np.asarray(data)
-        if array.dtype.kind not in "biufc":
-            raise GeometryError(
-                "An image's data is an array of numbers.", got=f"{type(data).__name__} of {array.dtype}"
-            )
-        array = array.astype(np.float64) if array.dtype.itemsize > 8 and array.dtype.kind == "f" else array
-        data = torch.as_tensor(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
-    if data.is_complex():
-        raise GeometryError(
-            "An image holds real numbers, and was given complex ones.",
-            got=data.dtype,
-            remedy="pass their magnitude (abs), or real and imaginary part as two channels",
-        )
-    if data.dtype != torch.uint64:
-        return data
-    # Torch can do next to nothing with them.
-    array = data.detach().cpu().numpy()
-    if not array.size or int(array.max()) < 2**63:
-        return torch.from_numpy(array.astype(np.int64))
-    if kind == "label":
-        raise LabelError(
-            "A label image holds a value that is too large.", got=int(array.max()), expected="below 2**63"
-        )
-    return torch.from_numpy(array.astype(np.float64))
-
-
-def _fill(fill: Any) -> float | tuple[float, ...]:
-    """What lies outside, as a number or one per channel."""
-    if isinstance(fill, (int, float)):
-        return fill
-    try:
-        return tuple(float(f) for f in fill) if np.ndim(fill) else float(fill)
-    except (TypeError, ValueError) as error:
-        raise GeometryError("An image's fill is a number, or one per channel.", got=repr(fill)) from error
-
-
-def _check_whole(data: Tensor, fill: float | tuple[float, ...]) -> None:
-    """Refuse labels between the integers."""
-    bad = [f for f in np.atleast_1d(fill).tolist() if not float(f).is_integer()]
-    if not bad and data.is_floating_point():
-        strange = ~(data.detach().frac() == 0)  # not so for NaN and infinity either
-        bad = data.detach()[strange][:1].tolist()
-    if bad:
-        raise LabelError(
-            "A label image holds values that are not integers.",
-            got=f"e.g. {bad[0]:g}",
-            remedy="if these are shares or probabilities, say so: kind='probability'",
-        )
-
-
-def _type_with(dtype: torch.dtype, fills: np.ndarray) -> torch.dtype:
-    """The type of whole numbers, or one that holds the fill too: -1000 is 24 in eight bits."""
-    low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
-    if not (np.isfinite(fills).all() and (fills == np.rint(fills)).all()):
-        return _floating_type(dtype)
-    low, high = min(low, int(fills.min())), max(high, int(fills.max()))
-    for wide in (dtype, torch.uint8, torch.int16, torch.int32, torch.int64):
-        limit = (0, 1) if wide == torch.bool else (torch.iinfo(wide).min, torch.iinfo(wide).max)
-        if limit[0] <= low and high <= limit[1]:
-            return wide
-    return torch.float64
-
-
-def _floating_type(dtype: torch.dtype) -> torch.dtype:
-    """Floats in which numbers of a type are exact, and sums of them do not overflow."""
-    if dtype in (torch.float32, torch.float64):
-        return dtype
-    return torch.float64 if dtype in (torch.int32, torch.uint32, torch.int64) else torch.float32
-
-
-def _floating(data: Tensor) -> Tensor:
-    return data.to(_floating_type(data.dtype))
-
-
-def _number(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise GeometryError("A number in arithmetic of images is finite.", got=number)
-    return number

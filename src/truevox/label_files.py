@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from truevox.errors import FileError, LabelError
+from truevox.files import read_text
 
 __all__ = ["described", "number_in", "resolved", "table_in", "whole_number"]
 
@@ -112,7 +113,7 @@ def table_in(file: Path) -> dict[str, Any]:
         As there.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise FileError(

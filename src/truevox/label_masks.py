@@ -27,9 +27,10 @@ def mask_at(array: NDArray, places: Iterable[Place], box: tuple[slice, ...] = ()
     out: NDArray[np.bool_] | None = None
     for channel, values in held.items():
         part = array[channel][box]
-        if None in values:
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
             found = part != 0
         else:
-            found = part == values[0] if len(values) == 1 else np.isin(part, values)
+            found = part == known[0] if len(known) == 1 else np.isin(part, known)
         out = found if out is None else out | found
     return np.zeros(array[0][box].shape, bool) if out is None else out

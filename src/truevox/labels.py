@@ -80,11 +80,10 @@ class Labels:
             )
         if any(0 in self.values_of(n) for n in table):
             raise LabelError("Value 0 is the background and needs no name.", got=table, remedy="leave it out")
-        if self.ignore is not None:
-            ignored = whole_number(self.ignore)
-            if ignored is None:
-                raise LabelError("The value to ignore is no whole number.", got=self.ignore)
-            object.__setattr__(self, "ignore", ignored)
+        ignored = whole_number(self.ignore)
+        if self.ignore is not None and ignored is None:
+            raise LabelError("The value to ignore is no whole number.", got=self.ignore)
+        object.__setattr__(self, "ignore", ignored)
         if self.layers is not None:
             layers = {str(n): whole_number(k) for n, k in self.layers.items()}
             if layers.keys() != table.keys() or any(k is None or k < 0 for k in layers.values()):
@@ -138,9 +137,9 @@ class Labels:
     @property
     def channel_swap(self) -> tuple[int, ...]:
         """Order of the channels as seen in a mirror: channel c shows what was ``order[c]``."""
-        order = list(range(self.channels))
+        order, of = list(range(self.channels)), self.channel_names
         for a, b in self.swap:
-            i, j = self.channel_names[a], self.channel_names[b]
+            i, j = of[a], of[b]
             order[i], order[j] = order[j], order[i]
         return tuple(order)
 
@@ -176,8 +175,11 @@ class Labels:
         )
 
     def of_channels(self, channels: Sequence[int], count: int) -> Labels | None:
-        """The table of some of the channels of a label image that has ``count``; None without any class."""
-        held = {n: self.places(n, count) for n in self.names}
+        """The table of some channels of a label image that has ``count``; None if it says nothing of them."""
+        try:
+            held = {n: self.places(n, count) for n in self.names}
+        except LabelError:
+            return None
         kept = {n: places for n, places in held.items() if places[0][0] in channels}
         if not kept:
             return None
@@ -213,14 +215,13 @@ class Labels:
         """
         data = np.asarray(array)
         if data.ndim == 4 and len(data) > 1:
-            self._check_channels(data)
-            return
+            return self._check_channels(data)
         found = np.unique(data) if data.dtype.kind in "iub" else np.unique(np.rint(data))
         if not np.array_equal(found.astype(np.float64), np.unique(data).astype(np.float64)):
             raise LabelError(
                 "A label image holds values between the integers.", expected=f"0 and {self.values}"
             )
-        self._check_values(found, self.values)
+        return self._check_values(found, self.values)
 
     def _check_values(self, found: Iterable[Any], declared: Sequence[int], where: str = "") -> None:
         allowed = {0, *declared} | ({self.ignore} if self.ignore is not None else set())

@@ -75,6 +75,8 @@ class Origin:
         Whether the probabilities were repaired after training.
     validated_at : int, optional
         Step of the last validation; None without one.
+    shared : int
+        How many of its cases are of patients that trained too.
     bias : mapping of label to method to VolumeBias
         What it found, for the methods ``expected`` and ``threshold``.
 
@@ -93,6 +95,7 @@ class Origin:
     centred: bool = False
     calibrated: bool = False
     validated_at: int | None = None
+    shared: int = 0
     bias: Mapping[str, Mapping[str, VolumeBias]] = field(default_factory=dict)
 
     def bias_of(self, label: str, method: str) -> VolumeBias | None:
@@ -110,7 +113,9 @@ class Origin:
         if bias is None:
             return f"{', '.join(made)}; not validated"
         early = self.validated_at not in (None, self.steps)
-        return f"{', '.join(made)}; in validation{f' at step {self.validated_at}' * early} {bias}"
+        when = f" at step {self.validated_at}" if early else ""
+        seen = f", {self.shared} of them of patients that trained" if self.shared else ""
+        return f"{', '.join(made)}; in validation{when} {bias}{seen}"
 
     def row(self, label: str, method: str) -> dict[str, Any]:
         """The cells of :data:`ORIGIN_COLUMNS`; what is not known is empty."""
@@ -157,6 +162,7 @@ class Origin:
             bool(data.get("centred", False)),
             bool(data.get("calibrated", False)),
             None if at is None else int(at),
+            int(data.get("shared", 0)),
             bias,
         )
 

@@ -117,7 +117,7 @@ class Grid:
 
     def describe(self) -> str:
         """Shape, spacing and orientation in one line, for messages and tables; pixels have no orientation."""
-        spacing = "x".join(f"{s:.2f}" for s in self.spacing)
+        spacing = "x".join(f"{s:.2f}" if s >= 0.1 else f"{s:.3g}" for s in self.spacing)
         known = f"  {self.orientation}" if self.unit == "mm" else ""
         return f"{'x'.join(map(str, self.shape))}  {spacing} {self.unit}{known}"
 

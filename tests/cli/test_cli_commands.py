@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import pytest
 import yaml
 
 from truevox import __version__
+from truevox.cli.record import recorded
 
 
 def opened(path: Path) -> Any:
@@ -152,11 +156,87 @@ def test_training_again_resumes_and_changes_nothing(truevox, study):
     assert "Resuming" in again.err
     assert record(run)["resumed"]
     assert (run / "model" / "weights.safetensors").read_bytes() == weights
-    other = truevox(*arguments, "--set", "train.learning_rate=0.5", "--set", "augment.noise=0")
+    longer = truevox(*arguments, "--set", "train.max_steps=5")
+    assert longer.code == 0, longer.err
+    assert "planned for 4 steps" in longer.err
+    assert record(run)["last"]["step"] == 5
+    weights = (run / "model" / "weights.safetensors").read_bytes()
+    shorter = truevox(*arguments, "--set", "train.max_steps=3")
+    assert shorter.code == 2
+    assert "max_steps: 5 then, 3 now" in shorter.err
+    other = truevox(
+        *arguments,
+        "--set",
+        "train.max_steps=5",
+        "--set",
+        "train.learning_rate=0.5",
+        "--set",
+        "augment.noise=0",
+    )
     assert other.code == 2
     assert "another recipe" in other.err
     assert "augment.noise: 0.0, not 0.1; train.learning_rate: 0.5, not 0.01" in other.err
     assert (run / "model" / "weights.safetensors").read_bytes() == weights
+
+
+def test_a_start_that_fails_does_not_block_its_folder(truevox, study):
+    run = study.folder / "run"
+    arguments = ["train", study.recipe, "--data", study.table, "--out", run, "--device", "cpu"]
+    wrong = truevox(*arguments, "--set", "patch.size=7")
+    assert wrong.code == 2
+    assert "can't produce" in wrong.err
+    assert not run.exists()
+    # One that fails later, before its first checkpoint, leaves its record and blocks nothing.
+    run.mkdir()
+    (run / "recipe.yaml").write_text(study.recipe.read_text().replace("size: 8", "size: 7"))
+    assert truevox(*arguments, "--set", "train.max_steps=1").code == 0
+
+
+def test_a_resume_that_is_refused_leaves_the_finished_run_as_it_is(truevox, trained, tmp_path):
+    study, finished = trained
+    run = copy_of(finished, tmp_path)
+    files = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    table = tmp_path / "fewer.csv"
+    lines = study.table.read_text().replace("scans/", f"{study.folder}/scans/").splitlines()
+    table.write_text("\n".join(line for line in lines if not line.startswith("p2")) + "\n")
+    outcome = truevox("train", study.recipe, "--data", table, "--out", run, "--device", "cpu")
+    assert outcome.code == 2
+    assert "p2: " in outcome.err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == files
+
+
+def _ended_by(number: int, folder: Path) -> None:
+    """Work that is recorded, and that somebody ends."""
+    with recorded(folder / "run.json", "x", {}, {}):
+        assert record(folder)["status"] == "running"
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_run_that_is_ended_from_outside_says_so(tmp_path, name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as caught:
+        _ended_by(number, tmp_path)
+    found = record(tmp_path)
+    assert found["status"] == "interrupted"
+    assert found["process"]["pid"] == os.getpid()
+    if name != "SIGINT":
+        assert getattr(caught.value, "code", None) == 128 + number
+        assert f"ended by {name}" in found["error"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with recorded(tmp_path / "run.json", "x", {}, {}):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert record(tmp_path)["status"] == "finished"
 
 
 def test_a_recipe_for_slices_trains_and_predicts(truevox, study):

@@ -134,3 +134,46 @@ def test_folders_without_images(tmp_path: Path, there: list[str], text: str) -> 
 def test_participants_without_ids(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="participant_id"):
         Cohort.open(folder(tmp_path, *RAW, text={"participants.tsv": "name\tage\nx\t1\n"}))
+
+
+def test_masks_by_the_names_that_data_sets_give_them(tmp_path: Path) -> None:
+    masks = {
+        "sub-01/anat/sub-01_label-lesion_roi.nii.gz": ("label-lesion_roi", {"lesion": 1}),
+        "sub-01/anat/sub-01_T1w_label-lesion_roi.nii.gz": ("T1w_label-lesion_roi", {"lesion": 1}),
+        "sub-01/anat/sub-01_acq-T2sel_FLAIR_roi.nii.gz": ("acq-T2sel_FLAIR_roi", {"roi": 1}),
+        "derivatives/sub-01/dwi/sub-01_space-orig_msk.nii.gz": ("space-orig_msk", {"msk": 1}),
+        "derivatives/hand/masks/sub-01/anat/sub-01_desc-tumour_mask.nii.gz": (
+            "desc-tumour_mask",
+            {"tumour": 1},
+        ),
+        "derivatives/atlas/sub-01/anat/sub-01_desc-x_dseg.nii.gz": ("desc-x_dseg", {"foreground": 1}),
+    }
+    maps = "derivatives/atlas/sub-01/anat/sub-01_label-GM_probseg.nii.gz"
+    cohort = Cohort.from_bids(folder(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", *masks, maps))
+    assert {name: table.names for name, table in cohort.labels.items()} == dict(masks.values())
+    for file, (column, _) in masks.items():
+        assert cohort["sub-01"].path(column) == tmp_path / file
+    assert cohort["sub-01"].has("label-GM_probseg")
+
+
+def test_a_column_of_participants_never_takes_the_place_of_an_image(tmp_path: Path) -> None:
+    table = "\ufeffparticipant_id\tT1w\tcase\tage\n01\tyes\t7\tn/a\n03\tno\t8\t60\n"
+    cohort = Cohort.open(folder(tmp_path, *RAW, text={"participants.tsv": table}))
+    case = cohort["sub-01/ses-1"]
+    assert case.path("T1w").name == "sub-01_ses-1_T1w.nii.gz"
+    assert (case.value("participants_T1w"), case.value("participants_case")) == ("yes", 7.0)
+    assert "T1w" in cohort.notes["participants_T1w"]
+    assert "1 of 2 subjects have no row there (sub-02)" in cohort.notes["participants.tsv"]
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\t1\n01\t2\n")
+    with pytest.raises(CaseError, match=r"two rows of 'sub-01'"):
+        Cohort.open(tmp_path)
+
+
+def test_sessions_of_a_subject_are_joined(tmp_path: Path) -> None:
+    text = {
+        "participants.tsv": "participant_id\tage\tsex\nsub-01\t50\tF\nsub-02\t40\tM\n",
+        "sub-01/sub-01_sessions.tsv": "session_id\tage\tedss\nses-1\t50\t2,5\n2\t51\tn/a\n",
+    }
+    cohort = Cohort.open(folder(tmp_path, *RAW, text=text))
+    found = [(c.values["age"], c.values["sex"], c.values["edss"]) for c in cohort]
+    assert found == [(50.0, "F", 2.5), (51.0, "F", None), (40.0, "M", None)]

@@ -215,7 +215,7 @@ BAD: list[tuple[Any, list[str], type[TrueVoxError], str, str | None]] = [
     (V2, ["labelsTr/a.nii.gz"], CaseError, "no images", None),
     (V2 | {"file_ending": ".mha"}, [*FILES], CaseError, "no images", None),
     (V2 | {"channel_names": {}}, [*FILES], FileError, "does not name its channels", None),
-    (V2 | {"channel_names": ["a"]}, [*FILES], FileError, "does not name its channels", None),
+    (V2 | {"channel_names": "a"}, [*FILES], FileError, "does not name its channels", None),
     (V2 | {"labels": {"background": 0, "x": "three"}}, [*FILES], LabelError, "no value", None),
     (V2 | {"labels": {"background": 0}}, [*FILES], LabelError, "at least one", None),
     (V2 | {"labels": [1]}, [*FILES], LabelError, "mapping", None),
@@ -332,3 +332,53 @@ def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(FileError, match="pyarrow") as caught:
         Cohort.open(tmp_path / "cohort.parquet")
     assert "pip install 'truevox[parquet]'" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_dataset_json_in_the_coding_of_windows(encoding: str, tmp_path: Path) -> None:
+    place = folder(tmp_path)
+    (place / "dataset.json").write_bytes(json.dumps(V2).encode(encoding))
+    assert Cohort.open(place).labels == {"label": Labels({"edema": 1, "core": 2})}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"labels": {"background": 0.0, "edema": 1.0, "core": "2"}},
+        {"labels": {"background": "0", "edema": "1.0", "core": 2}},
+        {"channel_names": ["FLAIR", "T1"]},
+        {"file_ending": "nii.gz"},
+        {"file_ending": ".NII.GZ"},
+    ],
+)
+def test_other_ways_to_write_a_dataset_json(odd: dict[str, Any], tmp_path: Path) -> None:
+    usual, other = folder(tmp_path / "a"), folder(tmp_path / "b", V2 | odd)
+    assert seen(Cohort.open(other), other) == seen(Cohort.open(usual), usual)
+    assert Cohort.open(other).labels == Cohort.open(usual).labels
+
+
+def test_a_dataset_json_that_says_two_things(tmp_path: Path) -> None:
+    text = json.dumps(V2).replace('"core": 2', '"core": 2, "edema": 3')
+    with pytest.raises(FileError, match="'edema' is there twice"):
+        Cohort.open(folder(tmp_path / "a", text))
+    with pytest.raises(FileError, match="nested too deeply"):
+        Cohort.open(folder(tmp_path / "b", "[" * 10**5 + "]" * 10**5))
+    with pytest.raises(FileError, match="'file_ending'"):
+        Cohort.open(folder(tmp_path / "c", V2 | {"file_ending": 3}))
+
+
+def test_images_are_counted_as_they_are(tmp_path: Path) -> None:
+    """Of channels 0, 1 and 3 there are three, not the four up to the highest number."""
+    files = [f"imagesTr/a_000{k}.nii.gz" for k in (0, 1, 3)]
+    with pytest.raises(CaseError, match="another number of images") as caught:
+        Cohort.open(folder(tmp_path, files=files))
+    assert caught.value.got == "3: a_0000.nii.gz, a_0001.nii.gz, a_0003.nii.gz"
+    assert caught.value.remedy
+
+
+def test_paths_of_windows_in_a_list(tmp_path: Path) -> None:
+    listed = [{"image": ".\\imagesTr\\a.nii.gz", "label": ".\\labelsTr\\a.nii.gz"}]
+    data = {"training": listed, "test": [], "labels": {"0": "background", "1": "core"}}
+    (case,) = Cohort.open(folder(tmp_path, data))
+    assert case.id == "a"
+    assert case.path("label") == tmp_path / "labelsTr" / "a.nii.gz"

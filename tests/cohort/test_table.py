@@ -111,6 +111,9 @@ def test_tables_that_can_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"case,flair\np1,a\0.nii\n")
     with pytest.raises(FileError, match="zero byte in line 2"):
         Cohort.from_csv(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text('case,flair\np1,"a.nii\np2,b.nii\n')
+    with pytest.raises(FileError, match="quote is not closed"):  # p2 would be lost
+        Cohort.from_csv(tmp_path / "a.csv")
     (tmp_path / "a.xlsx").write_bytes(b"PK")
     with pytest.raises(FileError, match="Spreadsheets are not read"):
         Cohort.open(tmp_path / "a.xlsx")

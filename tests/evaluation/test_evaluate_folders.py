@@ -285,8 +285,9 @@ def test_headers_that_were_rounded_count_as_one_grid_up_to_half_a_voxel(tmp_path
     assert status(0.8) == ("ok", said, pytest.approx(0.8, abs=1e-5))
     assert status(0.99)[0] == "ok"
     assert status(1.01)[0] == "failed"
-    # Whole voxels are another part of the same lattice; whatever lies beyond the reference counts.
-    assert status(2.0)[0] == "ok"
+    # Two files of one shape that lie whole voxels apart are no parts of one image: a header is wrong.
+    assert status(2.0)[0] == "failed"
+    assert status(1.9, tolerance_mm=2.0)[0] == "ok"
     assert status(0.01, tolerance_mm=0.001)[0] == "failed"
     assert status(1.0, tolerance_mm=2.0)[0] == "ok"
 
@@ -419,3 +420,14 @@ def test_values_that_number_lesions_are_said(tmp_path: Path) -> None:
     assert remarks(found) == [
         "149 labels. If their values number lesions or instances: --labels nonzero.",
     ]
+
+
+def test_accents_as_macos_writes_them_are_the_same_name(tmp_path: Path) -> None:
+    for name in ("pred/pe\u0301.nii.gz", "ref/p\u00e9.nii.gz"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    found = match_folders(tmp_path / "pred", tmp_path / "ref")
+    assert [(job.case, job.prediction.exists() if job.prediction else None) for job in found.jobs] == [
+        ("p\u00e9", True)
+    ]
+    assert found.failures == []

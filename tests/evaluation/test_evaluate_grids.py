@@ -58,8 +58,10 @@ def test_parts_of_a_lattice_are_put_where_they_lie(
             part, grid = np.flip(part, tuple(flips)).transpose(axes), grid.flip(sorted(flips)).permute(axes)
         parts.append(part[None])
         grids.append(grid)
-    shared = shared_grid(grids)
+    shared = shared_grid(grids, parts=True)
     assert shared is not None
+    one_shape = sorted(grids[0].shape) == sorted(grids[1].shape)
+    assert one_shape or shared_grid(grids) is not None
     grid, places = shared
     low = [min(a.start, b.start) for a, b in zip(*boxes, strict=True)]
     high = [max(a.stop, b.stop) for a, b in zip(*boxes, strict=True)]
@@ -88,8 +90,19 @@ def test_half_a_voxel_along_each_axis_is_the_limit(
         assert found.voxels == pytest.approx(far, abs=1e-9)
         assert found.mm == pytest.approx(np.linalg.norm(np.array(shift) * GRID.spacing), abs=1e-9)
     elif far > 0.501:
-        # The nearest whole voxel is another one, and more than a tenth away.
         assert found is None
+
+
+def test_files_of_one_shape_that_lie_apart_are_refused_unless_of_a_kind_that_stores_parts() -> None:
+    moved = GRID.lattice((0, 0, 3), 1, GRID.shape)
+    assert aligned(moved, GRID) is None
+    assert aligned(moved, GRID, 0.1) is None
+    found = aligned(moved, GRID, parts=True)
+    assert found is not None
+    assert found.span[0].tolist() == [0, 0, 3]
+    # A lost origin would need an image of all that lies between.
+    far = Grid((40, 40, 40)).crop((2000,) * 3, (40,) * 3)
+    assert shared_grid([Grid((50, 50, 50)), far]) is None
 
 
 def test_a_turn_that_moves_the_far_corner_is_measured_there() -> None:
@@ -124,11 +137,11 @@ def test_a_sparse_reference_against_false_positives_elsewhere(tmp_path: Path) ->
 
 def test_parts_that_do_not_meet(tmp_path: Path) -> None:
     write(tmp_path / "mine" / "a.nii.gz", np.ones((2, 2, 2)), GRID[:2, :2, :2])
-    write(tmp_path / "theirs" / "a.nii.gz", np.ones((2, 2, 2)), GRID[8:, 6:, 4:].flip(0))
+    write(tmp_path / "theirs" / "a.nii.gz", np.ones((2, 2, 1)), GRID[8:, 6:, 5:].flip(0))
     values, found = score(tmp_path)
     assert values["dice"] == 0.0
-    # Every voxel is the same way from its twin: 8, 6 and 4 voxels, or less from the near ones.
-    assert values["hd"] == pytest.approx(np.linalg.norm(np.array([8, 6, 4]) * GRID.spacing))
+    # From the first voxel (0, 0, 0) to the nearest one of the other, (8, 6, 5).
+    assert values["hd"] == pytest.approx(np.linalg.norm(np.array([8, 6, 5]) * GRID.spacing))
     assert found.rows[0]["status"] == "ok"
 
 

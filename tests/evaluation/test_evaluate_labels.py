@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Labels are what their files say, not where they stand; contradictions are refused."""
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from truevox.evaluation import EvaluationSettings, evaluate_folders
 from truevox.evaluation.label_tables import beside
 from truevox.image import Image
 from truevox.labels import Labels
+from truevox.pipeline.cases import as_case
 from truevox.report.error_maps import error_map
 from truevox.report.folder import CaseFiles
 from truevox.space import Grid
@@ -123,6 +125,16 @@ def test_names_that_are_nearly_those_are_refused_and_absent_ones_noted(tmp_path:
     assert "none of them is 'lesions'" in message
     assert "'lesion'" in remedy
     assert "none of them is 'spleen'" in failure(tmp_path, "spleen=1")[0]
+    for side in ("mine", "theirs"):
+        slicer(tmp_path / side / "b.seg.nrrd", np.stack([LIVER, KIDNEY]), [("rib 1", 0, 1), ("rib 2", 1, 1)])
+        (tmp_path / side / "a.seg.nrrd").unlink()
+    # Numbered neighbours are no slips of the pen: the third is absent.
+    settings_ = EvaluationSettings(metrics=("dice",), labels="rib_1=1,rib_3=3")
+    found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings_)
+    assert [(row["label"], row["status"]) for row in found.rows] == [("rib_1", "ok"), ("rib_3", "undefined")]
+    for side in ("mine", "theirs"):
+        layered(tmp_path / side / "a.seg.nrrd")
+        (tmp_path / side / "b.seg.nrrd").unlink()
     chosen = EvaluationSettings(metrics=("dice",), labels="liver=1,spleen=9")
     found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", chosen)
     assert [(row["label"], row["status"]) for row in found.rows] == [("liver", "ok"), ("spleen", "undefined")]
@@ -333,4 +345,17 @@ def test_training_takes_the_names_of_the_recipe_or_of_the_column(tmp_path: Path)
     assert np.count_nonzero(lazy.image().numpy()) == LIVER.sum()
     [lazy] = tv.Input("mask", "label", labels={"kidney": 1}).call.op.read(plain)
     with pytest.raises(LabelError, match="contradict"):
+        lazy.image()
+
+
+def test_images_in_memory_keep_the_names_of_their_file(tmp_path: Path) -> None:
+    file = slicer(tmp_path / "a.seg.nrrd", 2 * LIVER + KIDNEY, [("liver", 0, 2), ("kidney", 0, 1)])
+    image = tv.load(file, "label")
+    wrong = tv.Input("mask", "label", labels={"liver": 1})
+    [lazy] = wrong.call.op.read(as_case({"mask": image}))
+    with pytest.raises(LabelError, match="contradict"):
+        lazy.image()
+    right = tv.Input("mask", "label", labels={"lesion": 3, "liver": 1})
+    [lazy] = right.call.op.read(as_case({"mask": tv.load(layered(tmp_path / "b.seg.nrrd"), "label")[:1]}))
+    with pytest.raises(LabelError, match="declare"):  # the kidney's value
         lazy.image()

@@ -113,7 +113,7 @@ def test_a_proportion_of_patients_is_that_of_wilson() -> None:
     """With the quantile of Student, and n - 1 for n, as the spread is estimated; at the ends with n."""
     had = np.repeat([1.0, 0.0], [14, 6])
     q = scipy.stats.t.ppf(0.975, 19)
-    alpha = 2 * scipy.stats.norm.sf(q)
+    alpha = float(2 * scipy.stats.norm.sf(q))
     expected = proportion_confint(0.7 * 19, 19, alpha=alpha, method="wilson")
     found = proportion_interval(had)
     assert (found.value, found.low, found.high) == pytest.approx((0.7, *expected))

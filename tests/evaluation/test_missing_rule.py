@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import tempfile
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation import EvaluationSettings, compare, compare_table, evaluate_folders, summary
-from truevox.evaluation.comparison.missing import Scores, resolve
+from truevox.evaluation.comparison.missing import RULES, Scores, resolve
 from truevox.evaluation.jobs import Evaluation
+from truevox.evaluation.statistics.by_patient import counted
 from truevox.evaluation.tables import write_evaluation
 from truevox.metrics import definition
+from truevox.report import write_report
 from truevox.report.bland_altman import agreements
 from truevox.report.folder import read_folders
 from truevox.report.headline import headline
@@ -31,6 +34,7 @@ NAN = math.nan
 
 def scores(values: Sequence[Sequence[float]], status: Sequence[Sequence[str]], metric: str = "hd95", **more):
     known = definition(metric)
+    assert known.better != "none"
     cases = tuple(f"p{k}" for k in range(len(values[0])))
     return Scores(
         "liver", metric, known.unit, known.id, known.better, known.low, known.high, known.best,
@@ -157,6 +161,17 @@ def test_a_direction_does_not_contradict_the_name() -> None:
     assert quick(rows, value="HD95", better="lower").methods == ("a", "b")
     with pytest.raises(SettingsError, match="large values are good"):
         quick([row | {"dsc": 0.5} for row in rows], value="dsc", better="lower")
+
+
+def test_the_range_is_known_by_the_name() -> None:
+    """Without it, failing would cost the worst Dice of any method, 0.4 or 40, and not 0."""
+    for scale in (1, 100):
+        rows = long(a=[0.5 * scale, 0.6 * scale], b=[0.4 * scale])
+        found = quick([{**row, "DSC": row["value"]} for row in rows], value="DSC")
+        [table] = [one.table for one in found.standings]
+        assert table.values.tolist() == [[0.5 * scale, 0.6 * scale], [0.4 * scale, 0]]
+        assert table.scores.high == scale
+        assert quick(rows).standings[0].table.values[1].tolist() == [0.4 * scale] * 2
 
 
 def test_a_case_has_one_patient() -> None:
@@ -331,3 +346,65 @@ def test_lesions_of_a_failed_case_are_missed(tmp_path: Path) -> None:
     assert (two.matched, two.missed, two.sensitivity) == (4, 4, 0.5)
     assert (one.sensitivity_interval.n, one.sensitivity_interval.patients) == (8, 4)
     assert one.sensitivity_interval.low < 0.3, "eight lesions of four patients, all or nothing"
+
+
+def test_patients_of_a_table_of_pairs_are_spelled_in_one_way(tmp_path: Path) -> None:
+    lines = [f"s{k},a.nii,b.nii,{name}" for k, name in enumerate(("P1", "p1", "P2"))]
+    (tmp_path / "pairs.csv").write_text("\n".join(["case,prediction,reference,patient", *lines]))
+    with pytest.raises(CaseError, match="spelled in two ways"):
+        evaluate_folders(tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize("column", ["case", "method", "who"])
+def test_empty_names_are_refused(column: str) -> None:
+    rows = [row | {"who": row["case"]} for row in long(a=[0.5, 0.6], b=[0.5, 0.7])]
+    rows[1][column] = " "
+    with pytest.raises(FileError, match=f"Row 3 has an empty '{column}'"):
+        quick(rows, patient="who")
+
+
+def test_ranks_of_two_patients_have_no_interval() -> None:
+    """Samples of them would say that the order can't change."""
+    found = quick(long(a=[0.5, 0.6], b=[0.4, 0.5]))
+    assert [(row["rank"], row["rank_low"], row["wins"]) for row in found.ranking] == [
+        (1, None, None),
+        (2, None, None),
+    ]
+    assert "2 patients: no interval is shown for fewer than 3." in " ".join(found.remarks)
+
+
+@pytest.mark.parametrize(
+    "options", [{"unit": "case"}, {"patients": {f"s{k}": f"q{k % 3}" for k in range(8)}}]
+)
+def test_a_report_takes_patients_and_rule_of_its_comparison(tmp_path: Path, options: dict) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"P{k // 2}" for k in range(8)]
+    folders = {
+        name: written(
+            tmp_path / name,
+            rows_of(
+                {
+                    "dice": [
+                        (x, "ok") if k or name == "a" else (NAN, "failed")
+                        for k, x in enumerate(rng.random(8))
+                    ],
+                    "volume_difference_ml": [(x, "ok") for x in rng.normal(size=8)],
+                },
+                names,
+            ),
+        )
+        for name in "ab"
+    }
+    found = compare(folders, rank_resamples=5, missing="drop", **options)
+    found.write(tmp_path / "cmp", figures=False)
+    write_report(tmp_path / "r.html", folders, comparison=tmp_path / "cmp", worst=0, cases_in_viewer=0)
+    page = html.unescape((tmp_path / "r.html").read_text())
+    for row in found.ranking:
+        if row["metric"] == "dice":
+            assert f"{number(row['ci_low'])} to {number(row['ci_high'])}" in page
+            assert counted(row["n"], row["patients"]) in page
+    for row in found.agreement:
+        if row["second"] == "reference":
+            assert f"{number(row['bias_low'])} to {number(row['bias_high'])}" in page
+            assert f"{number(row['upper_low'])} to {number(row['upper_high'])}" in page
+    assert RULES["drop"] in page

@@ -140,3 +140,16 @@ def test_a_folder_without_the_data_is_told(experiment: Load, tmp_path: Path) -> 
         images.lidc(tmp_path)
     with pytest.raises(SystemExit, match="images/"):
         images.hippocampus(tmp_path)
+
+
+def test_interval_coverage(experiment: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = experiment("interval_coverage")
+    monkeypatch.setattr(work, "SIZES", (4,))
+    assert work.main(["--count", "6", "--out", str(tmp_path)]) in (0, 1)
+    with (tmp_path / "interval_coverage.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} >= {*work.METHODS, "by lesion"}
+    assert {row["values"] for row in rows if row["statistic"] == "mean"} == {law.name for law in work.LAWS}
+    assert (numbers(rows, "coverage") <= 1).all()
+    low = {"statistic": "mean", "method": "TrueVox", "values": "normal", "scans": "one each", "patients": 10}
+    assert work.broken([low | {"coverage": 0.5}]) == ["normal, one each, 10: 0.5 < 0.92"]

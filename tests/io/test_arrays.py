@@ -59,6 +59,13 @@ def test_place_and_times_of_an_npz(tmp_path: Path) -> None:
     assert (header.times, header.notes) == ((0.0, 2.5), ())
     np.savez(tmp_path / "b.npz", data=array, spacing=[1, 2, 3])
     assert np.array_equal(io.read_header(tmp_path / "b.npz").grid.affine, np.diag([1.0, 2, 3, 1]))
+    np.savez(tmp_path / "b.npz", data=array[0, 0], spacing=[2, 3])
+    assert np.array_equal(io.read_header(tmp_path / "b.npz").grid.affine, np.diag([2.0, 3, 1, 1]))
+    for odd in ([1, 2, 3, 4], [-1, 1, 1], [0, 1, 1], [np.nan, 1, 1], []):
+        np.savez(tmp_path / "b.npz", data=array, spacing=odd)
+        with pytest.raises(GeometryError, match="one to three positive") as caught:
+            io.read_header(tmp_path / "b.npz")
+        assert caught.value.file == str(tmp_path / "b.npz")
     io.save(io.load(tmp_path / "a.npz"), tmp_path / "c.zarr")
     assert io.read_header(tmp_path / "c.zarr").times == (0.0, 2.5)
 

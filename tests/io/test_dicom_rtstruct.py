@@ -18,7 +18,7 @@ import truevox as tv
 from truevox import io
 from truevox.errors import CaseError, FileError, GeometryError, LabelError
 from truevox.io import dicom
-from truevox.io.dicom.contours import fill
+from truevox.io.dicom.contours import draw, fill, tidy
 
 LPS = np.array([-1.0, -1, 1])
 SHAPE = (5, 40, 48)
@@ -92,6 +92,126 @@ def test_degenerate_polygons_are_nothing() -> None:
     assert not fill((5, 5), [np.array([[2.0, 0], [2, 4], [2, 2]])]).any()
 
 
+# ---- several contours in one plane ------------------------------------------------------------------
+
+
+def square(low: float, high: float) -> np.ndarray:
+    """Of (high - low) squared voxels, its edges between voxel centres."""
+    return np.array([[low, low], [high, low], [high, high], [low, high]]) - 0.5
+
+
+def area(*polygons: np.ndarray, exclusive: bool = False) -> int:
+    drawing = draw([tidy(p) for p in polygons], exclusive=exclusive)
+    mask = drawing.mask((24, 24), np.zeros(2))
+    # A box of it is the same as a part of the whole.
+    np.testing.assert_array_equal(drawing.mask((9, 7), np.array([5, 3])), mask[5:14, 3:10])
+    return int(mask.sum())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda p: p,
+        lambda p: p[::-1],
+        lambda p: np.roll(p, 3, axis=0),
+        lambda p: np.vstack([p, p[:1]]),
+        lambda p: np.repeat(p, 2, axis=0),
+        lambda p: np.vstack([p, (p + np.roll(p, -1, axis=0)) / 2])[[0, 4, 1, 5, 2, 6, 3, 7]],
+        lambda p: p + 0.1,
+        lambda p: p + np.array([[0.05, 0.1], [-0.1, 0], [0.02, 0.1], [0.1, -0.1]]),
+        lambda p: p * 1.004,
+    ],
+)
+def test_a_contour_that_is_there_twice_counts_once(other) -> None:
+    polygon = square(3, 17)
+    assert area(polygon, other(polygon)) == area(other(polygon), polygon, other(polygon)) == 14**2
+    assert draw([polygon, other(tidy(polygon))]).doubled == 1
+
+
+@pytest.mark.parametrize(("spacing", "off", "same"), [
+    ((1.0, 1.0), 0.28, True), ((1.0, 1.0), 0.4, False), ((0.3, 0.3), 0.4, True), ((0.3, 0.3), 0.6, False),
+    ((4.0, 4.0), 0.07, True), ((4.0, 4.0), 0.25, False), ((1.0, 0.3), 0.28, True), ((0.2, 1.0), 0.4, False),
+])  # fmt: skip
+def test_how_close_a_second_contour_is_the_same(spacing, off: float, same: bool) -> None:
+    """Closer than 0.3 mm and than half a voxel; ``off`` is in voxels of the second axis."""
+    inner = np.array([[3.0, 3], [17, 3], [17, 17], [3, 17]])
+    outer = inner + np.array([[0, -off], [0, -off], [0, off], [0, off]])
+    assert draw([inner, outer], spacing=spacing).doubled == int(same)
+
+
+@pytest.mark.parametrize("rounds", [2, 3, 6])
+def test_a_contour_that_goes_round_several_times_counts_once(rounds: int) -> None:
+    assert area(np.tile(square(3, 17), (rounds, 1))) == 14**2
+
+
+def test_contours_that_cross_are_united() -> None:
+    one, other = square(2, 12), square(8, 20)
+    assert area(one, other) == area(other, one) == 10**2 + 12**2 - 4**2
+    assert draw([one, other]).crossing == 2
+    assert area(one, other, exclusive=True) == 10**2 + 12**2 - 2 * 4**2
+    # A hole of one of them does not empty the other, nor do two holes that cross fill each other.
+    hole, second = square(6, 10), square(3, 8)
+    assert area(one, other, hole) == 10**2 + 12**2 - 4**2 - (4**2 - 2**2)
+    assert area(one, other, square(9, 11)) == 10**2 + 12**2 - 4**2 - 2**2
+    assert area(square(2, 22), hole, second) == 20**2 - 4**2 - 5**2 + 2**2
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0)])
+def test_contours_inside_each_other_are_holes_and_islands(order) -> None:
+    nested = [square(1, 21), square(3, 18), square(5, 14), square(6, 9)]
+    wanted = 20**2 - 15**2 + 9**2 - 3**2
+    assert area(*(nested[n] for n in order)) == wanted
+    assert area(*(nested[n] for n in order), exclusive=True) == wanted
+    assert draw(nested).nested == 3
+    # A ring may be thin: 0.4 mm is no contour that is there twice.
+    assert draw([circle((10, 10), 9), circle((10, 10), 8.6)]).doubled == 0
+
+
+def test_contours_that_touch() -> None:
+    beside, corner = square(2, 8) + np.array([6, 0]), square(8, 12)
+    assert area(square(2, 8), beside, corner) == 36 + 36 + 16
+    assert draw([square(2, 8), beside, corner]).crossing == 0
+    # A hole that shares an edge with its outline, or reaches over it by a rounding, stays a hole.
+    for offset in (0, -0.004, 0.004):
+        assert area(square(2, 12), square(2, 5) + np.array([0, 3 + offset])) == 10**2 - 3**2
+
+
+def test_a_figure_of_eight_is_both_its_loops() -> None:
+    eight = np.array([[2, 2], [14, 14], [2, 14], [14, 2]]) - 0.5
+    left = [(u, v) for u, v in np.ndindex(24, 24) if 2 <= u < 14 and 2 <= v < 14 and (u < v) == (u + v < 15)]
+    assert abs(area(eight) - len(left)) <= 12  # centres on its diagonals go to one side or the other
+    assert draw([eight]).looped == (True,)
+    keyhole = np.concatenate([square(2, 20), square(2, 20)[:1], square(8, 12)[:1], square(8, 12)[::-1]])
+    for simple in (square(2, 20), square(2, 20)[::-1], circle((3, 4), 2), tidy(keyhole)):
+        assert draw([simple]).looped == (False,)
+    assert area(keyhole) == 18**2 - 4**2
+
+
+def test_a_contour_that_overlaps_itself_has_no_hole() -> None:
+    # Drawn by hand: all the way round once more.
+    twice = np.vstack([circle((11, 11), 8), circle((11, 11), 8.3) + 0.1])
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        jittered = twice + rng.normal(0, 0.02, twice.shape)
+        assert area(jittered) == pytest.approx(np.pi * 8.25**2, rel=0.03)
+    points = np.array([[10 + 9 * np.cos(t), 10 + 9 * np.sin(t)] for t in 4 * np.pi / 5 * np.arange(5)])
+    assert area(points) > area(points, exclusive=True) > 0  # the middle of a pentagram
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25)
+def test_the_order_of_contours_does_not_matter(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    polygons = [circle(rng.uniform(6, 18, 2), rng.uniform(1, 9), 24) for _ in range(5)]
+    inside = np.array([draw([p]).mask((24, 24), np.zeros(2)) for p in polygons])
+    mask = draw(polygons).mask((24, 24), np.zeros(2))
+    again = [np.roll(polygons[n][::-1], 5, axis=0) for n in rng.permutation(5)]
+    np.testing.assert_array_equal(draw([*again, polygons[2]]).mask((24, 24), np.zeros(2)), mask)
+    # Nothing outside of all; what a single one holds is in, but for the rim of a hole that reaches over it.
+    assert not mask[~inside.any(axis=0)].any()
+    assert (~mask & (inside.sum(axis=0) == 1)).sum() <= 0.02 * inside.sum()
+
+
 # ---- files ------------------------------------------------------------------------------------------
 
 
@@ -102,8 +222,13 @@ def structure_set(
     *,
     kind: str = "CLOSED_PLANAR",
     series: str = "1",
+    numbers: Sequence[int] | None = None,
 ) -> Path:
-    """Contours (n, 3) in indices of a grid, written as patient positions."""
+    """Contours (n, 3) in indices of a grid, written as patient positions.
+
+    ``numbers`` of the structures; one that comes again is the same structure in another item.
+    """
+    numbers = numbers or range(1, 1 + len(contours))
     data = dicoms.dataset(np.zeros((1, 1), np.int16), series="9", Modality="RTSTRUCT")
     for name in ("Rows", "Columns", "PixelData"):
         delattr(data, name)
@@ -112,7 +237,10 @@ def structure_set(
     study = item(RTReferencedSeriesSequence=Items([item(SeriesInstanceUID=uid)]))
     data.ReferencedFrameOfReferenceSequence = Items([item(RTReferencedStudySequence=Items([study]))])
     data.StructureSetROISequence = Items(
-        [item(ROINumber=number, ROIName=name) for number, name in enumerate(contours, start=1)]
+        [
+            item(ROINumber=number, ROIName=name)
+            for number, name in dict(zip(numbers, contours, strict=True)).items()
+        ]
     )
     data.ROIContourSequence = Items(
         [
@@ -129,7 +257,7 @@ def structure_set(
                     ]
                 ),
             )
-            for number, rings in enumerate(contours.values(), start=1)
+            for number, rings in zip(numbers, contours.values(), strict=True)
         ]
     )
     return dicoms.save(folder, "rt.dcm", data)
@@ -225,12 +353,57 @@ def test_contours_all_outside_are_refused(tmp_path: Path, grid: tv.Grid) -> None
         io.read_header(structure_set(tmp_path, grid, {"a": [ring(9)], "b": [ring(-5)]}))
 
 
+def test_contours_half_way_between_slices_all_go_to_the_same_side(tmp_path: Path, grid: tv.Grid) -> None:
+    heights = (0.5 - 1e-5, 1.5 + 1e-5, 2.5 - 1e-5, 3.5)
+    image = tv.load(structure_set(tmp_path, grid, {"a": [ring(k) for k in heights]}), kind="label")
+    one = fill(grid.shape[:2], [circle((20.2, 17.1), 9.1)]).sum()
+    np.testing.assert_array_equal((image.numpy()[0] > 0).sum((0, 1)), [0, one, one, one, one])
+
+
+def test_a_structure_in_several_items_is_whole(tmp_path: Path, grid: tv.Grid) -> None:
+    file = structure_set(tmp_path, grid, {"a": [ring(1)], "again": [ring(2)]}, numbers=[4, 4])
+    image = tv.load(file, kind="label")
+    one = fill(grid.shape[:2], [circle((20.2, 17.1), 9.1)]).sum()
+    np.testing.assert_array_equal((image.numpy()[0] == 4).sum((0, 1)), [0, one, one, 0, 0])
+
+
+def test_structure_number_0_gets_another_value(tmp_path: Path, grid: tv.Grid) -> None:
+    file = structure_set(tmp_path, grid, {"a": [ring(1)], "b": [ring(3)]}, numbers=[0, 4])
+    image = tv.load(file, kind="label")
+    assert image.labels == dicom.read_labels(file) == tv.Labels({"b": 4, "a": 5})
+    assert np.unique(image.numpy()[0, ..., 1]).tolist() == [0, 5]
+    assert any("a: number 0 is the background's, so its value is 5" in n for n in image.header.notes)
+
+
+def test_what_contours_were_taken_for_is_noted(tmp_path: Path, grid: tv.Grid) -> None:
+    rings = [ring(1), ring(1)[::-1], ring(2), ring(2, radius=4), ring(3), ring(3, (28.2, 17.1))]
+    file = structure_set(tmp_path, grid, {"a": [*rings, ring(4), ring(4, (5.5, 5.5), 0.3)]})
+    notes = io.read_header(file).notes
+    assert "a: 1 contours are there twice or more, and count once" in notes
+    assert "a: 1 contours lie inside of others: they are holes, or filled where they lie in a hole" in notes
+    assert "a: 2 contours cross others of their slice: what either holds counts" in notes
+    assert "a: 1 contours hold the centre of no voxel" in notes
+    # By CLOSEDPLANAR_XOR, the same contour twice is nothing: the standard says so.
+    file = structure_set(tmp_path, grid, {"a": rings}, kind="CLOSEDPLANAR_XOR")
+    mask = tv.load(file, kind="label").numpy()[0] > 0
+    both = fill(grid.shape[:2], [circle((20.2, 17.1), 9.1), circle((28.2, 17.1), 9.1)]).sum()
+    assert (mask[..., 1].sum(), mask[..., 3].sum()) == (0, both)
+
+
 def test_points_are_left_out_with_a_note(tmp_path: Path, grid: tv.Grid) -> None:
     file = structure_set(tmp_path, grid, {"seed": [np.array([[3.0, 3, 3]])]}, kind="POINT")
     image = tv.load(file, kind="label")
     assert not image.numpy().any()
     assert "seed: 1 points or open contours were left out" in image.header.notes
     assert "seed: no closed contour" in image.header.notes
+
+
+def test_contours_that_were_cut_off_say_so(tmp_path: Path, grid: tv.Grid) -> None:
+    file = structure_set(tmp_path, grid, {"a": [ring(1), ring(2)]})
+    content = file.read_bytes()
+    assert content.count(b"IS\x04\x00200 ") == 2
+    file.write_bytes(content.replace(b"IS\x04\x00200 ", b"IS\x04\x00300 ", 1))
+    assert "a: 1 contours have another number of points than they say" in io.read_header(file).notes
 
 
 @pytest.mark.parametrize("damage", [b"nan", b"1e999", b"x", b"", b"1 1"])

@@ -12,6 +12,7 @@ import pytest
 from helpers import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.uid import ExplicitVRLittleEndian
 from strategies import grids
 
 import truevox as tv
@@ -249,22 +250,68 @@ def test_a_truncated_slice_is_named(tmp_path: Path, length: int) -> None:
     file = tmp_path / "003-1.dcm"
     content = file.read_bytes()
     file.write_bytes(content[:length])
-    if length >= 132 or length < 0:  # the last 48 bytes are voxels
-        assert "003-1.dcm" in refusal(FileError, tmp_path)
-    else:
-        # No DICOM any more: left out with a note, and missing then.
-        assert "Slices are missing" in refusal(GeometryError, tmp_path)
+    # The last 48 bytes are voxels; below 132 bytes it is a DICOM file by its name alone.
+    assert "003-1.dcm" in refusal(FileError, tmp_path)
     assert "003-1.dcm" in refusal(FileError, file)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(b"", "The file is empty"), (b"<!DOCTYPE html><p>404", "a web page"), (b"hello", "The file is text")],
+)
+def test_a_slice_that_is_something_else_is_not_left_out(tmp_path: Path, content: bytes, text: str) -> None:
+    """The last slice: nothing else would tell that it is missing."""
+    dicoms.series(tmp_path, VOLUME)
+    (tmp_path / "001-1.dcm").write_bytes(content)
+    said = refusal(FileError, tmp_path)
+    assert text in said
+    assert "001-1.dcm" in said
+
+
+def test_an_empty_file_among_files_without_suffix_is_not_left_out(tmp_path: Path) -> None:
+    dicoms.series(tmp_path, VOLUME)
+    for file in sorted(tmp_path.iterdir()):
+        file.rename(file.with_suffix(""))
+    (tmp_path / "README").write_text("left out")
+    assert tv.load(tmp_path).grid.shape == (6, 4, 5)
+    (tmp_path / "001-1").write_bytes(b"")
+    assert "The file is empty" in refusal(FileError, tmp_path)
+
+
+@pytest.mark.parametrize("meta", [True, False])
+@pytest.mark.parametrize("implicit", [True, False])
+def test_files_without_a_preamble_are_slices_too(tmp_path: Path, meta: bool, implicit: bool) -> None:
+    import pydicom
+
+    affine = dicoms.series(tmp_path, VOLUME, RescaleSlope=1, RescaleIntercept=-7)
+    for file in sorted(tmp_path.iterdir())[:3]:
+        data = pydicom.dcmread(file)
+        data.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        )
+        data.preamble = None
+        if not meta:
+            del data.file_meta
+        data.save_as(file, enforce_file_format=False, implicit_vr=implicit, little_endian=True)
+        assert file.read_bytes()[128:132] != b"DICM"
+    image = tv.load(tmp_path)
+    np.testing.assert_array_equal(image.numpy()[0], VOLUME.transpose(2, 1, 0) - 7)
+    np.testing.assert_allclose(image.grid.affine, affine, atol=1e-8)
 
 
 def test_what_is_no_dicom_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_text("not an image")
-    assert "DICM is missing" in refusal(FileError, tmp_path / "a.dcm")
+    assert "The file is text" in refusal(FileError, tmp_path / "a.dcm")
+    (tmp_path / "d.dcm").write_bytes(bytes(200))
+    assert "DICM is missing" in refusal(FileError, tmp_path / "d.dcm")
+    (tmp_path / "d.dcm").unlink()
     assert "holds no DICOM file" in refusal(FileError, tmp_path)
     assert "does not exist" in refusal(FileError, tmp_path / "b.dcm")
     assert "does not exist" in refusal(FileError, tmp_path / "b?series=2")
     junk = bytes(128) + b"DICM" + np.random.default_rng(0).bytes(3000)
     (tmp_path / "c.dcm").write_bytes(junk)
+    assert "a.dcm" in refusal(FileError, tmp_path)
+    (tmp_path / "a.dcm").unlink()
     assert "c.dcm" in refusal(FileError, tmp_path)
 
 

@@ -9,11 +9,13 @@ import dicoms
 import numpy as np
 import pytest
 from dicoms import Items, item
-from pydicom.uid import JPEGLSLossless, ParametricMapStorage, RLELossless
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, JPEGLSLossless, ParametricMapStorage, RLELossless
 
 import truevox as tv
 from truevox import io
 from truevox.errors import CaseError, FileError
+from truevox.io.dicom.datasets import DEFLATED
 
 VOLUME = np.arange(5 * 4 * 6, dtype=np.int16).reshape(5, 4, 6) - 50
 PLACE = {
@@ -306,12 +308,31 @@ def test_a_syntax_that_nothing_decodes_is_named(tmp_path: Path) -> None:
     assert io.read_header(file).grid.shape == (6, 4, 1)
 
 
-def test_a_deflated_file_is_refused(tmp_path: Path) -> None:
-    data = dicoms.dataset(VOLUME[0], **PLACE)
-    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
-    file = dicoms.save(tmp_path, "a.dcm", data)
-    with pytest.raises(FileError, match="could unpack to any size"):
+def test_a_deflated_file_is_read_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicoms.series(tmp_path, VOLUME, change=lambda k, d: setattr(d.file_meta, "TransferSyntaxUID", DEFLATED))
+    np.testing.assert_array_equal(io.read(tmp_path)[0][0], VOLUME.transpose(2, 1, 0))
+    file = dicoms.save(tmp_path / "large", "a.dcm", dicoms.dataset(np.zeros((512, 512), np.int16), **PLACE))
+    content = file.read_bytes()
+    data = dicoms.dataset(np.zeros((512, 512), np.int16), **PLACE)
+    data.file_meta.TransferSyntaxUID = DEFLATED
+    file = dicoms.save(tmp_path / "large", "a.dcm", data)
+    assert 20 * file.stat().st_size < len(content)
+    assert io.read_header(file).grid.shape == (512, 512, 1)
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(FileError, match="truncated or damaged"):
+        io.read(file)
+    file = dicoms.save(tmp_path / "large", "a.dcm", data)
+    monkeypatch.setattr("truevox.io.dicom.datasets._MOST", 2**18)
+    with pytest.raises(FileError, match="unpacks to more than is safe") as caught:
         tv.load(file)
+    assert caught.value.remedy
+
+
+def test_masks_of_one_bit_per_pixel(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (8, 16)).astype(np.uint8)
+    data = dicoms.dataset(bits, **PLACE, BitsAllocated=1, BitsStored=1, HighBit=0)
+    data.PixelData = np.packbits(bits, bitorder="little").tobytes()
+    np.testing.assert_array_equal(io.read(dicoms.save(tmp_path, "a.dcm", data))[0][0, :, :, 0].T, bits)
 
 
 def test_a_compressed_bomb_takes_no_memory(tmp_path: Path) -> None:
@@ -323,3 +344,74 @@ def test_a_compressed_bomb_takes_no_memory(tmp_path: Path) -> None:
         file = dicoms.save(tmp_path, "a.dcm", data)
         with pytest.raises(FileError, match="too small for the voxels"):
             tv.load(file)
+
+
+# ---- tables, spacings -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("first", "bits"), [(0, 16), (2, 16), (-3, 16), (0, 8)])
+def test_a_modality_table_is_applied(tmp_path: Path, first: int, bits: int) -> None:
+    stored = np.array([[-4, -3, 0, 1], [2, 3, 4, 9]], np.int16)
+    values = [10, 200, 30, 40]
+    packed = np.array(values, np.uint8 if bits == 8 else "<u2").tobytes()
+    lut = item(ModalityLUTType="HU", LUTData=packed)
+    lut.add_new("LUTDescriptor", "SS", [4, first, bits])
+    data = dicoms.dataset(stored, **PLACE, ModalityLUTSequence=Items([lut]))
+    array, header = io.read(dicoms.save(tmp_path, "a.dcm", data))
+    wanted = [values[min(max(int(v) - first, 0), 3)] for v in stored.ravel()]
+    assert array[0, :, :, 0].T.ravel().tolist() == wanted
+    assert header.dtype == array.dtype.name == "int32"
+
+
+def test_a_modality_table_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    lut = item(ModalityLUTType="HU", LUTData=bytes(6))
+    lut.add_new("LUTDescriptor", "SS", [4, 0, 16])
+    data = dicoms.dataset(VOLUME[0], **PLACE, ModalityLUTSequence=Items([lut]))
+    with pytest.raises(FileError, match="look-up table is not whole"):
+        io.read_header(dicoms.save(tmp_path, "a.dcm", data))
+
+
+def test_pixels_that_are_higher_than_wide(tmp_path: Path) -> None:
+    data = dicoms.dataset(VOLUME[0], Modality="OT", PixelAspectRatio=[3, 2])
+    header = io.read_header(dicoms.save(tmp_path, "a.dcm", data))
+    np.testing.assert_allclose(header.grid.spacing, (1, 1.5, 1))
+    assert any("no pixel spacing: 1 mm is a guess; pixels are 1.5 times as high" in n for n in header.notes)
+
+
+@pytest.mark.parametrize(("units", "spacing"), [(3, (0.2, 0.3)), (4, (1, 1))])
+def test_regions_of_ultrasound_give_the_spacing(tmp_path: Path, units: int, spacing) -> None:
+    region = item(RegionSpatialFormat=1, PhysicalUnitsXDirection=units, PhysicalUnitsYDirection=units)
+    region.PhysicalDeltaX, region.PhysicalDeltaY = 0.02, -0.03
+    data = dicoms.dataset(VOLUME[0], Modality="US", SequenceOfUltrasoundRegions=Items([region]))
+    header = io.read_header(dicoms.save(tmp_path, "a.dcm", data))
+    np.testing.assert_allclose(header.grid.spacing[:2], spacing)
+    assert ("the spacing is that of its ultrasound region" in header.notes) == (units == 3)
+
+
+def test_monochrome1_of_which_some_slices_are_rescaled_is_a_measure(tmp_path: Path) -> None:
+    def slope(k: int, data) -> None:
+        data.RescaleSlope, data.RescaleIntercept = (1, 0) if k == 2 else (2, 0)
+
+    dicoms.series(tmp_path, VOLUME, PhotometricInterpretation="MONOCHROME1", change=slope)
+    array, header = io.read(tmp_path)
+    slopes = np.array([2, 2, 1, 2, 2])
+    np.testing.assert_array_equal(array[0], (VOLUME * slopes[:, None, None]).transpose(2, 1, 0))
+    assert any("left as they are, a measure" in note for note in header.notes)
+
+
+def test_several_frames_of_reference_are_refused(tmp_path: Path) -> None:
+    def move(k: int, data) -> None:
+        data.FrameOfReferenceUID = f"1.2.{k // 3}"
+
+    dicoms.series(tmp_path, VOLUME, change=move)
+    with pytest.raises(CaseError, match=r"several frames of reference(.|\n)*3 images in 1.2.0"):
+        io.read_header(tmp_path)
+
+
+def test_big_endian(tmp_path: Path) -> None:
+    whole = dicoms.dataset(VOLUME[0].astype(">i2"), **PLACE)
+    data = Dataset(whole)
+    data.file_meta = whole.file_meta
+    data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    file = dicoms.save(tmp_path, "a.dcm", data)
+    np.testing.assert_array_equal(io.read(file)[0][0, :, :, 0].T, VOLUME[0])

@@ -246,6 +246,12 @@ def test_spacing_alone_is_followed_as_nibabel_does_and_noted(tmp_path: Path) -> 
     write_geometry(tmp_path / "a.nii", None, None)
     header = io.read_header(tmp_path / "a.nii")
     assert np.array_equal(header.grid.affine, nibabel_load(tmp_path / "a.nii").affine)
+    assert "lengths are in pixels" in header.notes[0]
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[88:92] = np.float32(2).tobytes()  # pixdim[3]
+    (tmp_path / "b.nii").write_bytes(raw)
+    header = io.read_header(tmp_path / "b.nii")
+    assert (header.grid.unit, header.grid.spacing[2]) == ("mm", 2)
     assert "spacing only" in header.notes[0]
 
 
@@ -288,13 +294,36 @@ def test_truncated_plain_file(tmp_path: Path) -> None:
     assert (caught.value.got, caught.value.expected) == ("1808 bytes", "1810 bytes")
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", b"x" * 1000, bytes(1000)])
-def test_not_a_nifti(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "is empty"),
+        (b"abc", "not a NIfTI image"),
+        (bytes(1000), "not a NIfTI image"),
+        (b"subject,age\n1,20\n", "is text"),
+        ("größe in µm".encode() * 60, "is text"),
+        (b"<!DOCTYPE html>\n<title>404", "is a web page"),
+        (b"  <HTML><body>Log in", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a pointer of Git LFS"),
+        (b"../../.git/annex/objects/3k/9q/MD5E-s7.nii.gz", "is a pointer of git-annex"),
+        (b"PK\x03\x04" + bytes(400), "is a zip archive"),
+        (bytes(128) + b"DICM" + bytes(400), "is a DICOM file"),
+        (b"NRRD0005\ntype: float", "is an NRRD image"),
+    ],
+)
+def test_not_a_nifti(content: bytes, text: str, tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(content)
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content))
     for name in ("a.nii", "b.nii.gz"):
-        with pytest.raises(FileError, match="not a NIfTI image"):
+        with pytest.raises(FileError, match=text) as caught:
             io.read_header(tmp_path / name)
+        assert caught.value.remedy
+    # Under the name of a packed file, nothing of this is NIfTI that only needs another name.
+    (tmp_path / "c.nii.gz").write_bytes(content)
+    with pytest.raises(FileError, match=text if text.startswith("is") else "not compressed") as caught:
+        io.read_header(tmp_path / "c.nii.gz")
+    assert caught.value.file == str(tmp_path / "c.nii.gz")
+    assert (caught.value.remedy == "rename it to .nii") == (len(content) == 1000)
 
 
 def test_a_name_that_lies_about_compression(tmp_path: Path) -> None:

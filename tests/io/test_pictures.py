@@ -1,4 +1,4 @@
-"""PNG, TIFF and JPEG: Pillow and SimpleITK are held against our reader and writers."""
+"""Pictures: Pillow and SimpleITK are held against our reader and writers."""
 
 from __future__ import annotations
 
@@ -166,6 +166,28 @@ def png(width: int, height: int, depth: int = 8, colour: int = 0, pixels: bytes 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     end = chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + end
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("colour", [0, 3])
+def test_png_of_any_depth_as_stored(depth: int, colour: int, tmp_path: Path) -> None:
+    """Grey of 2 and 4 bit is spread for display: a mask's 1 is not 85 or 17."""
+    if colour == 3 and depth == 16:
+        return  # a palette has at most 8 bit
+    rows = np.array([[0, 1, 2, 3, 1], [3, 2, 1, 0, 2 ** min(depth, 9) - 1]]) % 2**depth
+    packed = b""
+    for row in rows:
+        line = "".join(format(int(v), f"0{depth}b") for v in row)
+        line += "0" * (-len(line) % 8)
+        packed += b"\0" + int(line, 2).to_bytes(len(line) // 8, "big")
+    content = png(5, 2, depth, colour, packed)
+    if colour == 3:
+        table = struct.pack(">I4s", 3 * 2**depth, b"PLTE") + bytes(k % 251 for k in range(3 * 2**depth))
+        content = content[:33] + table + struct.pack(">I", zlib.crc32(table[4:])) + content[33:]
+    (tmp_path / "a.png").write_bytes(content)
+    found, header = io.read(tmp_path / "a.png")
+    assert np.array_equal(found[0, :, :, 0].T, rows)
+    assert header.grid == Grid((5, 2, 1), PLACE, "px")
 
 
 def test_pictures_that_would_be_read_wrong_or_not_at_all(tmp_path: Path) -> None:

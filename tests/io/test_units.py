@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+import zarr
 from PIL import Image as Pillow
 
 from truevox import io
-from truevox.errors import GeometryError
+from truevox.errors import FileError, GeometryError
 from truevox.image import Image
 from truevox.space import Grid
 
@@ -97,6 +99,8 @@ def test_units_of_nrrd_in_whatever_words(word: str, factor: float, tmp_path: Pat
 def test_units_of_nrrd_that_differ_or_are_no_units(tmp_path: Path) -> None:
     grid = io.read_header(nrrd(tmp_path / "a.nrrd", "spacings: 1 2 3", 'units: "mm" "um" "cm"')).grid
     assert np.allclose(grid.spacing, [1, 2e-3, 30])
+    grid = io.read_header(nrrd(tmp_path / "a.nrrd", "space: RAS", DIRECTIONS, "space units: um")).grid
+    assert np.allclose(grid.spacing, [1e-3, 2e-3, 3e-3])
     grid = io.read_header(
         nrrd(tmp_path / "a.nrrd", "space: RAS", DIRECTIONS, 'space units: "px" "px" "px"')
     ).grid
@@ -153,3 +157,98 @@ def test_units_of_metaimage(tmp_path: Path) -> None:
         grid = io.read_header(tmp_path / "a.mha").grid
         assert np.allclose(grid.spacing, np.array([1, 2, 3]) * factor)
         assert np.allclose(grid.affine[:3, 3], np.array([-10, -20, 30]) * factor)
+
+
+def test_orientation_words_of_metaimage_that_contradict_its_matrix(tmp_path: Path) -> None:
+    """ITK writes where an axis begins (RAI of the identity), others where it ends (LPS)."""
+    head = "NDims = 3\nDimSize = 2 3 4\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n{}ElementSpacing = 1 2 3\n"
+    head += "ElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    for word, noted in (("RAI", False), ("LPS", False), ("???", False), ("LPI", True), ("RAS", True)):
+        line = f"AnatomicalOrientation = {word}\n"
+        (tmp_path / "a.mha").write_bytes(head.format(line).encode() + bytes(24))
+        header = io.read_header(tmp_path / "a.mha")
+        assert header.grid.orientation == "LPS"
+        assert any(word in note for note in header.notes) == noted, word
+
+
+def test_units_of_nifti_that_are_none(tmp_path: Path) -> None:
+    nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), np.diag([1, 2, 3, 1])).to_filename(tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    for code, factor, noted in ((0, 1, False), (1, 1e3, True), (2, 1, False), (3, 1e-3, True), (5, 1, True)):
+        raw[123] = code
+        (tmp_path / "b.nii").write_bytes(raw)
+        header = io.read_header(tmp_path / "b.nii")
+        assert np.allclose(header.grid.spacing, np.array([1, 2, 3]) * factor)
+        assert bool(header.notes) == noted
+
+
+def ngff(folder: Path, axes: list[Any], steps: list[Any], all_levels: list[Any] | None = None) -> Path:
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    image |= {} if all_levels is None else {"coordinateTransformations": all_levels}
+    group = zarr.create_group(folder, attributes={"ome": {"multiscales": [image]}}, overwrite=True)
+    group.create_array("0", data=np.zeros((4, 3, 2), np.uint8))  # z, y, x
+    return folder
+
+
+def space(unit: str | None, **more: Any) -> list[Any]:
+    one = {} if unit is None else {"unit": unit}
+    return [{"name": n, "type": "space", **one, **{k: v[n] for k, v in more.items()}} for n in "zyx"]
+
+
+SCALE = {"type": "scale", "scale": [3, 2, 1]}
+
+
+def test_units_of_ome_ngff(tmp_path: Path) -> None:
+    for word, factor in (("micrometer", 1e-3), ("\u00b5m", 1e-3), ("millimeter", 1), ("inch", 25.4)):
+        grid = io.read_header(ngff(tmp_path / "a.zarr", space(word), [SCALE])).grid
+        assert grid.unit == "mm"
+        assert np.allclose(grid.spacing, np.array([1, 2, 3]) * factor)
+    for axes, steps in ((space(None), [SCALE]), (space("pixel"), [SCALE]), (space("millimeter"), [])):
+        header = io.read_header(ngff(tmp_path / "a.zarr", axes, steps))
+        assert header.grid.unit == "px"
+        assert any("(px)" in note for note in header.notes)
+    with pytest.raises(GeometryError, match="furlong"):
+        io.read_header(ngff(tmp_path / "a.zarr", space("furlong"), [SCALE]))
+
+
+def test_units_of_a_plain_zarr(tmp_path: Path) -> None:
+    for word, unit, factor in (("mm", "mm", 1), ("micrometer", "mm", 1e-3), ("px", "px", 1)):
+        attributes = {"affine": np.diag([1, 2, 3, 1]).tolist(), "unit": word}
+        array = np.zeros((2, 3, 4), np.uint8)
+        zarr.create_array(tmp_path / "a.zarr", data=array, attributes=attributes, overwrite=True)  # type: ignore[arg-type]
+        grid = io.read_header(tmp_path / "a.zarr").grid
+        assert (grid.unit, grid.spacing.tolist()) == (unit, pytest.approx([factor, 2 * factor, 3 * factor]))
+
+
+def test_transformations_of_ome_ngff(tmp_path: Path) -> None:
+    """Scale and shift of the level, then those of all levels: x -> 10 * (1 * x + 7) + 5."""
+    shift = {"type": "translation", "translation": [9, 8, 7]}
+    after = [
+        {"type": "scale", "scale": [10, 10, 10]},
+        {"type": "identity"},
+        {"type": "translation", "translation": [5, 5, 5]},
+    ]
+    file = ngff(tmp_path / "a.zarr", space("millimeter"), [SCALE, shift], after)
+    grid = io.read_header(file).grid
+    assert np.allclose(grid.to_world((1, 1, 1)), (-85, -105, 125))
+    for odd in (
+        {"type": "affine", "affine": np.eye(4)[:3].tolist()},
+        {"type": "scale", "path": "scales"},
+        {"type": "scale", "scale": [1, 2]},
+        {"type": "rotation"},
+    ):
+        with pytest.raises(GeometryError, match="not understood") as caught:
+            io.read_header(ngff(tmp_path / "a.zarr", space("millimeter"), [SCALE, odd]))
+        assert caught.value.remedy
+    with pytest.raises(FileError, match="'lon'"):
+        io.read_header(
+            ngff(tmp_path / "a.zarr", [*space("mm")[:2], {"name": "lon", "type": "space"}], [SCALE])
+        )
+
+
+def test_orientation_of_ome_ngff(tmp_path: Path) -> None:
+    words = {"x": "left-to-right", "y": "anterior-to-posterior", "z": "inferior-to-superior"}
+    axes = space("millimeter", orientation={n: {"type": "anatomical", "value": w} for n, w in words.items()})
+    header = io.read_header(ngff(tmp_path / "a.zarr", axes, [SCALE]))
+    assert (header.grid.orientation, header.notes) == ("RPS", ())
+    assert np.allclose(header.grid.to_world((1, 1, 1)), (1, -2, 3))

@@ -69,5 +69,5 @@ def test_training_with_it_does_not_depend_on_workers(cohort, tmp_path):
 
 @pytest.mark.parametrize("options", [{"mix_up": 0.2, "batch_size": 1}, {"mix_up": -0.1}])
 def test_refused(cohort, options):
-    with pytest.raises(SettingsError, match="two samples"):
+    with pytest.raises(SettingsError, match="mix_up"):
         small_model().fit(cohort, max_steps=1, **options)

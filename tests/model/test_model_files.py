@@ -321,3 +321,82 @@ def test_memory_by_hand(case):
     double = small_model().memory(case, batch_size=8)
     assert double.activations == pytest.approx(2 * need.activations, rel=0.1)
     assert double.accumulators == need.accumulators
+
+
+# ---- names, inputs and channels of networks ---------------------------------------------------
+
+
+def _both(first: tv.Network, second: tv.Network) -> tv.Model:
+    scan = tv.Input("scan")
+    patches = tv.GridCrop(8)(scan)
+    both = tv.Mean()(tv.Sigmoid()(first(patches)), tv.Sigmoid()(second(patches)))
+    return tv.Model(train=None, predict={"out": tv.Put(like=scan)(both)})
+
+
+@pytest.mark.parametrize(("name", "text"), [("Network_1", "'Network.1' and 'Network_1'"), ("keys", "'keys'")])
+def test_names_that_a_file_could_not_tell_apart_are_refused(name: str, text: str):
+    plain, named = tv.Network(nn.Conv3d(1, 1, 1)), tv.Network(nn.Conv3d(1, 1, 1), name=name)
+    with pytest.raises(GraphError, match=text):
+        _both(plain, named)
+
+
+@pytest.mark.parametrize("depth", [5000, 300])
+def test_a_graph_nested_too_deeply_is_damaged(saved, depth: int):
+    path = saved / "graph.json"
+    text = json.loads(path.read_text())
+    text["loss"] = text["graph"]["ops"][0]["fields"] = None
+    deep = "[" * depth + "]" * depth
+    path.write_text(json.dumps(text).replace('"loss": null', f'"loss": {deep}'))
+    with pytest.raises(FileError, match="graph"):
+        tv.Model.load(saved)
+
+
+class _Two(nn.Module):
+    in_channels = out_channels = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv3d(2, 1, 1)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.layer(torch.cat([x, y], 1))
+
+
+def test_a_network_of_two_inputs_needs_a_lattice_and_then_works_everywhere():
+    a, b = tv.Input("a"), tv.Input("b")
+    patches = tv.GridCrop(8)(a, b)
+    with pytest.raises(GraphError, match=r"several inputs[^$]*lattice="):
+        tv.Network(_Two())(*patches)
+    net = tv.Network(_Two(), lattice=[tv.networks.LatticeMap.identity(3)])
+    model = tv.Model(train=None, predict={"out": tv.Put(like=a)(tv.Sigmoid()(net(*patches)))})
+    grid = tv.Grid((12, 12, 12))
+    case = {name: tv.Image(torch.zeros(1, 12, 12, 12), grid) for name in "ab"}
+    assert model.predict(case)["out"].grid.shape == (12, 12, 12)
+    # Two inputs, the two together, and the output of one channel: 8^3 voxels of 4 bytes each.
+    assert model.memory(case).activations >= 4 * 8**3 * (2 + 2 + 1)
+    assert "stride 1x1x1 (declared)" in model.summary(case)
+
+
+@pytest.mark.parametrize("ask", ["predict", "memory", "summary", "dry_run"])
+def test_a_patch_size_that_can_not_be_is_refused_by_all_that_ask(ask: str):
+    scan, network = tv.Input("scan"), tv.Network(tv.networks.UNet(1, 1, channels=(4, 8)))
+    full = tv.Put(like=scan)(tv.Sigmoid()(network(tv.GridCrop(15)(scan))))
+    model = tv.Model(train=None, predict={"out": full})
+    with pytest.raises(GraphError, match="can't produce that patch size"):
+        getattr(model, ask)({"scan": tv.Image(torch.zeros(1, 20, 21, 22), tv.Grid((20, 21, 22)))})
+
+
+def test_another_number_of_channels_is_told_when_the_graph_is_built():
+    scan = tv.Image(torch.zeros(1, 8, 8, 8), tv.Grid((8, 8, 8)))
+    with pytest.raises(GraphError, match=r"Sequential\) takes another number of channels[^$]*tv.Stack"):
+        tv.Network(nn.Sequential(nn.Conv3d(2, 1, 1)))(scan)
+
+
+def test_what_a_module_refuses_says_shapes():
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.is_meta else x @ torch.zeros(5, 5)
+
+    scan = tv.Image(torch.zeros(1, 8, 8, 8), tv.Grid((8, 8, 8)))
+    with pytest.raises(GraphError, match=r"Odd\) refused its input[^$]*\(1, 1, 8, 8, 8\)"):
+        tv.Network(Odd())(scan)

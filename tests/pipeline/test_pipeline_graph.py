@@ -54,7 +54,7 @@ def mask(grid: Grid = SCAN, table: Labels | None = None) -> Image:
 def interpolations(monkeypatch):
     """Names of the interpolating kernels, as they are called."""
     calls: list[str] = []
-    for name in ("sample_linear", "sample_nearest"):
+    for name in ("sample_linear", "sample_nearest", "average_boxes"):
         real = getattr(kernels, name)
         monkeypatch.setattr(
             kernels, name, lambda *a, _r=real, _n=name, **k: (calls.append(_n), _r(*a, **k))[1]

@@ -171,7 +171,7 @@ def test_draws_are_those_of_before():
     ("make", "text"),
     [
         (lambda: tv.RandomCrop(4, centre_on=label(), class_weights={"tail": 1}), "class that is not there"),
-        (lambda: tv.RandomCrop(4, centre_on=label(), class_weights={"core": -1}), "not negative"),
+        (lambda: tv.RandomCrop(4, centre_on=label(), class_weights={"core": -1}), "weight of class core"),
         (lambda: tv.RandomCrop(4, class_weights={"core": 1}), "label in centre_on"),
         (lambda: tv.RandomCrop(4, centre_on=Input("x"), class_weights={1: 1}), "label in centre_on"),
         (

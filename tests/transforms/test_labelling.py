@@ -334,7 +334,7 @@ def test_raters_with_other_classes_or_grids_are_refused(op):
         op(tv.Input("a", kind="label"), tv.Input("b", kind="label"))
     with pytest.raises(tv.GeometryError, match="same grid"):
         op(blobs(TUMOUR), blobs(TUMOUR, (5, 5, 5)))
-    with pytest.raises(GraphError, match="one weight per rater"):
+    with pytest.raises(GraphError, match="one number per rater"):
         type(op)(weights=(1, 1, 1))(blobs(TUMOUR), blobs(TUMOUR))
 
 

@@ -118,7 +118,8 @@ def find(
 
     names = [*columns, *([patient] if patient and patient not in columns else [])]
     chosen = Cohort(
-        Case(c.id, {n: c.values[n] for n in names if n in c.values}, c.record, c.split) for c in cases
+        (Case(c.id, {n: c.values[n] for n in names if n in c.values}, c.record, c.split) for c in cases),
+        notes=cases.notes,
     )
     with progress(f"Checking {len(cases)} cases", None) as advance:
         return check_cohort(

@@ -38,22 +38,24 @@ def ranking_table(found: Comparison) -> str:
     rows = [("label", "metric", "rank", "95 % of samples", "method", "mean", "median", "first", "n")]
     rows += [
         (
-            row["label"], row["metric"], str(row["rank"]), f"{row['rank_low']} to {row['rank_high']}",
-            row["method"], number(row["mean"]), number(row["median"]), f"{100 * row['wins']:.0f} %",
+            row["label"], row["metric"], str(row["rank"]),
+            "none" if row["rank_low"] is None else f"{row['rank_low']} to {row['rank_high']}",
+            row["method"], number(row["mean"]), number(row["median"]),
+            "" if row["wins"] is None else f"{100 * row['wins']:.0f} %",
             counted(row["n"], row["patients"]),
         )
         for row in found.ranking
     ]  # fmt: skip
     rule = RULES[found.settings["missing"]]
-    return (
-        f"Ranking ({found.settings['scheme'].replace('_', ' ')}):\n{aligned(rows)}\nWhere values miss: {rule}"
-    )
+    return f"Ranking ({found.settings['scheme'].replace('_', ' ')}):\n{aligned(rows)}\n{rule}"
 
 
 def difference_table(found: Comparison) -> str:
     """Pairs of methods."""
     from truevox.evaluation.statistics.by_patient import counted
 
+    if not found.differences:
+        return "No differences: nothing is left to compare."
     equivalence = any(row["equivalent"] is not None for row in found.differences)
     head = (
         "label",

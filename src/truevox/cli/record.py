@@ -6,12 +6,15 @@ import contextlib
 import hashlib
 import os
 import platform
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from truevox.errors import FileError, TrueVoxError
@@ -39,6 +42,9 @@ def recorded(
     path: Path, command: str, settings: Mapping[str, Any], inputs: Mapping[str, Path]
 ) -> Iterator[dict[str, Any]]:
     """Write ``run.json`` when the work starts and again when it ends, well or not.
+
+    Its status is ``running``, then ``finished``, ``failed`` or ``interrupted`` (Ctrl-C, SIGTERM, SIGHUP). A
+    process that is killed outright (SIGKILL, no memory) leaves ``running``; ``process`` says which it was.
 
     Parameters
     ----------
@@ -71,6 +77,7 @@ def recorded(
         "settings": dict(settings),
         "inputs": {name: {"path": str(p), "sha256": sha256(p)} for name, p in inputs.items()},
         "versions": versions(),
+        "process": {"host": platform.node(), "pid": os.getpid()},
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
     }
     write_json(path, entry)
@@ -81,14 +88,56 @@ def recorded(
         write_json(path, entry)
 
     try:
-        yield more
+        with _signals():
+            yield more
     except BaseException as error:
         more["error"] = f"{type(error).__name__}: {error}"
         # The error that ended the work is the one to tell, not that its record could not be written.
         with contextlib.suppress(TrueVoxError, OSError):
-            close("failed")
+            close("interrupted" if isinstance(error, (KeyboardInterrupt, EndedError)) else "failed")
         raise
     close("finished")
+
+
+class EndedError(SystemExit):
+    """The system asked the process to end; the exit code says by which signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+    def __str__(self) -> str:
+        return f"ended by {signal.Signals(self.number).name}"
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Signals that ask the process to end raise, so that what is at work is recorded and cleaned up.
+
+    Signals that somebody handles already, or ignores (``nohup``), are left alone.
+    """
+    names = ("SIGTERM", "SIGHUP", "SIGBREAK")
+    wanted = [number for name in names if (number := getattr(signal, name, None)) is not None]
+    main = threading.current_thread() is threading.main_thread()
+    ours = [n for n in wanted if main and signal.getsignal(n) is signal.SIG_DFL]
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a worker that inherited this: as if it had not
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        for other in ours:  # one is enough; a second must not cut the cleaning short
+            signal.signal(other, signal.SIG_IGN)
+        raise EndedError(number)
+
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def sha256(path: Path) -> str:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Filters", "Work", "score", "settings_of", "work_of"]
 
+FEW = 20
+"""Patients below which it is said what an interval can't know."""
+
 
 def settings_of(file: Path | None, options: dict[str, Any], lesions: str | None = None) -> EvaluationSettings:
     """The settings of a file, with what was given on the command line on top, checked."""
@@ -277,6 +280,8 @@ def score(
     for text in [*odd, *origin_notes(totals, work.origins)]:
         say(f"Note: {text}")
     typer.echo(table(totals))
+    if text := unseen(totals):
+        say(f"Note: {text}")
     if found.failures:
         say(f"{len(found.failures)} failed, see {folder / 'failures.csv'}:\n  {reasons(found.failures)}")
     return len(found.failures)
@@ -313,6 +318,24 @@ def origin_notes(totals: Sequence[Summary], origins: Mapping[str, Origin]) -> li
             note = origin.note(one.label, "expected" if way.startswith("expected") else "threshold")
             found[f"{kind} of {one.label} are of {note}."] = None
     return list(found)
+
+
+def unseen(totals: Sequence[Summary]) -> str:
+    """What intervals of few patients can't know; empty where there are many, or some were missed.
+
+    Examples
+    --------
+    >>> unseen([])
+    ''
+    """
+    few = [s.patients for s in totals if not s.no_interval and s.patients < FEW]
+    if not few or any(s.n_missed for s in totals):
+        return ""
+    # The rule of three: at the upper end, 0.95 of samples of n have none of what is in 3 / n of all.
+    return (
+        f"intervals of {min(few)} patients know nothing of missed cases, of which they have none: up to "
+        f"{min(1.0, 3 / min(few)):.0%} of all cases could be missed. See docs/intervals.md."
+    )
 
 
 def reasons(failures: Sequence[Failure]) -> str:

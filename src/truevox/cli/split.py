@@ -55,6 +55,8 @@ def split(
                 folds or 5, by=columns, foreground=foreground, patient=patient, seed=seed, n_jobs=jobs
             )
         dealt.to_csv(out)
+    for name, note in cases.notes.items():
+        say(f"Column '{name}': {note}.")
     part = "split" if shares is not None else "fold"
     counts: dict[str, int] = {}
     for case in dealt:

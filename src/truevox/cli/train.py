@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+MAY_CHANGE = ("train.max_steps", "train.max_epochs", "train.val_every", "train.checkpoint_every")
+"""Keys of a recipe that a run which resumes may have anew; fewer steps are refused when it resumes."""
+
 
 def train(
     what: Annotated[
@@ -66,7 +69,9 @@ def train(
     everyone = dealt(everyone, settings.needs)
     learn = only(everyone, "train", source)
     val = everyone.split("val") if "val" in everyone.splits else None
-    expect_same(settings, out)
+    started = (out / "checkpoint.pt").exists() or (out / "model" / "graph.json").exists()
+    if started:
+        expect_same(settings, out)
     for part in (learn, val):
         if part is not None:
             tables = {settings.label: settings.table}
@@ -78,11 +83,14 @@ def train(
         options["workers"] = workers
     inputs = ({"recipe": written} if written is not None else {}) | described_by(source)
     resolved = {"recipe": settings.resolved(), "device": chosen, "workers": options["workers"]}
+    # What can't run must leave no trace: it would stand in the way of what can, or replace what was there.
+    model = settings.build()
+    model.fit(learn, val, out=out, device=chosen, check_only=True, **options)
     with recorded(out / "run.json", "train", resolved, inputs) as record:
         record.update(recipe_sha256=settings.digest, seed=settings.train.seed)
         settings.to_yaml(out / "recipe.yaml")
         everyone.to_csv(out / "cohort.csv", settings.needs)
-        run(settings, learn, val, out, chosen, options, record)
+        run(model, learn, val, out, chosen, options, record)
 
 
 def arguments(what: list[Path], data: Path | None) -> tuple[Path | None, Path]:
@@ -157,7 +165,7 @@ def dealt(cohort: Cohort, needs: list[str]) -> Cohort:
 
 
 def expect_same(recipe: Recipe, out: Path) -> None:
-    """Refuse a folder that holds a run with another recipe.
+    """Refuse a folder that holds a run with another recipe. A start that failed before it trained is none.
 
     Raises
     ------
@@ -173,18 +181,22 @@ def expect_same(recipe: Recipe, out: Path) -> None:
     before = Recipe.from_yaml(written)
     if before.digest == recipe.digest:
         return
-    different = recipe.differences(before)
+    different = [
+        change for change in recipe.differences(before) if change.partition(":")[0] not in MAY_CHANGE
+    ]
+    if not different:
+        return
     raise SettingsError(
         "The folder holds a run with another recipe.",
         file=out,
         got="; ".join(different[:6]) + ("; ..." if len(different) > 6 else ""),
-        expected="the recipe of the run, to resume it",
+        expected="the recipe of the run, to resume it; more steps are allowed",
         remedy="choose another --out, or delete the folder to start anew",
     )
 
 
 def run(
-    recipe: Recipe,
+    model: Model,
     learn: Cohort,
     val: Cohort | None,
     out: Path,
@@ -192,15 +204,16 @@ def run(
     options: dict[str, Any],
     record: dict[str, Any],
 ) -> None:
-    """Build, fit, save."""
+    """Fit and save."""
     from truevox.progress import progress
 
-    model = recipe.build()
     resumed = (out / "checkpoint.pt").exists()
     say(
         f"{'Resuming' if resumed else 'Training'} on {len(learn)} cases, "
         f"validating on {len(val) if val else 0}, device {device}."
     )
+    if options.get("precision") == "auto" and not resumed:
+        say("Precision auto: where bfloat16 could gain, a few steps of both are timed first.")
     with progress("Training", options["max_steps"]) as advance:
         history = model.fit(learn, val, out=out, device=device, report=reporter(advance), **options)
     model.save(out / "model")

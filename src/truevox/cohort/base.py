@@ -27,16 +27,19 @@ class Cases:
     cases: tuple[Case, ...]
     labels: Mapping[str, Labels]
     modalities: Mapping[str, str]
+    notes: Mapping[str, str]
 
     def __init__(
         self,
         cases: Iterable[Case],
         labels: Mapping[str, Labels] | None = None,
         modalities: Mapping[str, str] | None = None,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         object.__setattr__(self, "cases", tuple(cases))
         object.__setattr__(self, "labels", dict(labels or {}))
         object.__setattr__(self, "modalities", dict(modalities or {}))
+        object.__setattr__(self, "notes", dict(notes or {}))
         if not self.cases:
             raise CaseError("The cohort has no cases.", remedy="check the table or the patterns")
         _refuse_repeats(self.cases)
@@ -44,7 +47,7 @@ class Cases:
 
     def _of(self, cases: Iterable[Case]) -> Self:
         """Other cases, the same columns."""
-        return type(self)(cases, self.labels, self.modalities)
+        return type(self)(cases, self.labels, self.modalities, self.notes)
 
     def __len__(self) -> int:
         return len(self.cases)

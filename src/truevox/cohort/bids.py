@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from truevox.cohort.bids_people import read_people
 from truevox.cohort.case import Case, Value
 from truevox.cohort.found import Found, expect_names, file_names, without_suffix
-from truevox.cohort.rows import read_table
 from truevox.errors import CaseError, FileError, LabelError
 from truevox.labels import Labels
 
 __all__ = ["read_bids"]
 
-_MASKS = ("mask", "roi", "lesion", "label")
-_RESERVED = ("case", "record", "split")
+_MASKS = ("mask", "roi", "lesion", "label", "msk")
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class _Image:
     path: Path
     subject: str
     entities: Mapping[str, str]
+    parts: tuple[str, ...]
     suffix: str
 
     def record(self, names: Sequence[str]) -> str | None:
@@ -34,7 +34,7 @@ class _Image:
 
     def column(self, records: Sequence[str]) -> str:
         """``desc-lesion_mask``: what is left of the name without subject and record."""
-        kept = [f"{k}-{v}" for k, v in self.entities.items() if k not in records]
+        kept = [part for part in self.parts if part.partition("-")[0] not in records]
         return "_".join([*kept, self.suffix])
 
 
@@ -51,21 +51,18 @@ def read_bids(folder: Path, derivatives: list[str] | None, records: tuple[str, .
         )
     columns = {image.path: image.column(records) for image in images}
     rows = _rows(images, columns, records)
-    people = _participants(folder)
     names = list(dict.fromkeys(columns.values()))
-    facts = list(dict.fromkeys(name for row in people.values() for name in row))
+    people = read_people(folder, {subject for subject, _ in rows}, names)
     cases = []
     for subject, record in sorted(rows, key=lambda key: (key[0], key[1] or "")):
         files = rows[subject, record]
-        person = people.get(subject, {})
         values: dict[str, Value] = {name: files.get(name) for name in names}
-        values |= {name: person.get(name) for name in facts if name not in _RESERVED}
-        split = person.get("split")
-        cases.append(Case(subject, values, record, str(split) if split is not None else None))
+        values |= people.values(subject, record)
+        cases.append(Case(subject, values, record, people.split(subject)))
     expect_names(cases, folder)
     labels = _label_columns(images, columns, _tables(roots))
     shown = {columns[image.path]: image.suffix for image in images if columns[image.path] not in labels}
-    return Found(cases, labels, shown)
+    return Found(cases, labels, shown, people.notes)
 
 
 def _label_columns(
@@ -98,7 +95,17 @@ def _derivatives(folder: Path, wanted: list[str] | None) -> list[Path]:
     # A folder of derivatives may hold a data set itself, without a folder for the program.
     lone = [folder / "derivatives"] if wanted is None and any(n.startswith("sub-") for n in there) else []
     names = there if wanted is None else wanted
-    return [*lone, *(folder / "derivatives" / name for name in names if not name.startswith("sub-"))]
+    named = [folder / "derivatives" / name for name in names if not name.startswith("sub-")]
+    return [*lone, *(root for one in named for root in _data_sets(one))]
+
+
+def _data_sets(folder: Path) -> list[Path]:
+    """The folder of a program, or those in it that hold subjects where it has none itself."""
+    inside = list(file_names(folder))
+    if any(name.startswith("sub-") for name in inside):
+        return [folder]
+    within = [folder / name for name in inside if (folder / name).is_dir()]
+    return [one for one in within if any(name.startswith("sub-") for name in file_names(one))] or [folder]
 
 
 def _images(root: Path) -> Iterator[_Image]:
@@ -117,12 +124,12 @@ def _parsed(path: Path) -> _Image | None:
     stem = without_suffix(path.name)
     if stem == path.name or stem.startswith("."):
         return None
-    *pairs, suffix = stem.split("_")
-    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
-    subject = entities.pop("sub", None)
-    if subject is None or len(entities) != len(pairs) - 1:
+    first, *parts, suffix = stem.split("_") if "_" in stem else ("", "")
+    if not first.startswith("sub-"):
         return None
-    return _Image(path, f"sub-{subject}", entities, suffix)
+    # A part without a key is the suffix of the scan that a mask was drawn on: sub-01_FLAIR_roi.
+    entities = dict(part.split("-", 1) for part in parts if "-" in part)
+    return _Image(path, first, entities, tuple(parts), suffix)
 
 
 def _rows(
@@ -144,27 +151,6 @@ def _rows(
     recorded = {subject for subject, record in rows if record is not None}
     shared = {subject: rows.pop((subject, None)) for subject in recorded if (subject, None) in rows}
     return {(subject, record): {**shared.get(subject, {}), **row} for (subject, record), row in rows.items()}
-
-
-def _participants(folder: Path) -> dict[str, dict[str, float | str | None]]:
-    """Columns of participants.tsv by subject: numbers where all of a column are, else words."""
-    file = folder / "participants.tsv"
-    if not file.exists():
-        return {}
-    columns = read_table(file)
-    if "participant_id" not in columns:
-        raise FileError("participants.tsv has no column 'participant_id'.", file=file, got=", ".join(columns))
-    subjects = [s if s.startswith("sub-") else f"sub-{s}" for s in columns.pop("participant_id")]
-    typed = {name: _typed(cells) for name, cells in columns.items()}
-    return {subject: {name: cells[k] for name, cells in typed.items()} for k, subject in enumerate(subjects)}
-
-
-def _typed(cells: Sequence[str]) -> list[float | str | None]:
-    known = [None if cell in ("", "n/a") else cell for cell in cells]
-    try:
-        return [None if cell is None else float(cell) for cell in known]
-    except ValueError:
-        return list(known)
 
 
 _Tables = Mapping[Path, tuple[dict[str, str], Labels]]

@@ -80,6 +80,10 @@ def check(
     files = _channels(cohort, facts)
     problems = list(merged_notes(problems, {column: len(found) for column, found in files.items()}))
     problems += [*channel_problems(files, channels, label_columns), *_without_label(cohort, tables)]
+    remedy = "see that this is what you mean; leave cells empty that hold nothing"
+    problems += [
+        Problem("", n, "", "table", f"The column: {note}.", remedy) for n, note in cohort.notes.items()
+    ]
     problems += leaks(cohort, facts, label_columns, patient)
     problems += outliers(cohort, facts, tables, label_columns)
     return problems

@@ -15,7 +15,15 @@ from truevox.io import reading_suffixes
 from truevox.label_files import described
 from truevox.labels import Labels
 
-__all__ = ["Found", "expect_names", "file_names", "labels_in", "read_description", "without_suffix"]
+__all__ = [
+    "Found",
+    "expect_names",
+    "file_names",
+    "labels_in",
+    "path_of",
+    "read_description",
+    "without_suffix",
+]
 
 _NOT_IN_NAMES = frozenset('/\\:*?"<>|')
 
@@ -31,11 +39,14 @@ class Found:
         Label columns, and what their values mean.
     modalities : dict of column to str
         What images show, in the words of the source: ``"CT"``, ``"T1w"``.
+    notes : dict of column to str
+        What is odd about how a column was read.
     """
 
     cases: list[Case]
     labels: dict[str, Labels] = field(default_factory=dict)
     modalities: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def expect_names(cases: Iterable[Case], source: Path) -> None:
@@ -54,6 +65,17 @@ def expect_names(cases: Iterable[Case], source: Path) -> None:
                     file=source,
                     remedy="use letters, digits, '-', '_' and '.'",
                 )
+
+
+def path_of(folder: Path, cell: str) -> Path:
+    r"""The file that a cell of a table in a folder names, also in the way of Windows.
+
+    Examples
+    --------
+    >>> path_of(Path("study"), r"scans\p07.nii.gz").as_posix()
+    'study/scans/p07.nii.gz'
+    """
+    return folder / (cell.replace("\\", "/") if os.sep == "/" else cell)
 
 
 def file_names(folder: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.cohort.case import Case
-from truevox.cohort.found import Found, expect_names, labels_in, read_description, without_suffix
+from truevox.cohort.found import Found, expect_names, labels_in, path_of, read_description, without_suffix
 from truevox.errors import FileError
 
 __all__ = ["read_msd"]
@@ -51,6 +51,6 @@ def _case(entry: Any, folder: Path, split: str | None) -> Case:
             expected='{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}',
         )
     label = listed.get(LABEL)
-    path = folder / image
-    values = {IMAGE: path, LABEL: folder / label if isinstance(label, str) else None}
+    path = path_of(folder, image)
+    values = {IMAGE: path, LABEL: path_of(folder, label) if isinstance(label, str) else None}
     return Case(without_suffix(path.name), values, split=split)

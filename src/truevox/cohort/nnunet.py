@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from truevox.cohort.case import Case
-from truevox.cohort.found import Found, expect_names, file_names, labels_in, read_description, without_suffix
+from truevox.cohort.found import (
+    Found,
+    expect_names,
+    file_names,
+    labels_in,
+    path_of,
+    read_description,
+    without_suffix,
+)
 from truevox.errors import CaseError, FileError
 from truevox.files import read_json
 
@@ -24,6 +32,7 @@ def read_nnunet(folder: Path, fold: int | None = None) -> Found:
     data = read_description(folder)
     labels = labels_in(data, file)
     said = data.get("channel_names", data.get("modality"))
+    said = {str(k): name for k, name in enumerate(said)} if isinstance(said, list) else said
     if not isinstance(said, Mapping) or not all(str(key).isdigit() for key in said) or not said:
         raise FileError(
             "dataset.json does not name its channels.",
@@ -32,7 +41,7 @@ def read_nnunet(folder: Path, fold: int | None = None) -> Found:
             expected='"channel_names": {"0": "T1", "1": "FLAIR"}',
         )
     shown = [str(said[key]) for key in sorted(said, key=int)]
-    ending = data.get("file_ending")
+    ending = _ending(data, file)
     test = {case: (files, None) for case, files in _images(folder / "imagesTs", ending).items()}
     training = _listed(data["dataset"], folder) if "dataset" in data else _matched(folder, ending)
     if not training and not test:
@@ -70,6 +79,19 @@ def read_nnunet(folder: Path, fold: int | None = None) -> Found:
     return Found(cases, found, dict(zip(columns, shown, strict=True)))
 
 
+def _ending(data: Mapping[str, Any], file: Path) -> str | None:
+    """How the names of images end, in lower case and with the dot; None if dataset.json leaves it open."""
+    said = data.get("file_ending")
+    if not isinstance(said, str | None):
+        raise FileError(
+            "'file_ending' of dataset.json is no word.",
+            file=file,
+            got=said,
+            expected='"file_ending": ".nii.gz"',
+        )
+    return f".{said.strip().lower().lstrip('.')}" if said and said.strip() else None
+
+
 Files = dict[str, tuple[list[Path], Path | None]]
 
 
@@ -97,7 +119,10 @@ def _listed(table: Any, folder: Path) -> Files:
                 expected='{"case_1": {"images": ["a.nii.gz"], "label": "b.nii.gz"}}',
             )
         label = entry.get("label")
-        found[str(case)] = ([folder / str(name) for name in images], folder / str(label) if label else None)
+        found[str(case)] = (
+            [path_of(folder, str(name)) for name in images],
+            path_of(folder, str(label)) if label else None,
+        )
     return found
 
 
@@ -140,7 +165,7 @@ def _by_name(folder: Path, ending: str | None) -> dict[str, Path]:
 def _stem(name: str, ending: str | None) -> str | None:
     """The name without its ending; None if it has another one, or none that can be read."""
     if ending:
-        return name[: -len(ending)] if name.endswith(ending) else None
+        return name[: -len(ending)] if name.lower().endswith(ending) else None
     stem = without_suffix(name)
     return stem if stem != name else None
 
@@ -151,12 +176,14 @@ def _values(
     if len(files) < len(columns) and files[0].name.startswith(f"{case}_0000"):
         files = [*files, *(_channel(case, k, files[0]) for k in range(len(files), len(columns)))]
     if len(files) != len(columns):
+        there = [file.name for file in files if file.exists()]
         raise CaseError(
             "A case has another number of images than dataset.json names channels.",
             case=case,
             file=folder,
-            got=f"{len(files)} images",
-            expected=f"{len(columns)}: {', '.join(columns)}",
+            got=f"{len(there)}: {', '.join(there[:8])}",
+            expected=f"{len(columns)}: {', '.join(columns)}, numbered from 0000",
+            remedy="rename the files, or correct channel_names in dataset.json",
         )
     return {**dict(zip(columns, files, strict=True)), LABEL: label}
 

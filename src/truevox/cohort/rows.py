@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truevox.cohort.case import Case, Value
-from truevox.cohort.found import expect_names
+from truevox.cohort.cells import Cells, is_missing, typed
+from truevox.cohort.found import Found, expect_names, path_of
 from truevox.errors import CaseError, FileError, LabelError
-from truevox.files import read_json, write_csv, write_json
+from truevox.files import read_json, read_text, write_csv, write_json
 from truevox.io.registry import bare, reading_suffixes
 from truevox.labels import Labels
 
@@ -21,15 +24,16 @@ if TYPE_CHECKING:
 __all__ = [
     "TABLES",
     "Columns",
-    "read_meanings",
     "read_table",
-    "table_cases",
+    "table_found",
+    "typed_table",
     "write_table",
 ]
 
 TABLES = (".csv", ".tsv", ".parquet")
 """Suffixes of tables."""
 _RESERVED = ("case", "record", "split")
+_SAID = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 Columns = dict[str, list[str]]
 
@@ -44,7 +48,11 @@ class _Row(Mapping[str, Value]):
 
     def __getitem__(self, name: str) -> Value:
         cell = self._cells[self._shared.place[name]]
-        return self._shared.folder / cell if isinstance(cell, str) and name in self._shared.files else cell
+        return (
+            path_of(self._shared.folder, cell)
+            if isinstance(cell, str) and name in self._shared.files
+            else cell
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shared.place)
@@ -64,9 +72,9 @@ class _Shared:
         self.files, self.folder = files, folder
 
 
-def table_cases(table: Path) -> list[Case]:
-    """The cases of a table; see :meth:`truevox.Cohort.from_csv`."""
-    columns = read_table(table)
+def table_found(table: Path) -> Found:
+    """The cases of a table, and what is odd about its columns; see :meth:`truevox.Cohort.from_csv`."""
+    columns, semicolons = _columns(table)
     if "case" not in columns:
         raise CaseError(
             "The table has no column 'case'.",
@@ -78,9 +86,9 @@ def table_cases(table: Path) -> list[Case]:
     if not ids:
         raise CaseError("The table has no rows.", file=table, remedy="add one row per case")
     names = [name for name in columns if name not in _RESERVED]
-    made = {name: _typed(columns[name], table.parent) for name in names}
-    shared = _Shared(names, frozenset(n for n, (_, files) in made.items() if files), table.parent)
-    rows = zip(*(cells for cells, _ in made.values()), strict=True) if names else iter([()] * len(ids))
+    made = {name: _cells(name, columns[name], table, semicolons) for name in names}
+    shared = _Shared(names, frozenset(n for n, one in made.items() if one.kind == "files"), table.parent)
+    rows = zip(*(one.values for one in made.values()), strict=True) if names else iter([()] * len(ids))
     empty = [""] * len(ids)
     records, splits = columns.get("record", empty), columns.get("split", empty)
     cases = [
@@ -88,7 +96,23 @@ def table_cases(table: Path) -> list[Case]:
         for case, row, record, split in zip(ids, rows, records, splits, strict=True)
     ]
     expect_names(cases, table)
-    return cases
+    return Found(cases, *_read_meanings(table), {name: one.note for name, one in made.items() if one.note})
+
+
+def typed_table(table: Path, words: Sequence[str] = ()) -> dict[str, Cells]:
+    """Columns of a table that names no files: numbers where all of a column are, else words.
+
+    Parameters
+    ----------
+    table : path
+    words : sequence of str
+        Columns of names, whatever they look like.
+    """
+    columns, semicolons = _columns(table)
+    return {
+        name: Cells("words", cells) if name in words else _values(name, cells, table, semicolons)
+        for name, cells in columns.items()
+    }
 
 
 def read_table(table: Path) -> Columns:
@@ -101,41 +125,60 @@ def read_table(table: Path) -> Columns:
     CaseError
         If rows are of unequal length, or columns lack a name of their own.
     """
-    header, rows = _parquet(table) if table.suffix.lower() == ".parquet" else _text(table)
+    return _columns(table)[0]
+
+
+def _columns(table: Path) -> tuple[Columns, bool]:
+    """All cells, and whether semicolons part them."""
+    packed = table.suffix.lower() == ".parquet"
+    header, rows, mark = (*_parquet(table), "") if packed else _text(table)
     if repeated := sorted({name for name in header if header.count(name) > 1 or not name}):
         raise CaseError("Columns need names of their own.", file=table, got=repeated)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
-    return {name: list(cells) for name, cells in zip(header, columns, strict=True)}
+    return {name: list(cells) for name, cells in zip(header, columns, strict=True)}, mark == ";"
 
 
-def _text(table: Path) -> tuple[list[str], list[list[str]]]:
+def _text(table: Path) -> tuple[list[str], list[list[str]], str]:
+    """Names of the columns, rows, and the mark between cells."""
     header: list[str] | None = None
     rows: list[list[str]] = []
     try:
-        with open(table, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=_delimiter(stream.readline(), table))
-            stream.seek(0)
-            for line in reader:
-                cells = [cell.strip() for cell in line]
-                if not any(cells):
-                    continue
-                if any("\0" in cell for cell in cells):
-                    raise csv.Error(f"a zero byte in line {reader.line_num}")
-                if header is None:
-                    header = cells
-                elif len(cells) != len(header):
-                    raise _uneven(table, reader.line_num, len(cells), len(header))
-                else:
-                    rows.append(cells)
+        stream = io.StringIO(read_text(table), newline="")
+        first = stream.readline()
+        # Excel's own line for which mark it used.
+        said = _SAID.fullmatch(first)
+        mark = said[1] if said else _delimiter(first, table)
+        stream.seek(len(first) if said else 0)
+        reader = csv.reader(stream, delimiter=mark, strict=True)
+        for line in reader:
+            cells = [cell.strip() for cell in line]
+            if not any(cells):
+                continue
+            if any("\0" in cell for cell in cells):
+                raise csv.Error(f"a zero byte in line {reader.line_num}")
+            if header is None:
+                header = cells
+            elif len(cells) != len(header):
+                raise _uneven(table, reader.line_num, len(cells), len(header))
+            else:
+                rows.append(cells)
     except OSError as error:
         raise FileError(
             f"The table can't be read: {error.strerror}.", file=table, remedy="check the path"
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        # A quote that is never closed would swallow the rows behind it.
+        open_quote = "unexpected end of data" in str(error)
+        raise FileError(
+            f"The table is not CSV in UTF-8: {'a quote is not closed' if open_quote else error}.",
+            file=table,
+            remedy="correct the line; a quote inside a cell is written twice, and the cell between quotes",
+        ) from error
+    except UnicodeDecodeError as error:
         raise FileError(
             f"The table is not CSV in UTF-8: {error}.", file=table, remedy="save it as CSV UTF-8"
         ) from error
-    return header or [], rows
+    return header or [], rows, mark
 
 
 def _delimiter(first: str, table: Path) -> str:
@@ -172,23 +215,38 @@ def _parquet(table: Path) -> tuple[list[str], list[list[str]]]:
     return list(data.column_names), [list(row) for row in zip(*columns, strict=True)]
 
 
-def _typed(cells: Sequence[str], folder: Path) -> tuple[Sequence[float | str | None], bool]:
-    """One column, and whether it is files: if a cell ends like one. Else numbers if all are, else words.
+def _cells(name: str, cells: Sequence[str], table: Path, semicolons: bool) -> Cells:
+    """One column: files if a cell ends like one, else numbers if all are, else words.
 
     Words that name a folder beside the table are files too: a DICOM series is a folder.
     """
     suffixes = reading_suffixes()
     if any(cell.partition("?")[0].lower().endswith(suffixes) for cell in cells):
-        return [cell or None for cell in cells], True
-    numbers: dict[str, float | None] = {"": None}
+        return _files(cells)
+    found = _values(name, cells, table, semicolons)
+    first = next((cell for cell in cells if not _no_file(cell)), "")
+    if found.kind == "words" and first and _is_folder(path_of(table.parent, first)):
+        return _files(cells)
+    return found
+
+
+def _values(name: str, cells: Sequence[str], table: Path, semicolons: bool) -> Cells:
     try:
-        for cell in cells:
-            if cell not in numbers:
-                numbers[cell] = float(cell)
-    except ValueError:
-        first = next(cell for cell in cells if cell)
-        return [cell or None for cell in cells], _is_folder(folder / first)
-    return [numbers[cell] for cell in cells], False
+        return typed(cells, semicolons=semicolons)
+    except CaseError as error:
+        error.message = f"Column '{name}': {error.message}"
+        error.file = str(table)
+        raise
+
+
+def _files(cells: Sequence[str]) -> Cells:
+    lost = sum(bool(cell) and _no_file(cell) for cell in cells)
+    note = f"{lost} of {len(cells)} cells are taken for empty" if lost else ""
+    return Cells("files", [None if _no_file(cell) else cell for cell in cells], note)
+
+
+def _no_file(cell: str) -> bool:
+    return is_missing(cell) and cell != "."  # the folder of the table
 
 
 def _is_folder(path: Path) -> bool:
@@ -234,7 +292,7 @@ def _write_meanings(table: Path, labels: dict[str, Any], modalities: dict[str, s
         _meanings(table).unlink(missing_ok=True)
 
 
-def read_meanings(table: Path) -> tuple[dict[str, Labels], dict[str, str]]:
+def _read_meanings(table: Path) -> tuple[dict[str, Labels], dict[str, str]]:
     """What labels mean and images show, where the table was written from what says so.
 
     Raises
@@ -262,7 +320,9 @@ def _meanings(table: Path) -> Path:
     return table.with_name(f"{table.stem}.columns.json")
 
 
-def _cell(value: Value, base: str) -> float | str | None:
+def _cell(value: Value, base: str) -> float | str | int | None:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)  # a number of a patient is 7, not 7.0
     if not isinstance(value, Path):
         return value
     try:

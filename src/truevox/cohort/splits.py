@@ -10,6 +10,7 @@ from joblib import Parallel, delayed
 
 from truevox import io
 from truevox.cohort.case import Case
+from truevox.cohort.cells import is_number
 from truevox.errors import CaseError, SettingsError
 from truevox.io.segments import generated, labelled
 from truevox.labels import Labels
@@ -118,21 +119,22 @@ def attributes(
     foreground: str | None,
     labels: Mapping[str, Labels],
     n_jobs: int,
+    bins: int,
 ) -> Sequence[Attribute]:
     """What to balance by: columns, and the volume of a label's foreground."""
-    found = [_column_values(cases, column) for column in by]
+    found = [_column_values(cases, column, bins) for column in by]
     if foreground is not None:
         found.append(_foreground_volumes(cases, foreground, labels.get(foreground), n_jobs))
     return found
 
 
-def _column_values(cases: Iterable[Case], column: str) -> dict[str, float | str | None]:
+def _column_values(cases: Iterable[Case], column: str, bins: int) -> dict[str, float | str | None]:
     """A column by key of the case.
 
     Raises
     ------
     SettingsError
-        If no case has it, or it holds files.
+        If no case has it, or it holds files, or numbers of which one is written as no number.
     """
     values = {case.key: case.values.get(column) for case in cases}
     # A number that is not one (nan) is no value; it is the only thing that does not equal itself.
@@ -143,6 +145,15 @@ def _column_values(cases: Iterable[Case], column: str) -> dict[str, float | str 
             f"Cases can't be balanced by column '{column}': "
             + ("it holds files." if files else "no case has a value there."),
             remedy=f"foreground='{column}' balances by the volume of a label" if files else None,
+        )
+    words = {v for v in kept.values() if isinstance(v, str)}
+    odd = sorted(v for v in words if not is_number(v))
+    if odd and len(words) - len(odd) > max(bins, len(odd)):
+        # Each number would be a stratum of its own: nothing would be balanced.
+        raise SettingsError(
+            f"Cases can't be balanced by column '{column}': it holds numbers, and words among them.",
+            got=f"{len(words) - len(odd)} different numbers, and e.g. '{odd[0]}'",
+            remedy="leave cells empty that hold no number; or, if numbers are names, put letters before them",
         )
     return kept
 

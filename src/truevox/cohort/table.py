@@ -14,7 +14,7 @@ from truevox.cohort.globs import match_files
 from truevox.cohort.msd import read_msd
 from truevox.cohort.nnunet import read_nnunet
 from truevox.cohort.opening import recognise
-from truevox.cohort.rows import read_meanings, table_cases, write_table
+from truevox.cohort.rows import table_found, write_table
 from truevox.cohort.splits import assign, attributes
 from truevox.errors import CaseError, SettingsError
 
@@ -31,6 +31,8 @@ class Cohort(Cases):
         Label columns and what their values mean, where the source says so.
     modalities : mapping of column to str, optional
         What images show, where the source says so: ``"CT"``, ``"T1w"``.
+    notes : mapping of column to str, optional
+        What :func:`truevox.cohort.check` should tell of how a column was read.
 
     Raises
     ------
@@ -66,10 +68,9 @@ class Cohort(Cases):
         Examples
         --------
         >>> import tempfile
-        >>> Cohort.open(tempfile.mkdtemp())  # doctest: +ELLIPSIS
+        >>> Cohort.open(tempfile.mkdtemp())
         Traceback (most recent call last):
-        truevox.errors.FileError: The folder is no cohort.
-        ...
+        truevox.errors.FileError: The folder is no cohort...
         """
         place = Path(path)
         kind = recognise(place)
@@ -81,12 +82,12 @@ class Cohort(Cases):
 
     @classmethod
     def from_csv(cls, path: str | Path) -> Cohort:
-        r"""Read a table: ``case``, optional ``record``, optional ``split``, then one column per image,
-        label or scalar.
+        r"""Read a table: ``case``, ``record`` and ``split`` if it has them, and a column per image or value.
 
         A column whose cells end like an image file, or name folders, holds files, relative to the table's
         folder; else, if all its cells are numbers, numbers; else words. An empty cell means that the case
-        lacks it. No image is opened. ``.tsv`` has tabs; ``.parquet`` needs pyarrow.
+        lacks it, as do NA, NaN, ``-`` and the like among numbers and files. Leading zeros make a word.
+        What was not plain is in ``notes``. No image is opened. ``.parquet`` needs pyarrow.
 
         Raises
         ------
@@ -94,7 +95,7 @@ class Cohort(Cases):
             If the table can't be read.
         CaseError
             If it has no ``case`` column, no rows, rows of unequal length, repeated columns or rows, ids
-            that can't name a folder, or a case in two splits.
+            that can't name a folder, commas that can be read in two ways, or a case in two splits.
 
         Examples
         --------
@@ -105,7 +106,7 @@ class Cohort(Cases):
         >>> cohort.columns, cohort["p07"].value("age"), cohort["p08"].has("flair")
         (('flair', 'age'), 61.0, False)
         """
-        return cls._from(Found(table_cases(Path(path)), *read_meanings(Path(path))), Path(path))
+        return cls._from(table_found(Path(path)), Path(path))
 
     @classmethod
     def from_nnunet(cls, folder: str | Path, *, fold: int | None = None) -> Cohort:
@@ -181,7 +182,7 @@ class Cohort(Cases):
     @classmethod
     def _from(cls, found: Found, source: Path) -> Cohort:
         try:
-            return cls(found.cases, found.labels, found.modalities)
+            return cls(found.cases, found.labels, found.modalities, found.notes)
         except CaseError as error:
             error.file = error.file or str(source)
             raise
@@ -291,7 +292,7 @@ class Cohort(Cases):
         if not shares or any(not share > 0 for share in shares.values()):
             raise SettingsError("Shares of splits are positive numbers.", got=dict(shares))
         dealt = [case for case in self.cases if case.split is None or case.split in shares]
-        strata = attributes(dealt, by, foreground, self.labels, n_jobs)
+        strata = attributes(dealt, by, foreground, self.labels, n_jobs, bins)
         part = assign(dealt, list(shares.values()), strata, patient, bins, seed)
         names = list(shares)
         return self._of(replace(c, split=names[part[c.key]]) if c.key in part else c for c in self.cases)
@@ -309,7 +310,7 @@ class Cohort(Cases):
     ) -> Cohort:
         """Deal the cases out to folds, into a column ``fold`` of numbers from 0; see :meth:`fold`.
 
-        Cases in split ``test`` are in no fold. Everything else is as in :meth:`with_splits`.
+        Cases in split ``test`` are in no fold; else as :meth:`with_splits`.
 
         Examples
         --------
@@ -320,7 +321,7 @@ class Cohort(Cases):
         if folds < 2:
             raise SettingsError("Cross-validation has at least two folds.", got=folds)
         dealt = [case for case in self.cases if case.split != "test"]
-        strata = attributes(dealt, by, foreground, self.labels, n_jobs)
+        strata = attributes(dealt, by, foreground, self.labels, n_jobs, bins)
         part = assign(dealt, [1] * folds, strata, patient, bins, seed)
         numbers = {key: float(number) for key, number in part.items()}
         return self._of(replace(c, values={**c.values, "fold": numbers.get(c.key)}) for c in self.cases)
@@ -333,9 +334,8 @@ class Cohort(Cases):
         CaseError
             If no case is in this fold.
         """
-        numbers = {case.values.get("fold") for case in self.cases}
-        if float(number) not in numbers:
-            there = sorted(v for v in numbers if isinstance(v, float))
+        there = sorted({v for case in self.cases if isinstance(v := case.values.get("fold"), float)})
+        if float(number) not in there:
             raise CaseError(
                 f"No case is in fold {number}.",
                 expected=", ".join(f"{v:g}" for v in there) or "a column 'fold' of numbers",
@@ -387,7 +387,7 @@ class Cohort(Cases):
         labels = {n: table for n, table in self.labels.items() if n not in raters.values()}
         if table := next((self.labels[n] for n in raters.values() if n in self.labels), None):
             labels[column] = table
-        return Cohort(cases, labels, self.modalities)
+        return Cohort(cases, labels, self.modalities, self.notes)
 
     def to_csv(self, path: str | Path, columns: Sequence[str] | None = None) -> None:
         """Write the table, and ``<table>.columns.json``: what its labels mean. :meth:`from_csv` reads both.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from truevox.cohort.found import without_suffix
+from truevox.cohort.cells import is_missing
+from truevox.cohort.found import path_of, without_suffix
 from truevox.cohort.rows import read_table
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation.jobs import OUTPUT, Failure, Job
@@ -133,6 +135,7 @@ def read_pairs(table: Path) -> Matched:
     if not count:
         raise CaseError("The table has no rows.", file=table, remedy="add one row per case")
     cells = [{name: column[k] for name, column in columns.items()} for k in range(count)]
+    _expect_patients(columns, table)
     jobs = [
         Job(
             row["case"] or f"row {k}",
@@ -140,7 +143,7 @@ def read_pairs(table: Path) -> Matched:
             _cell(table, row["reference"]),
             _cell(table, row.get("image", "")),
             output=row.get("output") or OUTPUT,
-            patient=row.get("patient", ""),
+            patient=row.get("patient", "").strip(),
             score=_cell(table, row.get("score", "")),
         )
         for k, row in enumerate(cells, start=1)
@@ -153,8 +156,20 @@ def read_pairs(table: Path) -> Matched:
     return Matched(jobs, [], f"{len(jobs)} cases of {table}", {"table": str(table), "cases": len(jobs)})
 
 
+def _expect_patients(columns: Mapping[str, Sequence[str]], table: Path) -> None:
+    """A patient whose name is written in two ways would count as two."""
+    named = [text.strip() for text in columns.get("patient", ())]
+    plain: dict[str, str] = {}
+    for name in named:
+        if (first := plain.setdefault(name.casefold(), name)) != name:
+            raise CaseError(
+                "One patient is spelled in two ways.", file=table, got=f"'{first}', '{name}'",
+                remedy="write the patient alike in all rows",
+            )  # fmt: skip
+
+
 def _cell(table: Path, text: str) -> Path | None:
-    return table.parent / text if text else None
+    return None if is_missing(text) else path_of(table.parent, text)
 
 
 # ---- looking through folders -----------------------------------------------------------
@@ -203,7 +218,9 @@ def _is_probabilities(name: str, names: set[str]) -> bool:
 
 def _stems(files: Sequence[Path], folder: Path) -> list[str]:
     parts = [file.relative_to(folder) for file in files]
-    return [part.with_name(without_suffix(part.name) or part.name).as_posix() for part in parts]
+    names = [part.with_name(without_suffix(part.name) or part.name).as_posix() for part in parts]
+    # macOS writes an accent as a character of its own.
+    return [unicodedata.normalize("NFC", name) for name in names]
 
 
 def _probabilities(folder: Path) -> list[Path]:

@@ -72,7 +72,7 @@ def together(
     GeometryError
         With both grids, if they differ and ``resample`` is False.
     """
-    shared = shared_grid([theirs.grid, mine.grid], tol_mm)
+    shared = shared_grid([theirs.grid, mine.grid], tol_mm, parts=mine.part or theirs.part)
     if shared is not None:
         grid, (place, put) = shared
         notes = _notes(put, place)
@@ -123,8 +123,8 @@ def _notes(prediction: Placed, reference: Placed) -> list[str]:
         )
     small = [name for name, one in (("prediction", prediction), ("reference", reference)) if one.grown]
     if small:
-        what = " and ".join(small)
-        notes.append(f"the {what} stores a part of the image only: background outside of it")
+        what = " and the ".join(small) + (" store" if len(small) > 1 else " stores")
+        notes.append(f"the {what} a part of the image only: background outside of it")
     return notes
 
 

@@ -240,15 +240,17 @@ def _masks(group: _Group, label: int | None, tol_mm: float | None) -> tuple[NDAr
     if not found:
         raise CaseError("The case has no masks.", case=group.case)
     (first, _, header), *others = found
+    parts = any(one.part for _, _, one in found)
     for name, segments, other in others:
-        if aligned(other.grid, header.grid, tol_mm) is None:
+        if aligned(other.grid, header.grid, tol_mm, parts=parts) is None:
             raise GeometryError(
                 describe_mismatch(group.case, {first: header, name: other}, tol_mm),
                 file=segments.path,
                 remedy="bring the masks to one grid first (`truevox check --fix`)",
             )
-    shared = shared_grid([one.grid for _, _, one in found], tol_mm)
-    assert shared is not None
+    shared = shared_grid([one.grid for _, _, one in found], tol_mm, parts=parts)
+    if shared is None:
+        raise GeometryError("The masks lie too far apart for one image.", file=group.files[0][1])
     grid, places = shared
     masks = [place(_mask(one, label))[0] for place, (_, one, _) in zip(places, found, strict=True)]
     return np.stack(masks), grid.voxel_volume_ml

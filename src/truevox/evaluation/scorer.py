@@ -55,11 +55,11 @@ class Hollow:
         if id(pair) not in self._pairs:
             nothing = np.zeros_like(pair.reference, dtype=bool)
             score = None if pair.score is None else np.zeros_like(pair.score)
-            hollow = Pair(nothing, pair.reference, pair.spacing, score, whole=pair.whole)
+            self._pairs[id(pair)] = Pair(nothing, pair.reference, pair.spacing, score, whole=pair.whole)
             if EXPECTED in pair.cache:
-                hollow.cache[EXPECTED] = 0.0
-            self._pairs[id(pair)] = hollow
-        return float(metric.compute(self._pairs[id(pair)]))
+                self._pairs[id(pair)].cache[EXPECTED] = 0.0
+        found = float(metric.compute(self._pairs[id(pair)]))
+        return None if math.isnan(found) else found
 
 
 class Scorer:
@@ -113,7 +113,7 @@ class Scorer:
         self.volume_spacing = grid.spacing * [1, 1, grid.voxel_volume / float(np.prod(grid.spacing))]
 
     def rows(self, label: str, masks: MaskPair) -> list[list[Any]]:
-        """Metric, value, unit, status and definition of each metric of a label."""
+        """Metric, value, unit, status, definition and value of an empty mask, metric by metric."""
         wanted = self.settings.definitions(label)
         whole = tuple(masks.whole[k] for k in self.axes)
         known = None if masks.known is None else self._flat(masks.known)
@@ -128,11 +128,7 @@ class Scorer:
         if self.settings.of_expected_volumes:
             self._expect(label, masks, solid)
         hollow = Hollow()
-        return [
-            [*self._row(one, pair), self._when_empty(one, pair, hollow)]
-            for one in wanted
-            for pair in (solid if _is_volume(one) else flat,)
-        ]
+        return [self._row(one, solid if _is_volume(one) else flat, hollow) for one in wanted]
 
     def absent(self) -> dict[str, list[list[Any]]]:
         """The same for labels that are in neither mask."""
@@ -199,25 +195,18 @@ class Scorer:
         if text not in self.notes:
             self.notes.append(text)
 
-    def _row(self, asked: Definition, pair: Pair) -> list[Any]:
+    def _row(self, asked: Definition, pair: Pair, hollow: Hollow) -> list[Any]:
         metric = self._in_unit(asked)
         if metric is None:
-            return [asked.name, math.nan, asked.unit, "failed", asked.id]
+            return [asked.name, math.nan, asked.unit, "failed", asked.id, None]
+        if pair.score is None and asked.name in self.unscored and not (self.missing and metric.empties):
+            return [metric.name, math.nan, metric.unit, "failed", metric.id, None]
+        empty = hollow.value(metric, pair)
         if self.missing and metric.empties:
             # Nothing was predicted at all: the worst, even where there was nothing to find.
-            return [metric.name, float(metric.missed(pair)), metric.unit, "missed", metric.id]
-        if self._lacks(asked, pair):
-            return [metric.name, math.nan, metric.unit, "failed", metric.id]
+            return [metric.name, float(metric.missed(pair)), metric.unit, "missed", metric.id, empty]
         value = value_of(metric, pair, self.empty)
-        return [metric.name, float(value.value), value.unit, value.status, metric.id]
-
-    def _when_empty(self, asked: Definition, pair: Pair, hollow: Hollow) -> float | None:
-        metric = None if self._lacks(asked, pair) else self._in_unit(asked)
-        return None if metric is None else hollow.value(metric, pair)
-
-    def _lacks(self, metric: Definition, pair: Pair) -> bool:
-        """Whether there are no probabilities, which the metric needs."""
-        return pair.score is None and metric.name in self.unscored
+        return [metric.name, float(value.value), value.unit, value.status, metric.id, empty]
 
     def _in_unit(self, metric: Definition) -> Definition | None:
         """The metric in the units of the grid; None if there it has none."""

@@ -19,7 +19,7 @@ from truevox.evaluation.scorer import Scorer
 from truevox.evaluation.settings import EvaluationSettings
 from truevox.io import Header
 from truevox.io.registry import bare
-from truevox.io.segments import Segments, read_segments
+from truevox.io.segments import Segments, generated, read_segments
 from truevox.space import Grid
 
 __all__ = ["score"]
@@ -63,17 +63,17 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
             tol_mm=settings.tolerance_mm, resample=settings.resample,
         )  # fmt: skip
     else:
-        note, own = "no prediction: scored as an empty one", header
-        mine = replace(theirs, array=np.zeros_like(theirs.array), notes=[])
+        note = "no prediction: scored as an empty one"
+        mine, own = replace(theirs, array=np.zeros_like(theirs.array), notes=[]), header
         one = Together(mine.array, theirs.array, header.grid, [note], None)
     mine, theirs = replace(mine, array=one.prediction), replace(theirs, array=one.reference)
     masks, notes = _masks(job, mine, theirs, settings)
+    measured = {}
     if missing is None:
         scores, note = _scores(job, one.grid, list(masks.places), settings)
         masks, notes = replace(masks, scores=scores), [*notes, note]
-    measured = {}
-    if settings.of_expected_volumes and masks.scores is None:
-        measured = measured_volumes(job.prediction, job.output)
+        if settings.of_expected_volumes and scores is None:
+            measured = measured_volumes(job.prediction, job.output)
     scorer = Scorer(one.grid, settings, missing is not None, measured, own.grid)
     values: dict[str, list[list[Any]]] = {}
     lesions: list[dict[str, Any]] = []
@@ -114,7 +114,8 @@ def _masks(
         return found_in(mine, theirs), []
     sides = (("prediction", mine), ("reference", theirs))
     notes = [check_table(side, job.labels, job.strict, what) for what, side in sides]
-    masks = declared(mine, theirs, job.labels, by_value=settings.by_value or job.binary)
+    by_value = settings.by_value or job.binary or generated(job.labels, job.called[1])
+    masks = declared(mine, theirs, job.labels, by_value=by_value)
     return masks, [*notes, *(f"{what}: {note}" for what, side in sides for note in side.notes)]
 
 

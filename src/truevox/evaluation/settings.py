@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from truevox.errors import FileError, SettingsError, did_you_mean
+from truevox.files import read_text
 from truevox.metrics import Definition, Empty, Pair, definition
 from truevox.metrics.matching import parse_rule
 
@@ -196,7 +197,7 @@ class EvaluationSettings(_Section):
         """
         file = Path(path)
         try:
-            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+            data = yaml.safe_load(read_text(file))
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
             raise FileError(

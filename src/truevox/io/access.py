@@ -27,6 +27,8 @@ Region = tuple[slice, ...]
 _TORCH = {"uint16": "int32", "uint32": "int64", "uint64": "int64", "float16": "float32", "float64": "float32"}
 # Probabilities written as scaled integers, or summed in float32, may leave [0, 1] by this much.
 _PROBABILITY_SLACK = 1e-3
+# Labels that went through float32 arithmetic: this part of their value.
+_LABEL_SLACK = 1e-5
 
 
 def read_header(path: str | Path) -> Header:
@@ -180,6 +182,8 @@ def image_of(
     if kind == "probability":
         _check_probabilities(array, header.path)
     name = array.dtype.name
+    if name == "uint64" and array.max() > np.iinfo(np.int64).max:
+        raise _too_large(array, header.path)
     with reading(header.path):
         data = _in_order(array, np.dtype(_TORCH.get(name, name)))
     return Image(torch.from_numpy(data), header.grid, kind, labels=labels, header=header)
@@ -230,8 +234,20 @@ def save(image: Image, path: str | Path) -> None:
         write(temporary, array, image, header if same else None)
 
 
-def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
+def as_labels(array: NDArray, path: Path, labels: Labels | None, step: float = 0.0) -> NDArray:
     """Voxels as the smallest integers that hold them, checked against a label table if there is one.
+
+    Floats are taken for the nearest integer where they differ from it by no more than rounding does: of
+    float32 arithmetic (1e-5), and in files of scaled integers by half of their ``step``, below 1.
+
+    Parameters
+    ----------
+    array : array
+    path : Path
+        The file that it was read from, or is to be written to.
+    labels : Labels, optional
+    step : float
+        Of scaled integers, as the header says (:class:`~truevox.io.header.Header`).
 
     Raises
     ------
@@ -240,9 +256,13 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
     """
     found = _as_integers(array)
     if found is None:
+        found = _nearest(array, step)
+    if found is None:
         bad = ~np.isfinite(array)
         bad |= np.rint(array) != array
-        example = float(array[bad].flat[0]) if bad.any() else float(array.flat[np.abs(array).argmax()])
+        if not bad.any():
+            raise _too_large(array, path)
+        example = float(array[bad].flat[0])
         raise LabelError(
             "A label image holds values that are not integers.",
             file=path,
@@ -258,6 +278,17 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None) -> NDArray:
             error.file = str(path)
             raise
     return array
+
+
+def _too_large(array: NDArray, path: Path) -> LabelError:
+    """The error for numbers beyond 64 bits with a sign, in which torch computes."""
+    return LabelError(
+        "The image holds numbers that are too large.",
+        file=path,
+        got=str(array.max()),
+        expected=f"at most {np.iinfo(np.int64).max}",
+        remedy="if these are numbers of objects, number them anew from 1",
+    )
 
 
 def label_counts(array: NDArray) -> dict[int, int]:
@@ -276,7 +307,9 @@ def label_counts(array: NDArray) -> dict[int, int]:
     flat = array.ravel(order="K")
     total = np.zeros(high - low + 1, np.int64)
     for start in range(0, flat.size, 2**18):
-        total += np.bincount(flat[start : start + 2**18].astype(np.int64) - low, minlength=len(total))
+        piece = flat[start : start + 2**18]
+        piece = piece - np.uint64(low) if piece.dtype == np.uint64 else piece.astype(np.int64) - low
+        total += np.bincount(piece.astype(np.int64, copy=False), minlength=len(total))
     return {low + int(k): int(total[k]) for k in np.flatnonzero(total)}
 
 
@@ -292,6 +325,16 @@ def _as_integers(array: NDArray) -> NDArray | None:
             small = array.astype(name, copy=False)
             return small if array.dtype.kind in "iu" or np.array_equal(small, array) else None
     return None
+
+
+def _nearest(array: NDArray, step: float) -> NDArray | None:
+    """Floats as the nearest integers, in the smallest type; None if one is further off than by rounding."""
+    if array.dtype.kind != "f" or not np.isfinite([array.min(), array.max()]).all():
+        return None
+    rounded = np.rint(array)
+    # With steps of 1 or more, several labels may have become one value.
+    slack = np.clip(_LABEL_SLACK * np.abs(rounded), _LABEL_SLACK, 1e-2) + (step / 2 if step < 1 else 0.0)
+    return _as_integers(rounded) if (np.abs(array - rounded) <= slack).all() else None
 
 
 def check_finite(array: NDArray, path: Path, *, allow_nan: bool = False) -> None:

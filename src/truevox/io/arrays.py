@@ -130,7 +130,7 @@ def read_npz(path: Path) -> tuple[Header, Voxels]:
         raise damaged(path, f"{info.file_size} bytes", f"an array of {shape}")
     affine, notes = extra.get("affine"), ()
     if affine is None and "spacing" in extra:
-        affine, notes = np.diag([*np.broadcast_to(extra["spacing"], 3), 1.0]), (_NO_AFFINE_SPACING,)
+        affine, notes = np.diag([*_spacing(extra["spacing"], path), 1.0]), (_NO_AFFINE_SPACING,)
     elif affine is None:
         notes = (NO_AFFINE,)
     times = extra.get("times")
@@ -181,6 +181,19 @@ def write_npz(path: Path, voxels: NDArray, image: Image, header: Header | None) 
     if image.grid.unit == "px":
         arrays["pixels"] = np.array(True)
     np.savez_compressed(path, **arrays)
+
+
+def _spacing(given: NDArray, path: Path) -> NDArray:
+    """A spacing per axis of space, from one for all, or from one for each of the first."""
+    found = np.ones(3) * given if given.size == 1 else np.append(given, np.ones(max(3 - given.size, 0)))
+    if not 1 <= given.size <= 3 or not (np.isfinite(found) & (found > 0)).all():
+        raise GeometryError(
+            "A spacing is one to three positive numbers, in mm.",
+            file=path,
+            got=str(given.tolist())[:80],
+            remedy="np.savez_compressed(path, data=array, spacing=[1.0, 1.0, 3.0])",
+        )
+    return found
 
 
 def _plain(dtype: np.dtype) -> np.dtype:

@@ -36,6 +36,11 @@ class Header:
         where there are several.
     colour : bool
         Whether the channels are colours or opacity: red, green, blue, and alpha behind them or behind grey.
+    step : float
+        How far the values that the file can hold are apart, where it scales integers (NIfTI's slope);
+        0 where they are what is stored.
+    part : bool
+        Whether files of this kind store what is not empty, and so may be a part of an image.
 
     Examples
     --------
@@ -52,3 +57,5 @@ class Header:
     times: tuple[float, ...] | None = None
     labels: Labels | None = None
     colour: bool = False
+    step: float = 0.0
+    part: bool = False

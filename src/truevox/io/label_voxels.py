@@ -30,7 +30,7 @@ def label_voxels(array: NDArray, header: Header) -> NDArray:
     LabelError
         If voxels are no integers, are colours, or come from a format that changes values.
     """
-    array = as_labels(array, header.path, None)
+    array = as_labels(array, header.path, None, header.step)
     if header.colour and len(array) > 1:
         array = _grey(array, header.path)
     if bare(header.path).suffix.lower() in _LOSSY and (odd := set(label_counts(array)) - {0, *MASK_VALUES}):

@@ -14,7 +14,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError, GeometryError
-from truevox.io.guard import damaged
+from truevox.io.guard import damaged, foreign
 from truevox.io.header import Header
 from truevox.io.registry import Voxels, reader, writer
 from truevox.io.streams import Block
@@ -45,6 +45,7 @@ _OLD_TYPES = {"MET_LONG": "int32", "MET_ULONG": "uint32"}
 _END = re.compile(rb"(?m)^ElementDataFile[ \t]*=[^\n]*\n")
 _PLACES = ("Offset", "Position", "Origin")
 _SPACINGS = ("ElementSpacing", "ElementSize")
+_OPPOSITE = str.maketrans("RLAPIS", "LRPASI")
 _DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
 
 
@@ -52,7 +53,7 @@ _DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
 def read_metaimage(path: Path) -> tuple[Header, Voxels]:
     """Open a MetaImage, raw or packed: its header, and its voxels (C, I, J, K) on demand.
 
-    The matrix and the offset are LPS, as ITK has them; ``AnatomicalOrientation`` says nothing more.
+    The matrix and the offset are LPS, as ITK has them; an ``AnatomicalOrientation`` that differs is noted.
     Components of a voxel, or a fourth axis, are channels.
 
     Raises
@@ -84,11 +85,12 @@ def read_metaimage(path: Path) -> tuple[Header, Voxels]:
             f"Voxels of type '{kind}' can't be used as numbers.",
             file=path,
             expected="integers or floats of up to 64 bits",
+            remedy="convert it to one of these types",
         )
     dtype = np.dtype({**_TYPES, **_OLD_TYPES}[kind])
     grid = _grid(fields, shape[:3], axes, path)
     block = _block(fields, path, end, shape, dtype, interleaved=components > 1)
-    return Header(path, grid, shape[3], dtype.name, None, _notes(fields)), voxels_of(block)
+    return Header(path, grid, shape[3], dtype.name, None, _notes(fields, grid)), voxels_of(block)
 
 
 @writer(".mha")
@@ -134,7 +136,9 @@ def _parse(path: Path) -> tuple[dict[str, str], int]:
     pairs = [line.partition("=") for line in content.splitlines() if "=" in line]
     fields = {name.strip(): value.strip() for name, _, value in pairs}
     if "NDims" not in fields or fields.get("ObjectType", "Image") != "Image":
-        raise FileError("The file is not a MetaImage.", file=path, remedy="convert it again from its source")
+        raise foreign(path, content.encode(), "a MetaImage") or FileError(
+            "The file is not a MetaImage.", file=path, remedy="convert it again from its source"
+        )
     return fields, end
 
 
@@ -178,8 +182,6 @@ def _block(
     *,
     interleaved: bool,
 ) -> Block:
-    if fields.get("BinaryData", "True").lower() != "true":
-        raise FileError("Voxels written as words are not read.", file=path, remedy="write it again as binary")
     big = _first(fields, ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")) or "False"
     skip = numbers(fields.get("HeaderSize", "0"), path, 1)[0]
     packed = fields.get("CompressedData", "False").lower() == "true"
@@ -193,18 +195,23 @@ def _block(
         dtype.newbyteorder(">" if big.lower() == "true" else "<"),
         offset=0,
         start=end if local else max(int(skip), 0),
-        packing="zlib" if packed else None,
+        packing="words" if fields.get("BinaryData", "True").lower() != "true" else "zlib" if packed else None,
         interleaved=interleaved,
     )
     return replace(block, start=at_the_end(block)) if skip == -1 else block
 
 
-def _notes(fields: Mapping[str, str]) -> tuple[str, ...]:
+def _notes(fields: Mapping[str, str], grid: Grid) -> tuple[str, ...]:
     notes = []
     if _first(fields, _SPACINGS) is None:
         notes.append("no ElementSpacing: lengths are in pixels (px)")
     if _first(fields, _DIRECTIONS) is None:
         notes.append("no TransformMatrix: spacing only, orientation is a guess")
+    # Programs write where an axis begins (ITK), or where it ends.
+    ends = grid.orientation
+    word = fields.get("AnatomicalOrientation", "").upper()
+    if re.fullmatch("[RLAPIS]{3}", word) and word not in (ends, ends.translate(_OPPOSITE)):
+        notes.append(f"an AnatomicalOrientation of {word} where its matrix says {ends.translate(_OPPOSITE)}")
     for name, plain in (("ElementToIntensityFunctionSlope", "1"), ("ElementToIntensityFunctionOffset", "0")):
         if fields.get(name, plain) != plain:
             notes.append(f"an {name} of {fields[name]}, which is not applied (as in ITK)")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError, GeometryError
 from truevox.io.beside import pair_of
-from truevox.io.guard import checked_type, damaged
+from truevox.io.guard import checked_type, damaged, foreign
 from truevox.io.header import Header
 from truevox.io.registry import Box, Voxels, native, reader, writer
 from truevox.io.streams import Block, first_bytes, write_gzip
@@ -33,6 +33,7 @@ _GEOMETRY = (
 _LOST_SCALAR = 1e-3
 _LOST_ANGLE = 1.5e-3
 _TOLERANCE_MM = 0.1
+_SPACES = {1: "scanner", 2: "aligned", 3: "Talairach", 4: "MNI", 5: "template"}
 # NIfTI has no word for lengths that nobody knows. Where its unit is left open, this description says so.
 _PIXELS = b"TrueVox, lengths in px"
 # Of the three low bits of xyzt_units and of the three above.
@@ -45,7 +46,9 @@ def read_nifti(path: Path) -> tuple[Header, Voxels]:
     """Open a NIfTI file: its header, and its voxels (C, I, J, K), scaled, on demand.
 
     The affine is the sform if its code is positive, else the qform, else spacing alone (as nibabel); in
-    millimetres, whatever the header's unit (as ITK).
+    millimetres, whatever the header's unit (as ITK). Where sform and qform place the image differently, and
+    have different codes, they are two spaces (as the standard has it): the sform is used, with a note. With
+    one code they contradict each other, but for a qform that only lacks the sform's shear.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def _open(path: Path, data: Path, form: str) -> tuple[Header, Voxels]:
     grid, notes = _grid(raw, shape, path)
     if _in_pixels(raw):
         grid = Grid(grid.shape, grid.affine, "px")
-        notes = (*notes, "no spacing: lengths are in pixels (px)")
+        notes = notes or ("no spacing: lengths are in pixels (px)",)
     kind = _scaled(stored, slope, inter)
 
     def voxels(box: Box) -> NDArray:
@@ -96,7 +99,9 @@ def _open(path: Path, data: Path, form: str) -> tuple[Header, Voxels]:
             scaled += kind.type(inter)
         return scaled
 
-    return Header(path, grid, shape[3], kind.name, raw.binaryblock, notes, _times(raw)), voxels
+    # What scaled integers can hold lies a slope apart.
+    step = abs(slope) if stored.kind in "iu" and kind.kind == "f" else 0.0
+    return Header(path, grid, shape[3], kind.name, raw.binaryblock, notes, _times(raw), step=step), voxels
 
 
 @writer(".nii", ".nii.gz")
@@ -159,7 +164,9 @@ def _parse(content: bytes, path: Path, form: str) -> Any:
         if content[:2] == b"\x1f\x8b"
         else "convert it to NIfTI (one file, .nii or .nii.gz)"
     )
-    raise FileError("The file is not a NIfTI image.", file=path, remedy=remedy)
+    raise foreign(path, content, "a NIfTI image") or FileError(
+        "The file is not a NIfTI image.", file=path, remedy=remedy
+    )
 
 
 def _offset(raw: Any, path: Path, form: str) -> int:
@@ -188,7 +195,10 @@ def _shape(raw: Any, path: Path) -> tuple[int, int, int, int]:
     sizes = [int(n) for n in raw["dim"][1 : axes + 1]] if 1 <= axes <= 7 else []
     if not sizes or min(sizes) < 1:
         raise FileError(
-            "The header's dimensions make no image.", file=path, got=np.array(raw["dim"]).tolist()
+            "The header's dimensions make no image.",
+            file=path,
+            got=np.array(raw["dim"]).tolist(),
+            remedy="copy or convert it again from its source",
         )
     sizes += [1] * (3 - len(sizes))
     beyond = [n for n in sizes[3:] if n > 1]
@@ -224,25 +234,31 @@ def _scaled(stored: np.dtype, slope: float, inter: float) -> np.dtype:
 
 def _grid(raw: Any, shape: tuple[int, ...], path: Path) -> tuple[Grid, tuple[str, ...]]:
     """The grid as stored, and what is odd about it."""
-    from nibabel.spatialimages import HeaderDataError
-
+    raw = _with_handedness(raw)
     unit = int(raw["xyzt_units"]) & 0b111
     scale = np.array([[_MILLIMETRES.get(unit, 1.0)]] * 3 + [[1.0]])
     notes = (f"lengths in {'metres' if unit == 1 else 'micrometres'}",) if unit in _MILLIMETRES else ()
+    notes += (f"an unknown unit of length ({unit}), taken for mm",) if unit > 3 else ()
+    found: dict[str, Grid] = {}
+    problems: dict[str, GeometryError] = {}
+    for name in ("sform", "qform"):
+        if raw[f"{name}_code"] > 0:
+            try:
+                found[name] = _placed(raw, name, shape, scale)
+            except GeometryError as error:
+                error.file = str(path)
+                problems[name] = error
+    if len(found) == 2:
+        return found["sform"], (*notes, *_differences(raw, scale, found["sform"], found["qform"], path))
+    for name, grid in found.items():
+        # With a place that can be used, the other is no reason to refuse the file.
+        return grid, (*notes, *(f"a {other} that can't be used, beside its {name}" for other in problems))
+    for error in problems.values():
+        raise error
+    known = "lengths are in pixels (px)" if _in_pixels(raw) else "spacing only"
+    note = f"no sform and no qform: {known}, orientation and position are guesses"
     try:
-        sform = Grid(shape[:3], scale * raw.get_sform()) if raw["sform_code"] > 0 else None
-        qform = Grid(shape[:3], scale * raw.get_qform()) if raw["qform_code"] > 0 else None
-        if sform is not None and qform is not None:
-            _agree(raw, sform, qform, path)
-        found = sform or qform
-        if found is not None:
-            return found, notes
-        note = "no sform and no qform: spacing only, orientation and position are guesses"
         return Grid(shape[:3], scale * raw.get_base_affine()), (*notes, note)
-    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
-        raise GeometryError(
-            f"The header's qform can't be used: {error}.", file=path, remedy="repair the header's sform/qform"
-        ) from error
     except GeometryError as error:
         error.file = str(path)
         raise
@@ -256,7 +272,41 @@ def _in_pixels(raw: Any) -> bool:
     return bytes(raw["descrip"]).startswith(_PIXELS) or not (placed or np.any(raw["pixdim"][1:4] != 1))
 
 
-def _agree(raw: Any, sform: Grid, qform: Grid, path: Path) -> None:
+def _with_handedness(raw: Any) -> Any:
+    """The header with 1 or -1 in pixdim[0], as the standard's library reads it: not negative is 1."""
+    factor = -1.0 if raw["pixdim"][0] < 0 else 1.0
+    if raw["pixdim"][0] != factor:
+        raw = raw.copy()
+        raw["pixdim"][0] = factor
+    return raw
+
+
+def _placed(raw: Any, name: str, shape: tuple[int, ...], scale: NDArray) -> Grid:
+    """The grid by one of the two affines.
+
+    Raises
+    ------
+    GeometryError
+        If it is none.
+    """
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        return Grid(shape[:3], scale * getattr(raw, f"get_{name}")())
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
+        raise GeometryError(
+            f"The header's {name} can't be used: {error}.", remedy="repair the header's sform/qform"
+        ) from error
+
+
+def _differences(raw: Any, scale: NDArray, sform: Grid, qform: Grid, path: Path) -> tuple[str, ...]:
+    """A note where sform and qform place the image differently for a reason.
+
+    Raises
+    ------
+    GeometryError
+        If there is none.
+    """
     displacement = sform.displacement(qform)
     imaginary = [float(raw[f"quatern_{axis}"]) for axis in "bcd"]
     lost = 1.0 - sum(x * x for x in imaginary) < _LOST_SCALAR**2
@@ -264,15 +314,32 @@ def _agree(raw: Any, sform: Grid, qform: Grid, path: Path) -> None:
         _LOST_ANGLE * float(np.linalg.norm(sform.shape * sform.spacing)) if lost else 0.0
     )
     if displacement <= tolerance:
-        return
+        return ()
+    codes = tuple(int(raw[f"{name}_code"]) for name in ("sform", "qform"))
+    if codes[0] != codes[1]:
+        larger = sform.voxel_volume / qform.voxel_volume
+        scaled = "" if abs(larger - 1) < 1e-3 else f", where a voxel has {larger:.4g} times the volume"
+        return (
+            f"two spaces: sform (code {codes[0]}, {_space(codes[0])}) and qform (code {codes[1]}, "
+            f"{_space(codes[1])}) differ by up to {displacement:.2f} mm; the sform is used{scaled}",
+        )
+    straight = raw.copy()
+    straight.set_qform(raw.get_sform(), codes[1])
+    if qform.displacement(Grid(qform.shape, scale * straight.get_qform())) <= tolerance:
+        return ("a qform without the shear of its sform, which is used",)
     raise GeometryError(
         "The file contradicts itself: its sform and its qform place the image differently.\n"
-        f"  sform  code {int(raw['sform_code'])}  {sform.describe()}  {_rows(sform)}\n"
-        f"  qform  code {int(raw['qform_code'])}  {qform.describe()}  {_rows(qform)}\n"
+        f"  sform  code {codes[0]}  {sform.describe()}  {_rows(sform)}\n"
+        f"  qform  code {codes[1]}  {qform.describe()}  {_rows(qform)}\n"
         f"  largest corner displacement {displacement:.2f} mm (tolerance {tolerance:.2f} mm)",
+        file=path,
         remedy="find out which is right, and copy it over the other, "
         "e.g. with nibabel image.set_qform(image.get_sform(), 1)",
     )
+
+
+def _space(code: int) -> str:
+    return _SPACES.get(code, "unknown")
 
 
 def _rows(grid: Grid) -> str:

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError, GeometryError
-from truevox.io.guard import damaged
+from truevox.io.guard import damaged, foreign
 from truevox.io.header import Header
 from truevox.io.registry import Voxels, reader, writer
 from truevox.io.streams import Block, write_gzip
@@ -57,6 +57,10 @@ _CHANNELS = re.compile(
     r"list|vector|.*-vector|.*-color|point|covariant-vector|normal|complex|time|.*matrix.*"
 )
 _END = re.compile(rb"\r?\n\r?\n")
+_ENCODINGS: Mapping[str, Literal["gzip", "bzip2", "words"] | None] = {
+    **{"raw": None, "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"},
+    **{"ascii": "words", "text": "words", "txt": "words"},
+}
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,23 @@ class _Text:
         return ["" if word.strip() in ("???", "none") else word.strip() for word in found]
 
     def vectors(self, name: str) -> list[list[float] | None]:
-        """Vectors in brackets; None for ``none``."""
+        """Vectors in brackets; None for ``none``, and for one of nan alone, as some programs write it."""
         found = re.findall(r"none|\(([^()]*)\)", self.fields.get(name, ""))
-        return [numbers(v.replace(",", " "), self.path) if v else None for v in found]
+        vectors = [numbers(v.replace(",", " "), self.path) if v else None for v in found]
+        vectors = [None if vector is None or np.isnan(vector).all() else vector for vector in vectors]
+        if not np.isfinite([value for vector in vectors for value in vector or ()]).all():
+            raise GeometryError(
+                f"The header's {name} are not finite.",
+                file=self.path,
+                got=self.fields[name],
+                remedy="convert the file again from its source",
+            )
+        return vectors
 
 
 @reader(".nrrd", ".nhdr")
 def read_nrrd(path: Path) -> tuple[Header, Voxels]:
-    """Open an NRRD file, raw or gzipped: its header, and its voxels (C, I, J, K) on demand.
+    """Open an NRRD file, raw, packed or in words: its header, and its voxels (C, I, J, K) on demand.
 
     Files without a space are taken for LPS (as ITK does), which is noted. Lists, vectors and time points
     are channels.
@@ -94,7 +107,7 @@ def read_nrrd(path: Path) -> tuple[Header, Voxels]:
     Raises
     ------
     FileError
-        If the file is missing, unreadable, truncated, damaged, no NRRD or in an encoding for people.
+        If the file is missing, unreadable, truncated, damaged, no NRRD or in another encoding.
     GeometryError
         If the affine is singular or not finite.
     CaseError
@@ -127,6 +140,7 @@ def read_nrrd(path: Path) -> tuple[Header, Voxels]:
     labels, more = _segments(text, shape[3])
     colour = bool(beyond) and "color" in text.words("kinds", axes)[beyond[0]].lower()
     header = Header(path, grid, shape[3], dtype.name, None, (*notes, *more), times, labels, colour)
+    header = replace(header, part=labels is not None)
     return header, voxels_of(block)
 
 
@@ -174,7 +188,7 @@ def _parse(path: Path) -> tuple[_Text, int]:
     content, end = text_before(path, _END)
     lines = content.splitlines()
     if not lines or not re.fullmatch(r"NRRD000[1-5]\s*", lines[0]):
-        raise FileError(
+        raise foreign(path, content.encode(), "an NRRD image") or FileError(
             "The file is not an NRRD image.", file=path, remedy="convert it again from its source"
         )
     fields: dict[str, str] = {}
@@ -195,6 +209,7 @@ def _dtype(text: _Text) -> np.dtype:
             f"Voxels of type '{name}' can't be used as numbers.",
             file=text.path,
             expected="integers or floats of up to 64 bits",
+            remedy="convert it to one of these types",
         )
     return np.dtype(_DTYPES[name.lower()])
 
@@ -202,11 +217,11 @@ def _dtype(text: _Text) -> np.dtype:
 def _block(text: _Text, end: int, shape: tuple[int, ...], dtype: np.dtype, interleaved: bool) -> Block:
     fields, path = text.fields, text.path
     encoding = fields.get("encoding", "").lower()
-    if encoding not in ("raw", "gzip", "gz"):
+    if encoding not in _ENCODINGS:
         raise FileError(
             f"Voxels in the encoding '{encoding}' are not read.",
             file=path,
-            expected="raw or gzip",
+            expected=", ".join(_ENCODINGS),
             remedy="write it again in one of these",
         )
     order = fields.get("endian", "little").lower()
@@ -215,12 +230,13 @@ def _block(text: _Text, end: int, shape: tuple[int, ...], dtype: np.dtype, inter
     name = fields.get("data file", fields.get("datafile"))
     skip = numbers(fields.get("byte skip", fields.get("byteskip", "0")), path, 1)[0]
     lines = numbers(fields.get("line skip", fields.get("lineskip", "0")), path, 1)[0]
-    packing = None if encoding == "raw" else "gzip"
+    packing = _ENCODINGS[encoding]
     if lines != 0 or skip != int(skip) or skip < (-1 if packing is None else 0) or skip > 2**62:
         raise FileError(
             "The header skips parts of the data in a way that is not understood.",
             file=path,
             got=f"line skip {lines:g}, byte skip {skip:g}",
+            remedy="convert it again from its source, without skips",
         )
     block = Block(
         path if name is None else data_file(path, name),
@@ -266,6 +282,8 @@ def _grid(
             for a, axis in enumerate(space):
                 affine[a, a] = found[axis]
     origin = text.vectors("space origin")
+    if origin == [None]:
+        notes.append("a space origin of nan: position is a guess")
     if origin and origin[0] is not None:
         affine[: len(origin[0][:3]), 3] = origin[0][:3]
     lengths = _lengths(text, space, axes, turned=bool(rows))
@@ -308,7 +326,11 @@ def _lengths(text: _Text, space: list[int], axes: int, *, turned: bool) -> list[
                 got=text.fields["units"],
                 remedy='write `space units: "mm" "mm" "mm"` into the header, and lengths in mm',
             )
-        words = words[:1] * 3 if turned else words
+        words = words[:1] if turned else words
+    if len(words) == 1:
+        words *= 3
+    if len(words) < len(space):
+        raise damaged(text.path, f"{len(words)} units of length in the header", f"{len(space)}")
     words += [""] * (3 - len(words))
     return [millimetres(word, text.path) if word else 1.0 for word in words]
 
@@ -334,10 +356,8 @@ def _times(text: _Text, axis: int, axes: int, count: int) -> tuple[float, ...] |
 
 def _segments(text: _Text, channels: int) -> tuple[Labels | None, tuple[str, ...]]:
     """The label table of a segmentation by 3D Slicer (.seg.nrrd)."""
-    numbers = sorted(int(found[1]) for key in text.keys if (found := re.fullmatch(r"Segment(\d+)_ID", key)))
-    numbers = numbers or sorted(
-        {int(found[1]) for key in text.keys if (found := re.match(r"Segment(\d+)_", key))}
-    )
+    keys = [re.match(r"Segment(\d+)_", key) for key in text.keys]
+    numbers = sorted({int(key[1]) for key in keys if key is not None})
     found: list[tuple[str, int, int]] = []
     for k, number in enumerate(numbers):
         name = text.keys.get(f"Segment{number}_Name") or f"Segment{number}"

@@ -69,6 +69,7 @@ _NRRD = ("truevox.io.nrrd", "")
 _META = ("truevox.io.metaimage", "")
 _NUMPY = ("truevox.io.arrays", "")
 _PICTURE = ("truevox.io.pictures", "")
+_TIFF = ("truevox.io.tiff", "")
 _ZARR = ("truevox.io.zarrs", "formats")
 _DICOM = ("truevox.io.dicom", "dicom")
 # Where the formats of this package live, and the extra that brings what their module needs. A module is
@@ -87,8 +88,8 @@ _MODULES: Mapping[str, tuple[str, str]] = {
     ".npy": _NUMPY,
     ".npz": _NUMPY,
     ".png": _PICTURE,
-    ".tif": _PICTURE,
-    ".tiff": _PICTURE,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
     ".jpg": _PICTURE,
     ".jpeg": _PICTURE,
     ".zarr": _ZARR,

@@ -19,7 +19,7 @@ from truevox.io.label_voxels import MASK_VALUES, label_voxels, some
 from truevox.label_masks import Place, mask_at
 from truevox.labels import Labels
 
-__all__ = ["Places", "Segments", "generated", "labelled", "read_segments", "same_name"]
+__all__ = ["Places", "Segments", "generated", "labelled", "read_segments", "same_name", "taken"]
 
 Places = tuple[Place, ...]
 # "Segment_1", "label 3", "7": a number that a tool gave, and no name.
@@ -87,7 +87,7 @@ class Segments:
         values = {t.ignore for t in (self.table, wanted) if t is not None and t.ignore is not None}
         values -= set() if wanted is None else set(wanted.values)
         held = [value for value in values if value in self.values]
-        return np.isin(self.array, held).any(0) if held else None
+        return np.any(np.isin(self.array, held), axis=0) if held else None
 
     # ---- what occurs ---------------------------------------------------------------------------
 
@@ -211,7 +211,10 @@ class Segments:
             if covered == set(wanted.values_of(name)):
                 out[name] = tuple(place for n in parts for place in out[n])
         lacking = [name for name in wanted.names if name not in out]
-        like = [hit for n in lacking for hit in get_close_matches(n, list(self.table.names), 1, 0.75)]
+        # L1 and L2 are no slip of the pen.
+        rest = [n for n in self.table.names if n not in own.values()]
+        hits = [(n, hit) for n in lacking for hit in get_close_matches(n, rest, 1, 0.75)]
+        like = [hit for n, hit in hits if re.findall(r"\d+", n) == re.findall(r"\d+", hit)]
         if len(lacking) == len(wanted.names) or like:
             raise LabelError(
                 f"The file names its segments, and none of them is '{lacking[0]}'.",
@@ -273,6 +276,17 @@ def labelled(
         overlap.
     """
     found = Segments(label_voxels(array, header), header.path, header.labels)
+    return taken(found, wanted, by_value=by_value)
+
+
+def taken(found: Segments, wanted: Labels | None, *, by_value: bool = False) -> tuple[NDArray, Labels | None]:
+    """What was asked for of some segments, as one label image and its table; all of them if nothing was.
+
+    Raises
+    ------
+    LabelError
+        As :func:`labelled`.
+    """
     try:
         if wanted is None:
             if found.table is not None:
@@ -286,7 +300,7 @@ def labelled(
         masks = np.stack([found.mask(places[name]) for name in wanted.names])
         return _one_image(masks, wanted), wanted
     except LabelError as error:
-        error.file = error.file or str(header.path)
+        error.file = error.file or str(found.path)
         raise
 
 

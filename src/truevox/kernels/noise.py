@@ -139,7 +139,7 @@ def add_normal_numpy(x: Array, std: float, seed: int, place: Sequence[int] = (0,
         pair, odd = np.divmod(j + place[1], 2)
         for at in (i + place[0], pair):
             key = _mixed.py_func(key) + at.astype(W) * GOLDEN
-        first, second = _words_numpy((k + place[2]).astype(U), _mixed.py_func(key))
+        first, second = _words_numpy(np.asarray(k + place[2]).astype(U), _mixed.py_func(key))
     radius = np.sqrt(-2 * np.log(((first >> 1) + 0.5) / 2**31))
     # The word as a signed fraction of the quadrant around 0, 90, 180 or 270 degrees.
     signed = ((second.astype(np.int64) << 2 & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000

@@ -61,8 +61,8 @@ class Loss:
             Any floating type; computed in float32 (float64 stays).
         target : Tensor
             Class indices, ints (B, *spatial) or (B, 1, *spatial); or shares per channel, floats between 0
-            and 1 (B, C, *spatial), NaN where they are not known (a voxel that does not count, as one of
-            ``ignore_index``); or, where channels may overlap, ints 0 and 1 (B, C, *spatial).
+            and 1 (B, C, *spatial), all of them NaN where they are not known (a voxel that does not count, as
+            one of ``ignore_index``); or, where channels may overlap, ints 0 and 1 (B, C, *spatial).
         weight : Tensor (B, 1, *spatial), optional
             Weight of each voxel, not negative: a weight of two is the voxel twice.
         label_present : Tensor of bool (B, C), optional

@@ -304,10 +304,10 @@ def _truth(target: Tensor, values: Tensor, link: Link) -> Tensor:
 
 
 def _without_unknown(target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Shares that are NaN are not known: such voxels have no weight."""
+    """Shares of which every one is NaN are not known: such voxels have no weight."""
     if not target.numel() or not bool(target.detach().amin().isnan()):  # NaN is the least of all
         return target, weight
-    unknown = target.isnan().any(1, keepdim=True)
+    unknown = target.isnan().all(1, keepdim=True)
     known = (~unknown).to(target.dtype)
     return target.masked_fill(unknown, 0), known if weight is None else weight * known
 

@@ -147,10 +147,9 @@ def volume(
     if image.kind == "label" and labels is not None and image.labels not in (None, labels):
         path = Path() if image.header is None else image.header.path
         segments = Segments(array, path, image.labels)
-        asked = segments.asked(labels).items()
         found = [
-            _made(float(np.count_nonzero(segments.mask(places))), size, unit, method, name)
-            for name, places in asked
+            _volume(name, float(np.count_nonzero(segments.mask(places))), size, unit, method)
+            for name, places in segments.asked(labels).items()
         ]
     else:
         found = volumes_of(array, image.kind, size, method, threshold, table, unit=unit)
@@ -196,14 +195,14 @@ def volumes_of(
         voxels = (
             _sums(array, channels) if method == "expected" else _decided(array, channels, threshold, labels)
         )
-    return [_made(n, voxel_size, unit, method, name) for name, n in voxels]
+    return [_volume(name, n, voxel_size, unit, method) for name, n in voxels]
 
 
-def _made(voxels: float, size: float, unit: str, method: Method, name: str) -> Volume:
-    status = "uncovered" if np.isnan(voxels) else "ok"
+def _volume(label: str, voxels: float, voxel_size: float, unit: str, method: Method) -> Volume:
+    size, status = float(voxels * voxel_size), "uncovered" if np.isnan(voxels) else "ok"
     if unit == "ml":
-        return Volume(float(voxels * size), method, status, name)
-    return Volume(math.nan, method, status, name, float(voxels * size), unit)
+        return Volume(size, method, status, label)
+    return Volume(math.nan, method, status, label, size, unit)
 
 
 def _check_settings(method: str, threshold: float, labels: Labels | None) -> None:

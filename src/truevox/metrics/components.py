@@ -141,7 +141,7 @@ def components(
     Parameters
     ----------
     mask : array of 1 to 3 axes
-        Booleans, or integers where all that is not 0 is foreground.
+        Booleans, or integers with one value beside 0, the foreground.
     connectivity : int, optional
         Neighbours of a voxel: 4 or 8 in 2D, 6, 18 or 26 in 3D. All by default.
     instances : bool

@@ -100,9 +100,14 @@ def _mask(array: NDArray, name: str) -> tuple[NDArray[np.bool_], int]:
             remedy="decide first, e.g. probability > 0.5",
         )
     mask = array != 0
-    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    value = high or low
-    if (low, high) not in ((0, 0), (0, 1), (1, 1)) and (low < 0 < high or (mask & (array != value)).any()):
+    # Bytes are searched for their largest many times faster than compared.
+    if array.dtype == np.uint8 and array.size and (high := int(array.max())) <= 1:
+        return mask, high
+    marked = np.count_nonzero(mask)
+    if np.count_nonzero(array == 1) == marked:
+        return mask, int(marked > 0)
+    value = int(array[mask][0])
+    if np.count_nonzero(array == value) < marked:
         held = np.unique(array[mask])
         raise LabelError(
             f"The {name} is a label map, not a mask: it holds several values beside 0.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from truevox.errors import GraphError
 from truevox.pipeline.draws import Draw
 from truevox.pipeline.graph import Node, ancestors
@@ -12,7 +14,7 @@ from truevox.pipeline.kinds import FanIn, FanOut
 from truevox.pipeline.plan import Plan
 from truevox.pipeline.run import Frame, Run
 
-__all__ = ["check_grids", "check_outputs", "check_training"]
+__all__ = ["check_grids", "check_outputs", "check_training", "named_networks"]
 
 
 def check_outputs(predictions: Mapping[str, Node]) -> None:
@@ -78,3 +80,33 @@ def check_grids(plan: Plan, pairs: Sequence[tuple[Node, Node]], case: Any) -> No
     for call in plan.calls:  # the first tile of every prediction
         if isinstance(call.op, FanOut) and len(call.signatures[0].axes) == 1:
             next(iter(run.elements(call, plan.sinks(call), frame, 0, [])))
+
+
+def named_networks(modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
+    """Networks by their draw keys, as torch allows them: without dots, and not as it calls its own things.
+
+    Raises
+    ------
+    GraphError
+        If a key can't be one, or two become one.
+    """
+    made = nn.ModuleDict()
+    first: dict[str, str] = {}
+    for name in modules:
+        key = name.replace(".", "_")
+        if key in first:
+            raise GraphError(
+                "Two networks have names that are one in a file, where a dot is an underscore.",
+                got=f"{first[key]!r} and {name!r}",
+                remedy="tv.Network(module, name=...) with another name",
+            )
+        if not key or hasattr(made, key):
+            raise GraphError(
+                "A network can't have this name: torch uses it.",
+                got=repr(name),
+                remedy="tv.Network(module, name=...) with another name",
+            )
+        first[key] = name
+    for name, module in modules.items():
+        made[name.replace(".", "_")] = module
+    return made

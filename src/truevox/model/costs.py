@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from truevox.errors import GraphError
 from truevox.losses import Loss, terms_of
 
 __all__ = ["part_names", "step_cost"]
@@ -59,7 +60,7 @@ def step_cost(
         voxels = logits[0, 0].numel()
         finest = finest or voxels
         here = now if voxels == finest else now.at_scale(voxels / finest)
-        parts = here.parts(logits, target)
+        parts = [_one_number(part) for part in here.parts(logits, target)]
         if share < 1:
             # Linear in the target, so this is cross-entropy against the blended truth.
             others = here.parts(logits, target.roll(1, 0))
@@ -67,6 +68,25 @@ def step_cost(
         totals.append(weight * here.total(parts))
         values.append([weight * float(part.detach()) for part in parts])
     return torch.stack(totals).sum(), _added(values)
+
+
+def _one_number(part: Tensor) -> Tensor:
+    """What a loss gave, if it can be trained with.
+
+    Raises
+    ------
+    GraphError
+        If it is not one number, or has no gradient.
+    """
+    shape = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+    if shape != () or (torch.is_grad_enabled() and not part.requires_grad):
+        raise GraphError(
+            "The loss is not a tensor of one number with a gradient.",
+            got=shape if shape != () else "no gradient",
+            expected="a scalar tensor, made of the logits",
+            remedy="end the loss with .mean(), and do not detach the logits",
+        )
+    return part
 
 
 class _Function(Loss):

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,7 +204,7 @@ def _plan(model: Model, grids: dict[Call, Grid], batch_size: int, on_disk: bool)
         if isinstance(call.op, Network):
             batch = batch_size if call.signatures[0].axes else 1
             depth = max(depth, grids[call].shape[0])
-            activations = max(activations, _batch_memory(call, batch, grids[call.inputs[0].call]))
+            activations = max(activations, _batch_memory(call, batch, [grids[n.call] for n in call.inputs]))
     # The prefix is at its largest before the network begins: either it, or all the rest.
     held = max(ends, ends + read - activations - (0 if on_disk else whole))
     if on_disk:
@@ -216,17 +217,17 @@ def _after_fold(call: Call) -> bool:
     return any(isinstance(c.op, FanIn) for c in ancestors(call.inputs))
 
 
-def _batch_memory(call: Call, batch: int, grid: Grid) -> int:
+def _batch_memory(call: Call, batch: int, grids: Sequence[Grid]) -> int:
     """Bytes of one batch: patches, the most alive inside the network, its outputs and what follows them."""
     op = call.op
     if not isinstance(op, Network):
         return 0
-    voxels = batch * int(torch.Size(grid.shape).numel())
-    inputs = call.inputs[0].signature.channels or 1
-    inside, outputs = _peak_activation(op, batch, inputs, grid)
+    voxels = [batch * int(torch.Size(grid.shape).numel()) for grid in grids]
+    channels = [n.signature.channels or 1 for n in call.inputs]
+    inside, outputs = _peak_activation(op, batch, channels, grids)
     # After the network: its output, a copy of it as probabilities, and weights of one patch.
-    after = 2 * outputs + 3 * 4 * voxels // batch
-    return 4 * inputs * voxels + max(inside, after)
+    after = 2 * outputs + 3 * 4 * voxels[op.defines] // batch
+    return 4 * sum(c * v for c, v in zip(channels, voxels, strict=True)) + max(inside, after)
 
 
 class _Alive(TorchDispatchMode):
@@ -268,17 +269,19 @@ def _blocked(tensor: Tensor) -> int:
     return 4 * tensor.numel() // channels * (-(-channels // 16) * 16)
 
 
-def _peak_activation(op: Network, batch: int, channels: int, grid: Grid) -> tuple[int, int]:
+def _peak_activation(
+    op: Network, batch: int, channels: Sequence[int], grids: Sequence[Grid]
+) -> tuple[int, int]:
     """Bytes alive at once inside a network, and of its outputs, on the meta device: no memory, no time."""
     import copy
 
     module = copy.deepcopy(op.module).to("meta").eval()
-    shape = [n for n in grid.shape if n > 1] if (op.ndim or 3) < 3 else list(grid.shape)
-    shape += [1] * ((op.ndim or 3) - len(shape))
+    kept = op.kept_axes(grids[op.defines])
+    shapes = [[grid.shape[axis] for axis in kept] for grid in grids]
     counter = _Alive()
     with torch.no_grad():
-        x = torch.empty(batch, channels, *shape, device="meta")
+        given = [torch.empty(batch, c, *s, device="meta") for c, s in zip(channels, shapes, strict=True)]
         with counter:
-            result = module(x)
+            result = module(*given)
     outputs = result if isinstance(result, (tuple, list)) else (result,)
     return counter.peak, sum(4 * t.numel() for t in outputs)

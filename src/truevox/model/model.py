@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from truevox.devices import resolve_device
-from truevox.errors import CaseError, SettingsError
+from truevox.errors import SettingsError
 from truevox.image import Image
 from truevox.labels import Labels
-from truevox.model.checks import check_grids, check_outputs, check_training
+from truevox.model.checks import check_grids, check_outputs, check_training, named_networks
 from truevox.model.memory import MemoryPlan, memory_plan
 from truevox.model.options import Options
 from truevox.model.prediction import predict
@@ -54,8 +53,7 @@ class Model:
     remarks : Counter
         What users should be told of the last runs: padded patches, labels without foreground.
     origins : dict of str to Origin
-        For each output that was trained: the loss, the steps, and what validation found of its volumes. Files
-        of the model keep it, and predictions hand it on to :func:`truevox.volume`.
+        What each trained output's probabilities come from; predictions hand it on to :func:`truevox.volume`.
 
     Raises
     ------
@@ -97,7 +95,7 @@ class Model:
         check_outputs(self.predictions)
         check_training(self.pairs)
         ops = dict.fromkeys(c.op for c in self.plan.calls if isinstance(c.op, Network))
-        self.module_dict = nn.ModuleDict({_key(self.plan.keys[op]): op.module for op in ops})
+        self.module_dict = named_networks({self.plan.keys[op]: op.module for op in ops})
 
     @property
     def inputs(self) -> list[str]:
@@ -121,7 +119,7 @@ class Model:
 
     @property
     def trained_outputs(self) -> list[str]:
-        """Outputs whose network is among those that training moves."""
+        """Outputs whose network training moves."""
         return [name for name in self.predictions if self._label_of(name) is not None]
 
     def learned(self, name: str) -> Labels | None:
@@ -170,6 +168,7 @@ class Model:
         mix_up: float = 0.0,
         report: Callable[[dict[str, Any]], None] | None = None,
         trainer: Mapping[str, Any] | None = None,
+        check_only: bool = False,
     ) -> list[dict[str, float]]:
         """Train on a Lightning ``Trainer``.
 
@@ -188,7 +187,7 @@ class Model:
         val_every, checkpoint_every : int, optional
             Steps. No validation, a checkpoint every 5 % if left out.
         out : path, optional
-            Folder of ``checkpoint.pt`` and ``history.csv``. If a checkpoint is there, the run resumes.
+            Folder of ``checkpoint.pt`` and ``history.csv``. Of a checkpoint that is there the run goes on.
         cache : path or Cache, optional
             Folder of the prefix cache; see :func:`truevox.pipeline.cache.default_folder`.
         device : str
@@ -202,7 +201,10 @@ class Model:
         report : callable, optional
             Gets a dict every ten steps and after every validation.
         trainer : mapping, optional
-            More options of Lightning's ``Trainer``, which win: devices, strategy, precision, callbacks.
+            More options of Lightning's ``Trainer``: devices, strategy, callbacks, accumulate_grad_batches.
+            Those that would change what a step or a sample is are refused, with what to use instead.
+        check_only : bool
+            Check all that can be checked before a run, the checkpoint in ``out`` too, and train nothing.
 
         Returns
         -------
@@ -214,36 +216,24 @@ class Model:
         CaseError
             If the training cohort is empty.
         SettingsError
-            If a setting can't be used, or a checkpoint belongs to other settings.
+            If a setting can't be used, or a checkpoint belongs to another run; says what differs.
         GraphError
-            Before the run, if the network can't produce the patch size.
+            If the network can't produce the patch size; or if loss, gradient or weights are not finite:
+            before the weights are touched, and the last good checkpoint stays.
         """
-        from truevox.model.training import Settings, fit
+        from truevox.model.fitting import fit
 
         _required(self.pairs and self.loss_function)
-        if len(train) == 0:
-            raise CaseError(
-                "The training cohort is empty.", remedy="name a split 'train' in the table's split column"
-            )
-        if (max_steps is None) == (max_epochs is None):
-            raise SettingsError("Give max_steps or max_epochs, and not both.")
-        steps = max_steps or math.ceil((max_epochs or 0) * len(train) * samples_per_case / batch_size)
-        if steps < 1 or batch_size < 1 or learning_rate <= 0:
-            raise SettingsError(
-                "Steps, batch size and learning rate are positive.", got=(steps, batch_size, learning_rate)
-            )
-        if mix_up < 0 or (mix_up > 0 and batch_size < 2):
-            raise SettingsError("mix_up is not negative, and needs two samples in a batch.", got=mix_up)
-        self.dry_run(next(iter(train)))
-        settings = Settings(
-            steps, batch_size, optimizer, learning_rate, weight_decay, schedule, warmup_steps, gradient_clip,
-            average, seed, channels_last, precision, mix_up,
-        )  # fmt: skip
+        given = {
+            "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate,
+            "weight_decay": weight_decay, "schedule": schedule, "warmup_steps": warmup_steps,
+            "gradient_clip": gradient_clip, "average": average, "seed": seed, "channels_last": channels_last,
+            "precision": precision, "mix_up": mix_up,
+        }  # fmt: skip
         return fit(
-            self, train, val, settings,
-            workers=workers, val_every=val_every, checkpoint_every=checkpoint_every,
-            out=None if out is None else Path(out), cache=cache if isinstance(cache, Cache) else Cache(cache),
-            device=device, report=report, trainer=trainer,
+            self, train, val, given, max_steps=max_steps, max_epochs=max_epochs, workers=workers,
+            samples_per_case=samples_per_case, val_every=val_every, checkpoint_every=checkpoint_every,
+            out=out, cache=cache, device=device, report=report, trainer=trainer, check_only=check_only,
         )  # fmt: skip
 
     def dry_run(self, case: Case | Mapping[str, Image]) -> None:
@@ -332,7 +322,7 @@ class Model:
         Parameters
         ----------
         case : optional
-            Grids and memory are those of this case; without one they are left open.
+            Whose grids and memory are shown.
         batch_size : int, optional
             Of the prediction whose memory is stated; as :meth:`predict` chooses it if left out.
         """
@@ -389,11 +379,6 @@ class Model:
         from truevox.model.storage import load_model
 
         return load_model(Path(folder), networks or {}, nodes)
-
-
-def _key(name: str) -> str:
-    """A draw key as a name for torch, which allows no dots."""
-    return name.replace(".", "_")
 
 
 def _required(loss: Any) -> Loss:

@@ -44,6 +44,9 @@ def predict(model: Model, case: Any, options: Options, cache: Cache | None = Non
     with kept_heap(), _evaluating(model, device), torch.no_grad(), bf16:
         out = {name: _output(model, name, node, run, frame) for name, node in model.predictions.items()}
     model.remarks.update(run.remarks)
+    if cache is not None:
+        model.remarks.update(cache.remarks)
+        cache.remarks.clear()
     return out
 
 

@@ -18,7 +18,7 @@ from torch import nn
 import truevox.transforms  # noqa: F401 - a saved graph names its transforms: they must be registered
 from truevox import losses
 from truevox.errors import FileError, GraphError
-from truevox.files import atomic_path, software, write_json
+from truevox.files import atomic_path, read_text, software, write_json
 from truevox.networks import LatticeMap, UNet
 from truevox.origin import Origin
 from truevox.pipeline import serial
@@ -113,23 +113,30 @@ def load_model(
 
     try:
         outputs, keys = serial.load(described["graph"], foreign, nodes)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise FileError(f"The model's graph is damaged: {error}.", file=folder / GRAPH) from error
-    count = int(described["train"])
-    train = (tuple(outputs[:count]), outputs[count]) if count else None
-    predict = dict(zip(described["predict"], outputs[count + (count > 0) :], strict=True))
-    model = Model(train, predict, _loss_from_plain(described["loss"]), keys=keys)
-    model.origins = _origins(described.get("origins", {}), folder / GRAPH)
-    _load_weights(model, folder / WEIGHTS, described["weights"])
+        count, digest = int(described["train"]), str(described["weights"]["sha256"])
+        train = (tuple(outputs[:count]), outputs[count]) if count else None
+        predict = dict(zip(described["predict"], outputs[count + (count > 0) :], strict=True))
+        model = Model(train, predict, _loss_from_plain(described["loss"]), keys=keys)
+        model.origins = {str(k): Origin.from_dict(v) for k, v in described.get("origins", {}).items()}
+    except _DAMAGE as error:
+        raise _damaged(folder / GRAPH, error) from error
+    _load_weights(model, folder / WEIGHTS, digest)
     return model
 
 
-def _origins(data: Any, path: Path) -> dict[str, Origin]:
-    """What the model was trained with; nothing in files of older versions."""
-    try:
-        return {str(name): Origin.from_dict(one) for name, one in data.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FileError(f"What the model was trained with can't be read: {error}.", file=path) from error
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What building a graph from data raises that is not that of a graph."""
+
+
+def _damaged(path: Path, error: Exception, how: str = "is damaged") -> FileError:
+    deep = isinstance(error, RecursionError)
+    return FileError(
+        f"The model's graph {how}: {'it is nested too deeply' if deep else error!s}.",
+        file=path,
+        got="deeper than Python can follow" if deep else type(error).__name__,
+        expected="what Model.save wrote",
+        remedy="restore the file, or save the model again",
+    )
 
 
 def _read_graph(path: Path) -> dict[str, Any]:
@@ -138,26 +145,26 @@ def _read_graph(path: Path) -> dict[str, Any]:
             "This is no model folder: it holds no graph.", file=path, expected=f"{GRAPH} and {WEIGHTS}"
         )
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = json.loads(read_text(path))
         for name in ("graph", "train", "predict", "loss", "weights"):
             described[name]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileError(f"The model's graph can't be read: {error}.", file=path) from error
+    except _DAMAGE as error:
+        raise _damaged(path, error, "can't be read") from error
     return described
 
 
-def _load_weights(model: Model, path: Path, expected: Mapping[str, Any]) -> None:
+def _load_weights(model: Model, path: Path, expected: str) -> None:
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise FileError(f"The model's weights can't be read: {error.strerror}.", file=path) from error
     digest = hashlib.sha256(raw).hexdigest()
-    if digest != expected["sha256"]:
+    if digest != expected:
         raise FileError(
             "The weights are not those that the model was saved with: the file has changed.",
             file=path,
             got=f"SHA-256 {digest}",
-            expected=f"SHA-256 {expected['sha256']}",
+            expected=f"SHA-256 {expected}",
             remedy="restore the file, or save the model again",
         )
     try:

@@ -58,10 +58,14 @@ def _open(call: Call) -> str:
 
 
 def _network_lines(model: Model, op: Network, grids: dict[Call, Grid]) -> list[str]:
-    fov = op.field_of_view()
     parameters = sum(p.numel() for p in op.module.parameters())
     call = [c for c in model.plan.calls if c.op is op][-1]  # in prediction, where there is one
     source = grids.get(call.inputs[0].call)
+    if op.lattice is not None:
+        stride = "x".join(f"{float(s):g}" for s in op.maps()[0].stride)
+        name, kind = model.plan.keys[op], type(op.module).__name__
+        return [f"{name}: {kind}, {parameters:,} parameters, stride {stride} (declared)"]
+    fov = op.field_of_view()
     size = "x".join("all" if s is None else str(s) for s in fov.size)
     in_mm = ""
     if source is not None:

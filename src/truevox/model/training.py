@@ -1,46 +1,49 @@
-"""Training: the Lightning module behind ``Model.fit``, its schedule, checkpoints and validation."""
+"""What Lightning sees of a model: steps on batches, validation on whole scans."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from truevox.devices import resolve_device
-from truevox.errors import GraphError, SettingsError
-from truevox.model.checkpoints import Checkpoints
+from truevox.errors import GraphError
+from truevox.model.checkpoints import Checkpoints, is_finite
 from truevox.model.costs import part_names, step_cost
 from truevox.model.mixing import mixed, share_of_step
 from truevox.model.settings import Settings
-from truevox.model.validation import Found, origins, row_of, scores_of
+from truevox.model.validation import Found, row_of, scores_of
 from truevox.pipeline.cache import Cache
 from truevox.pipeline.data import Failure, Samples, Steps, batches, frame_of_batch
 from truevox.pipeline.draws import Draw
 from truevox.pipeline.run import Run, stacked
 
 if TYPE_CHECKING:
-    from truevox.cohort import Cohort
     from truevox.model.model import Model
 
-__all__ = ["Settings", "fit"]
+__all__ = ["Trained"]
 
 Row = dict[str, float]
 LOG_EVERY = 10
+NOT_FINITE = (
+    "look at these cases (truevox check); else a lower learning_rate, gradient_clip=1, or precision float32"
+)
 
 
 class Trained(pl.LightningModule):
-    """What Lightning sees of a model: steps on batches, validation on whole scans."""
+    """A model's networks in training.
+
+    A step is one move of the weights. It may be made of several batches (``accumulate``), whose samples are
+    numbered one after the other, as those of one larger batch would be.
+    """
 
     def __init__(
         self, model: Model, settings: Settings, samples: Samples, cases: Sequence[Any], cache: Cache
@@ -50,7 +53,7 @@ class Trained(pl.LightningModule):
         self._model, self._settings, self._samples = model, settings, samples
         self._cases, self._cache = list(cases), cache
         self.first_step = self.workers = 0
-        self.val_every = 1
+        self.val_every: int | None = None
         self.history: list[Row] = []
         self.remarks: Counter[str] = Counter()
         self.averaged: dict[str, Tensor] | None = None
@@ -60,11 +63,26 @@ class Trained(pl.LightningModule):
         self.bf16 = False
         self.resume_from: dict[str, Any] | None = None
         self.keeper: Checkpoints | None = None
+        self.open_ended = frozenset(n for n, t in self.networks.state_dict().items() if not is_finite(t))
+        self.shared = 0
+        self._part = 0
+        self._seen: list[dict[str, Any]] = []
+        self._statistics: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def settings(self) -> Settings:
+        """How to train."""
+        return self._settings
 
     @property
     def step(self) -> int:
         """Steps done since the beginning, resumed or not."""
         return self.first_step + self.global_step
+
+    @property
+    def _draw(self) -> int:
+        """Number of the batch that is at work, since the beginning."""
+        return self.step * self._settings.accumulate + self._part
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         s = self._settings
@@ -73,9 +91,7 @@ class Trained(pl.LightningModule):
         groups = [{"params": decayed, "weight_decay": s.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         if s.optimizer == "adamw":
             return torch.optim.AdamW(groups, lr=s.learning_rate)
-        if s.optimizer == "sgd":
-            return torch.optim.SGD(groups, lr=s.learning_rate, momentum=0.99, nesterov=True)
-        raise SettingsError("Unknown optimizer.", got=s.optimizer, expected="adamw | sgd")
+        return torch.optim.SGD(groups, lr=s.learning_rate, momentum=0.99, nesterov=True)
 
     def train_dataloader(self) -> DataLoader:
         """Batches of this rank, from where the run resumes; asked for once ranks are known."""
@@ -85,7 +101,8 @@ class Trained(pl.LightningModule):
 
     def batches_from(self, step: int, rank: int = 0, world: int = 1, workers: int = 0) -> DataLoader:
         """Batches from a step on."""
-        steps = Steps(step, self._settings.max_steps, self._settings.batch_size, rank, world)
+        s = self._settings
+        steps = Steps(step * s.accumulate, s.max_steps * s.accumulate, s.batch_size, rank, world)
         return batches(self._samples, steps, workers)
 
     def val_dataloader(self) -> DataLoader:
@@ -93,13 +110,24 @@ class Trained(pl.LightningModule):
         shards = math.ceil(len(self._cases) / self.trainer.world_size)
         return DataLoader(_Indices(shards), batch_size=1, collate_fn=list)
 
+    # ---- training ------------------------------------------------------------------------------------
+
     def on_train_start(self) -> None:
+        if self.averaged is not None:  # from a checkpoint, which may come from another device
+            self.averaged = {name: value.to(self.device) for name, value in self.averaged.items()}
         if self.resume_from is not None:
             self.optimizers(use_pl_optimizer=False).load_state_dict(self.resume_from["optimizer"])  # type: ignore[union-attr]
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                if (state := self.resume_from["callbacks"].get(callback.state_key)) is not None:
+                    callback.load_state_dict(state)
             self.resume_from = None
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(Draw(self._settings.seed, self.step).torch_seed(f"rank {self.global_rank}"))
+        self._part = batch_idx % self._settings.accumulate
+        if self._part == 0:
+            self._seen = []
+            self._statistics = [(b, b.detach().clone()) for b in self.networks.buffers()]
+        torch.manual_seed(Draw(self._settings.seed, self._draw).torch_seed(f"rank {self.global_rank}"))
         rate = self._settings.rate(self.step)
         for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             group["lr"] = rate
@@ -110,6 +138,7 @@ class Trained(pl.LightningModule):
         return batch
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self._seen.append({name: batch[name] for name in ("number", "case")})
         loss, parts = self.loss_of(batch)
         self.remarks.update(batch["remarks"])
         self.losses.append([float(loss.detach()), *parts])
@@ -126,7 +155,7 @@ class Trained(pl.LightningModule):
         if isinstance(batch, Failure):
             raise batch.error()
         run, s = Run(self._model.plan), self._settings
-        share = share_of_step(s.mix_up, s.seed, self.step, self.global_rank)
+        share = share_of_step(s.mix_up, s.seed, self._draw, self.global_rank)
         batch = mixed(batch, self._samples.nodes, share)
         frame = frame_of_batch(batch, self._samples.nodes, self._samples.cases, s.seed)
         outputs = (
@@ -138,14 +167,47 @@ class Trained(pl.LightningModule):
         try:
             loss, parts = step_cost(self._model.loss, self.step, outputs, share)
             if not torch.isfinite(loss):
-                raise GraphError("The loss is not finite.", got=float(loss))
+                raise self._not_finite("loss", [batch], float(loss.detach()))
         except GraphError as error:
-            error.case = error.case or ", ".join(str(c.key) for c in frame.cases)
-            error.message = f"Step {self.step}: {error.message}"
+            self._restore_buffers()
+            error.case = error.case or self._names([batch])
+            if not error.message.startswith("Step "):
+                error.message = f"Step {self.step}: {error.message}"
             raise
         return loss, parts
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """A step that is not finite stops the run before it touches weights, averages or the optimiser."""
+        named = [(n, p.grad) for n, p in self.networks.named_parameters() if p.grad is not None]
+        norms = torch._foreach_norm([g for _, g in named])  # type: ignore[reportPrivateImportUsage] if named else []
+        if norms and not bool(torch.isfinite(torch.stack(norms)).all()):
+            bad = next(n for (n, _), norm in zip(named, norms, strict=True) if not torch.isfinite(norm))
+            self._restore_buffers()
+            raise self._not_finite("gradient", self._seen, bad)
+
+    def _not_finite(self, what: str, seen: Sequence[dict[str, Any]], got: object) -> GraphError:
+        samples = ", ".join(str(n) for batch in seen for n in batch["number"])
+        return GraphError(
+            f"Step {self.step}: The {what} is not finite.",
+            case=self._names(seen),
+            got=f"{got}, of samples {samples}",
+            expected="finite numbers; weights, averages and checkpoints are as before this step",
+            remedy=NOT_FINITE,
+        )
+
+    def _names(self, seen: Sequence[dict[str, Any]]) -> str:
+        keys = (str(self._samples.cases[c].key) for batch in seen for c in batch["case"])
+        return ", ".join(dict.fromkeys(keys))
+
+    def _restore_buffers(self) -> None:
+        """Running statistics as they were before the step: the pass forward has moved them already."""
+        with torch.no_grad():
+            for buffer, before in self._statistics:
+                buffer.copy_(before)
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self._part + 1 < self._settings.accumulate:
+            return
         self._average()
         last = self.step == self._settings.max_steps
         if self.step % LOG_EVERY == 0 or last:
@@ -156,8 +218,17 @@ class Trained(pl.LightningModule):
             }
             self.log("loss", row["loss"], batch_size=self._settings.batch_size)
             self._note(row)
-        if self.keeper is not None:
+        # Where validation is due, its scores belong to the step: it writes when they are known.
+        if self.keeper is not None and not self._validates:
             self.keeper.step_done(self)
+
+    def on_train_end(self) -> None:
+        """What stopped the run early must not be lost, nor forgotten."""
+        if self.keeper is not None and self.step < self._settings.max_steps:
+            callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+            timers = [c for c in callbacks if isinstance(c, Timer)]
+            in_time = all((left := timer.time_remaining()) is None or left > 0 for timer in timers)
+            self.keeper.write(self, stopped=self.trainer.should_stop and in_time)
 
     def _mean_losses(self) -> Row:
         """The loss and its parts, over the steps since they were last asked for."""
@@ -188,6 +259,11 @@ class Trained(pl.LightningModule):
 
     # ---- validation: whole scans, through the same graph as later use ---------------------------------
 
+    @property
+    def _validates(self) -> bool:
+        """Whether this step is one that validates."""
+        return bool(self._cases) and self.val_every is not None and self.step % self.val_every == 0
+
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """The networks with their averaged weights, for a while."""
@@ -203,7 +279,7 @@ class Trained(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         index = batch[0] * self.trainer.world_size + self.global_rank
-        if index >= len(self._cases) or self.step % self.val_every:
+        if index >= len(self._cases) or not self._validates:
             return
         case = self._cases[index]
         # Prediction is float32, as in later use, whatever the precision of training.
@@ -213,6 +289,8 @@ class Trained(pl.LightningModule):
         self._scores += scores_of(self._model, case, predicted)
 
     def on_validation_epoch_end(self) -> None:
+        if not self._validates:
+            return
         scores = self._scores
         if self.trainer.world_size > 1:
             gathered: list[Any] = [None] * self.trainer.world_size
@@ -223,88 +301,11 @@ class Trained(pl.LightningModule):
         self.log_dict({name: value for name, value in row.items() if name != "step"}, batch_size=1)
         if len(row) > 1:
             self._note(row)
-            if self.keeper is not None:
-                self.keeper.step_done(self)
 
-
-def fit(
-    model: Model,
-    train: Cohort,
-    val: Cohort | None,
-    settings: Settings,
-    *,
-    workers: int,
-    val_every: int | None,
-    checkpoint_every: int | None,
-    out: Path | None,
-    cache: Cache,
-    device: str,
-    report: Callable[[dict[str, Any]], None] | None,
-    trainer: Mapping[str, Any] | None,
-) -> list[Row]:
-    """Train a model; see :meth:`truevox.Model.fit`."""
-    samples = Samples(model.plan, list(train), model.pairs, settings.seed, cache)
-    cases = list(val) if val is not None else []
-    module = Trained(model, settings, samples, cases, cache)
-    module.report, module.workers, module.val_every = report, workers, val_every or 1
-    every = checkpoint_every or max(settings.max_steps // 20, 1)
-    options = dict(trainer or {})
-    bf16 = settings.precision == "bf16"
-    callbacks = list(options.pop("callbacks", None) or [])
-    if out is not None:
-        module.keeper = Checkpoints(out, every, {**asdict(settings), "cases": [c.key for c in train]})
-        if (state := module.keeper.read()) is not None:
-            bf16 = bool(state["bf16"])
-            module.networks.load_state_dict(state["networks"])
-            module.averaged, module.history = state["averaged"], state["history"]
-            module.losses = state["losses"]
-            module.first_step, module.remarks = state["step"], Counter(state["remarks"])
-            module.resume_from = state
-    if settings.channels_last:
-        _channels_last(module.networks)
-    remaining = settings.max_steps - module.first_step
-    if remaining > 0:
-        chosen = resolve_device(device)
-        if settings.precision == "auto" and module.first_step == 0:
-            bf16 = _faster_in_bf16(module, chosen)
-        module.bf16 = bf16
-        with _quiet():
-            runner = pl.Trainer(
-                **{
-                    "accelerator": {"cuda": "gpu"}.get(chosen.type, chosen.type),
-                    "devices": [chosen.index] if chosen.index is not None else 1,
-                    "max_steps": remaining,
-                    "precision": "bf16-mixed" if bf16 else "32-true",
-                    "max_epochs": -1,
-                    "gradient_clip_val": settings.gradient_clip,
-                    "logger": False,
-                    "enable_checkpointing": False,
-                    "enable_progress_bar": False,
-                    "enable_model_summary": False,
-                    "num_sanity_val_steps": 0,
-                    "val_check_interval": _interval(
-                        val_every if cases else None, module.first_step, remaining
-                    ),
-                    "check_val_every_n_epoch": None,
-                    "limit_val_batches": 1.0 if cases and val_every else 0,
-                    "use_distributed_sampler": False,
-                    **options,
-                },
-                callbacks=callbacks,
-            )
-            runner.fit(module)
-    model.module_dict.to("cpu")
-    if module.averaged is not None:
-        module.networks.load_state_dict(module.averaged)
-    model.remarks.update(module.remarks)
-    model.origins = origins(model, module.step, module.history)
-    return module.history
-
-
-def _interval(val_every: int | None, first_step: int, remaining: int) -> int | None:
-    """Steps between validation loops: Lightning counts from where a run resumes, we from its beginning."""
-    interval = math.gcd(val_every, first_step) if val_every else 0
-    return interval if 0 < interval <= remaining else None
+    def on_validation_end(self) -> None:
+        """Callbacks have seen the scores by now: what they make of them is part of the checkpoint."""
+        if self.keeper is not None and self._validates:
+            self.keeper.step_done(self)
 
 
 class _Indices(Dataset[int]):
@@ -318,56 +319,3 @@ class _Indices(Dataset[int]):
 
     def __getitem__(self, index: int) -> int:
         return index
-
-
-def _faster_in_bf16(module: Trained, device: torch.device) -> bool:
-    """Whether a training step is faster in bfloat16 here: processors differ, so it is timed."""
-    made = module.on_before_batch_transfer(next(iter(module.batches_from(0))), 0)
-    batch = module.transfer_batch_to_device(made, device, 0)
-    state = {k: v.detach().clone() for k, v in module.networks.state_dict().items()}
-    module.networks.to(device)
-    seconds = {}
-    with torch.random.fork_rng(devices=[]):
-        for enabled in (False, True):
-            times = []
-            for _ in range(3):
-                begin = time.perf_counter()
-                with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-                    loss, _ = module.loss_of(batch)
-                loss.backward()
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                times.append(time.perf_counter() - begin)
-            seconds[enabled] = min(times)
-    module.zero_grad(set_to_none=True)
-    module.networks.load_state_dict(state)
-    return seconds[True] < 0.9 * seconds[False]
-
-
-def _channels_last(networks: torch.nn.Module) -> None:
-    for module in networks.modules():
-        for parameter in module.parameters(recurse=False):
-            if parameter.ndim in (4, 5):
-                layout = torch.channels_last if parameter.ndim == 4 else torch.channels_last_3d
-                parameter.data = parameter.data.contiguous(memory_format=layout)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's advice about loaders and loggers is not for our users: what it warns of is decided here."""
-    import logging
-    import warnings
-
-    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero")]
-    levels = [lg.level for lg in loggers]
-    for lg in loggers:
-        lg.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
-            yield
-    finally:
-        for lg, level in zip(loggers, levels, strict=True):
-            lg.setLevel(level)

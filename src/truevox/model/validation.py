@@ -97,7 +97,7 @@ def row_of(found: Sequence[Found]) -> Row:
     return row
 
 
-def origins(model: Model, steps: int, history: Iterable[Row]) -> dict[str, Origin]:
+def origins(model: Model, steps: int, history: Iterable[Row], shared: int = 0) -> dict[str, Origin]:
     """What is to be said of each output's probabilities after a training with this history."""
     rows = [row for row in history if any(name.startswith("val/") for name in row)]
     last = rows[-1] if rows else None
@@ -111,6 +111,7 @@ def origins(model: Model, steps: int, history: Iterable[Row]) -> dict[str, Origi
         "steps": steps,
         "centred": centred,
         "validated_at": None if last is None else int(last["step"]),
+        "shared": shared if last is not None else 0,
     }
     return {name: Origin(**known, bias=_biases(last or {}, name)) for name in model.trained_outputs}
 

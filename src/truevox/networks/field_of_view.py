@@ -16,12 +16,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from truevox.errors import GraphError
+from truevox.networks import dimension_rules  # noqa: F401 - registers its rules
 from truevox.networks.lattice import LatticeMap, find_period
-from truevox.networks.probing import probe
+from truevox.networks.probing import REMEDY, probe
 from truevox.networks.rules import RULES
 from truevox.networks.tracing import Tracer, Track
 
-__all__ = ["FieldOfView", "field_of_view"]
+__all__ = ["FieldOfView", "Runner", "field_of_view"]
 
 Shapes = tuple[tuple[int, ...], ...]
 _ANCHORS = (128, 96, 64, 160, 192, 256, 48, 32, 100, 140, 188, 224, 28, 16, 8, 4, 2, 1)
@@ -131,7 +132,7 @@ def field_of_view(
     >>> view.valid_sizes((51, 50, 1))
     ((51, 50, 0), (51, 50, 2))
     """
-    runner = _Runner(module, ndim, _channels(module) if in_channels is None else in_channels)
+    runner = Runner(module, ndim, _channels(module) if in_channels is None else in_channels)
     anchor = _anchor(runner, size)
     views = []
     for output in range(len(runner.shapes(anchor) or ())):
@@ -141,7 +142,7 @@ def field_of_view(
     return FieldOfView(first.size, first.map, first.notes, first.whole_input, tuple(others))
 
 
-class _Runner:
+class Runner:
     """A module's copy on the meta device, with what is known of it so far."""
 
     def __init__(self, module: nn.Module, ndim: int, channels: int) -> None:
@@ -156,6 +157,7 @@ class _Runner:
         self._traces: dict[tuple[int, ...], tuple[list[Track | None], list[str]]] = {}
 
     def input(self, shape: Sequence[int]) -> Tensor:
+        """A tensor of that size without values."""
         return torch.empty((1, self.channels, *shape), device="meta")
 
     def shapes(self, shape: Sequence[int]) -> Shapes | None:
@@ -226,7 +228,7 @@ def _declared(offset: Sequence[float] | float, ndim: int) -> tuple[Fraction, ...
     return tuple(Fraction(float(value)).limit_denominator(4096) for value in values)
 
 
-def _anchor(runner: _Runner, size: Sequence[int] | int | None) -> tuple[int, ...]:
+def _anchor(runner: Runner, size: Sequence[int] | int | None) -> tuple[int, ...]:
     """An input shape that works."""
     wanted = _ANCHORS if size is None else (size,)
     for entry in wanted:
@@ -236,12 +238,13 @@ def _anchor(runner: _Runner, size: Sequence[int] | int | None) -> tuple[int, ...
     raise GraphError(
         "The network took none of the input sizes that were tried.",
         got=f"{type(runner.original).__name__}, {runner.channels} channels, {runner.ndim}D: {runner.error}",
-        remedy="give field_of_view in_channels= and a size= that works",
+        remedy="name what it takes: tv.field_of_view(module, ndim, in_channels=..., size=...); if values "
+        "decide what it does, declare tv.Network(module, lattice=[tv.networks.LatticeMap.from_rule(...)])",
     ) from runner.error
 
 
 def _view(
-    runner: _Runner, anchor: tuple[int, ...], output: int, declared: tuple[Fraction, ...] | None
+    runner: Runner, anchor: tuple[int, ...], output: int, declared: tuple[Fraction, ...] | None
 ) -> FieldOfView:
     tracks, unknown = runner.trace(anchor)
     track = tracks[output]
@@ -268,7 +271,7 @@ def _with_offset(lattice: LatticeMap, offset: tuple[Fraction, ...]) -> LatticeMa
     return LatticeMap(lattice.stride, offset, lattice.sizes, lattice.period)
 
 
-def _one_voxel(runner: _Runner, anchor: tuple[int, ...], output: int) -> LatticeMap | None:
+def _one_voxel(runner: Runner, anchor: tuple[int, ...], output: int) -> LatticeMap | None:
     """Map onto one voxel, if a larger input gives one voxel too (or is refused, as by a dense layer)."""
     larger = runner.shapes([n + _BASELINES[1] for n in anchor])
     if larger is not None and max(larger[output]) > 1:
@@ -281,12 +284,12 @@ def _one_voxel(runner: _Runner, anchor: tuple[int, ...], output: int) -> Lattice
     return LatticeMap(one, (Fraction(0),) * runner.ndim, tuple(tables), (1,) * runner.ndim, whole=True)
 
 
-def _size(runner: _Runner, anchor: tuple[int, ...], output: int, axis: int, size: int) -> int:
+def _size(runner: Runner, anchor: tuple[int, ...], output: int, axis: int, size: int) -> int:
     shapes = runner.shapes([size if a == axis else n for a, n in enumerate(anchor)])
     return 0 if shapes is None else shapes[output][axis]
 
 
-def _stride(runner: _Runner, anchor: tuple[int, ...], output: int, axis: int) -> Fraction:
+def _stride(runner: Runner, anchor: tuple[int, ...], output: int, axis: int) -> Fraction:
     track = runner.trace(anchor)[0][output]
     centre = [] if track is None else track.axes[axis].centre
     if len(centre) > 1:
@@ -307,7 +310,7 @@ def _stride(runner: _Runner, anchor: tuple[int, ...], output: int, axis: int) ->
 
 
 def _tables(
-    runner: _Runner, anchor: tuple[int, ...], output: int, strides: tuple[Fraction, ...]
+    runner: Runner, anchor: tuple[int, ...], output: int, strides: tuple[Fraction, ...]
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
     tables: list[tuple[int, ...]] = []
     periods: list[int] = []
@@ -330,7 +333,7 @@ def _tables(
 
 
 def _like_first(
-    runner: _Runner, anchor: tuple[int, ...], output: int, axis: int, table: tuple[int, ...]
+    runner: Runner, anchor: tuple[int, ...], output: int, axis: int, table: tuple[int, ...]
 ) -> bool:
     """Whether an axis behaves as the first one: same arithmetic, and same sizes where they are tried."""
     track = runner.trace(anchor)[0][output]
@@ -344,7 +347,7 @@ def _like_first(
 
 
 def _offset(
-    runner: _Runner,
+    runner: Runner,
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
     output: int,
     strides: tuple[Fraction, ...],
@@ -363,14 +366,14 @@ def _offset(
             raise GraphError(
                 f"The output voxels are not evenly spaced in the input, or move with its size (axis {axis}).",
                 expected="e.g. interpolation with align_corners=False",
-                remedy="declare the offset: field_of_view(module, ndim, offset=...)",
+                remedy=REMEDY,
             )
         offset.append(Fraction(float(starts[0])).limit_denominator(4096))
     return tuple(offset)
 
 
 def _extent(
-    runner: _Runner, lattice: LatticeMap, shape: tuple[int, ...], output: int
+    runner: Runner, lattice: LatticeMap, shape: tuple[int, ...], output: int
 ) -> tuple[tuple[int | None, ...], Track]:
     """Largest extent that an output voxel sees, on an input large enough that none sees all of it."""
     while True:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from truevox.errors import GraphError
 from truevox.image import Kind
 from truevox.labels import Labels
+from truevox.networks.checking import check_impulses, check_size
 from truevox.networks.direct import direct_convolutions
 from truevox.networks.field_of_view import FieldOfView, field_of_view
 from truevox.networks.lattice import LatticeMap
@@ -70,9 +73,21 @@ class Network(Batched):
         object.__setattr__(self, "_found", {})
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
-        wanted, given = getattr(self.module, "in_channels", None), inputs[0].channels
+        wanted, given = _in_channels(self.module), inputs[0].channels
         if len(inputs) == 1 and isinstance(wanted, int) and given is not None and wanted != given:
-            raise GraphError("The network takes another number of channels.", got=given, expected=wanted)
+            raise GraphError(
+                f"The network ({type(self.module).__name__}) takes another number of channels.",
+                got=given,
+                expected=wanted,
+                remedy="tv.Stack()(a, b) stacks inputs; or make the network for the channels given",
+            )
+        if len(inputs) > 1 and self.lattice is None:
+            raise GraphError(
+                "Where the output of a network with several inputs lies is not found out: declare it.",
+                got=f"{len(inputs)} inputs of {type(self.module).__name__}",
+                remedy="tv.Network(module, lattice=[tv.networks.LatticeMap.identity(3)]) for the grid of the "
+                "first input (or of number `defines`); else LatticeMap.from_rule(...)",
+            )
         made = getattr(self.module, "out_channels", None)
         made = made if isinstance(made, int) else None
         if self.labels is not None and made is not None and made != self.labels.channels:
@@ -114,7 +129,36 @@ class Network(Batched):
             )
         return maps
 
-    def _kept_axes(self, grid: Grid) -> list[int]:
+    def _check(self, inputs: Sequence[Tensor]) -> None:
+        """Compare the stated lattice with the network's answers: once, and its sizes once per patch size.
+
+        Raises
+        ------
+        GraphError
+            If they differ; a lattice that was declared is warned of.
+        """
+        found: dict[str, Any] = getattr(self, "_found")  # noqa: B009 - set in a frozen dataclass
+        shape = tuple(inputs[0].shape[1:])
+        if shape in found.setdefault("checked", set()):
+            return
+        kind, alone = inputs[0].device.type, len(inputs) == 1
+        first = not found["checked"]
+        found["checked"].add(shape)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(kind, enabled=False):
+                views = self.field_of_view(shape[0]).outputs if alone and self.lattice is None else ()
+                if views:
+                    check_size(self.module, views[0], shape[0], shape[1:])
+                if first:
+                    with torch.random.fork_rng(devices=[]):
+                        check_impulses(self.module, self.maps(), views, inputs)
+        except GraphError as error:
+            if self.lattice is None:
+                found["checked"].discard(shape)
+                raise
+            warnings.warn(f"{error}", stacklevel=2)
+
+    def kept_axes(self, grid: Grid) -> list[int]:
         """The axes that the module sees: all but as many of size 1 as it has no dimension for."""
         kept = [0, 1, 2]
         for axis in (2, 1, 0):
@@ -130,7 +174,7 @@ class Network(Batched):
 
     def grids(self, grids: Sequence[Grid]) -> tuple[Grid, ...]:
         grid = grids[self.defines]
-        kept = self._kept_axes(grid)
+        kept = self.kept_axes(grid)
         out = []
         for lattice in self.maps():
             offset, stride, shape = np.zeros(3), np.ones(3), [1, 1, 1]
@@ -141,19 +185,36 @@ class Network(Batched):
         return tuple(out)
 
     def forward(self, batch: Sequence[Tensor], grids: Sequence[Grid]) -> tuple[Tensor, ...]:
-        dropped = [a for a in range(3) if a not in self._kept_axes(grids[self.defines])]
+        dropped = [a for a in range(3) if a not in self.kept_axes(grids[self.defines])]
         weight = next((p for p in self.module.parameters() if p.is_floating_point()), None)
         device, dtype = (batch[0].device, torch.float32) if weight is None else (weight.device, weight.dtype)
         ready = [b.to(device, dtype) for b in batch]
         inputs = [_squeezed(b, dropped) for b in ready]
-        with direct_convolutions(device):
-            result = self.module(*inputs)
+        self._check(inputs)
+        try:
+            with direct_convolutions(device):
+                result = self.module(*inputs)
+        except (RuntimeError, ValueError, TypeError) as error:
+            if "memory" in str(error):
+                raise
+            raise GraphError(
+                f"The network ({type(self.module).__name__}) refused its input: {error}",
+                got=f"{', '.join(str(tuple(x.shape)) for x in inputs)}, as (batch, channels, *size)",
+                remedy="give it the channels and sizes that it takes",
+            ) from error
         tensors = result if isinstance(result, (tuple, list)) else (result,)
         if len(tensors) != self.outputs:
             raise GraphError(
                 "The network returned another number of tensors.", got=len(tensors), expected=self.outputs
             )
         return tuple(_unsqueezed(t, dropped) for t in tensors)
+
+
+def _in_channels(module: nn.Module) -> Any:
+    """Channels that a module takes, if it says so, or if its first layer does."""
+    while isinstance(module, nn.Sequential) and len(module) and not hasattr(module, "in_channels"):
+        module = module[0]
+    return getattr(module, "in_channels", None)
 
 
 def _squeezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:

@@ -6,14 +6,14 @@ it for operations of torch's dispatcher (``torch.ops.aten``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from math import prod
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from truevox.networks.tracing import Axis, Call, Track, UnknownOperationError, merge, window
+from truevox.networks.tracing import Axis, Call, Track, UnknownOperationError, aligned, merge, window
 
 __all__ = ["RULES", "STATISTICS", "rule"]
 
@@ -113,12 +113,32 @@ def _adaptive(call: Call) -> Track:
 
 @rule("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
 def _nearest(call: Call) -> Track:
+    return _nearest_from(call, 0.0)
+
+
+@rule("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d")
+def _nearest_exact(call: Call) -> Track:
+    return _nearest_from(call, 0.5)
+
+
+def _nearest_from(call: Call, middle: float) -> Track:
+    """Copies of voxel floor((i + middle) scale): on average over a period they lie on a straight line."""
+
     def change(axis: Axis, size: int) -> Axis:
-        scale = len(axis) / size
-        source = np.floor(np.arange(size) * scale + 1e-9)
-        return axis.pick(source, source, (np.arange(size) + 0.5) * scale - 0.5, scale)
+        scale = _scale(call, axis, size, 2)
+        source = np.floor((np.arange(size) + middle) * scale + 1e-9)
+        place = np.arange(Fraction(scale).limit_denominator(64).denominator)
+        offset = float(np.mean(np.floor((place + middle) * scale + 1e-9) - place * scale))
+        return axis.pick(source, source, np.arange(size) * scale + offset, scale)
 
     return _each(call, change)
+
+
+def _scale(call: Call, axis: Axis, size: int, first: int) -> float:
+    """Input voxels per output voxel: by the factors that were given, from that argument on, else by sizes."""
+    given = call.args[first:]
+    factor = given[_dim(axis) - call.out.dim()] if len(given) >= call.out.dim() - 2 else None
+    return 1 / factor if factor else len(axis) / size
 
 
 @rule("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d")
@@ -130,7 +150,7 @@ def _linear(call: Call) -> Track:
             scale = (len(axis) - 1) / max(size - 1, 1)
             source = np.arange(size) * scale
         else:
-            scale = len(axis) / size
+            scale = _scale(call, axis, size, 3)
             source = (np.arange(size) + 0.5) * scale - 0.5
         return axis.pick(np.floor(source), np.ceil(source), source, scale)
 
@@ -140,7 +160,8 @@ def _linear(call: Call) -> Track:
 @rule("native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update", "cudnn_batch_norm")
 def _batch_norm(call: Call) -> Track:
     # With running statistics (`training` false) each voxel is scaled by constants.
-    training = any(value is True for value in call.args[5:6]) or call.args[3] is None
+    # ("_native_batch_norm_legit.no_stats" has none, and `training` in their place.)
+    training = any(value is True for value in call.args[3:6]) or call.args[3] is None
     return call.track().note(STATISTICS, whole=True) if training else call.track()
 
 
@@ -161,7 +182,7 @@ def _layer_norm(call: Call) -> Track:
     return track.note(STATISTICS, whole=True) if over else track
 
 
-@rule("_softmax", "_log_softmax", "cumsum", "linalg_vector_norm")
+@rule("_softmax", "_log_softmax", "cumsum")
 def _along_one(call: Call) -> Track:
     dims = call.args[1] if isinstance(call.args[1], int) else None
     if dims is None or any(axis.dim == dims % call.out.dim() and len(axis) > 1 for axis in call.track().axes):
@@ -169,10 +190,18 @@ def _along_one(call: Call) -> Track:
     return call.track()
 
 
-@rule("mean", "sum", "amax", "amin", "max", "var", "std")
+@rule("mean", "sum", "amax", "amin", "max", "min", "var", "std")
 def _reduce(call: Call) -> Track:
+    return _reduced(call, call.argument(1))
+
+
+@rule("linalg_vector_norm")
+def _vector_norm(call: Call) -> Track:
+    return _reduced(call, call.argument(2))
+
+
+def _reduced(call: Call, dims: Any) -> Track:
     track, rank = call.track(), call.args[0].dim()
-    dims = call.argument(1)
     listed = range(rank) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
     over = {dim % rank for dim in listed}
     keep = call.out.dim() == rank
@@ -203,6 +232,19 @@ def _slice(call: Call) -> Track:
     dim = call.argument(1, 0) % call.out.dim()
     start, stop, step = call.argument(2), call.argument(3), call.argument(4, 1)
     return _take(call, dim, lambda axis: np.arange(len(axis))[start:stop:step], step)
+
+
+@rule("copy")
+def _copy(call: Call) -> Track:
+    """What is written over is gone, unless it is constants that are written."""
+    source = call.args[1]
+    return aligned(call, [source if id(source) in call.tracks else call.args[0]])
+
+
+@rule("fill", "zero", "masked_fill")
+def _filled(call: Call) -> Track:
+    """Constants say nothing of the input: what is left sees what it saw, and what the mask saw."""
+    return aligned(call, call.tensors)
 
 
 @rule("split", "split_with_sizes", "chunk")
@@ -274,73 +316,6 @@ def _pad(call: Call) -> Track:
 )
 def _same(call: Call) -> Track:
     return call.track()
-
-
-@rule("permute")
-def _permute(call: Call) -> Track:
-    rank = call.out.dim()
-    order = [dim % rank for dim in call.args[1]]
-    return _renumber(call.track(), {old: new for new, old in enumerate(order)})
-
-
-@rule("transpose", "t", "swapaxes")
-def _transpose(call: Call) -> Track:
-    rank = call.out.dim()
-    first, second = (dim % rank for dim in (call.argument(1, 0), call.argument(2, 1)))
-    order = {dim: dim for dim in range(rank)} | {first: second, second: first}
-    return _renumber(call.track(), order)
-
-
-@rule("unsqueeze")
-def _unsqueeze(call: Call) -> Track:
-    dim = call.args[1] % call.out.dim()
-    return _renumber(call.track(), {old: old + (old >= dim) for old in range(call.out.dim())})
-
-
-@rule("squeeze")
-def _squeeze(call: Call) -> Track:
-    before = call.args[0].shape
-    dims = call.argument(1, list(range(len(before))))
-    listed = {dim % len(before) for dim in ([dims] if isinstance(dims, int) else dims)}
-    gone = [dim for dim in listed if before[dim] == 1]
-    kept = [dim for dim in range(len(before)) if dim not in gone]
-    return _renumber(call.track(), {old: new for new, old in enumerate(kept)})
-
-
-def _renumber(track: Track, order: dict[int, int]) -> Track:
-    axes = tuple(replace(axis, dim=None if axis.dim is None else order.get(axis.dim)) for axis in track.axes)
-    return replace(track, axes=axes)
-
-
-@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "expand")
-def _view(call: Call) -> Track:
-    """A dimension survives a view if one of the same size has as many elements behind it."""
-    before, after = call.args[0].shape, call.out.shape
-    if call.name == "expand":
-        shift = len(after) - len(before)
-        return _renumber(call.track(), {dim: dim + shift for dim in range(len(before))})
-    places = {(size, prod(after[dim + 1 :])): dim for dim, size in reversed(list(enumerate(after)))}
-    axes = []
-    for axis in call.track().axes:
-        if axis.dim is None:
-            axes.append(axis)
-            continue
-        dim = places.get((len(axis), prod(before[axis.dim + 1 :])))
-        axes.append(axis.collapse(keep=False) if dim is None else replace(axis, dim=dim))
-    return _unique(replace(call.track(), axes=tuple(axes)), after)
-
-
-def _unique(track: Track, shape: Sequence[int]) -> Track:
-    """Axes of size 1 may share their place with others: give each one of its own, counted from the end."""
-    taken = [axis.dim for axis in track.axes if axis.dim is not None]
-    if len(taken) == len(set(taken)):
-        return track
-    if len(shape) < len(track.axes):
-        return replace(track, axes=tuple(axis.collapse(keep=False) for axis in track.axes))
-    last = [len(shape) - len(track.axes) + position for position in range(len(track.axes))]
-    if any(shape[dim] != len(axis) for dim, axis in zip(last, track.axes, strict=True)):
-        raise UnknownOperationError("view")
-    return replace(track, axes=tuple(replace(a, dim=d) for a, d in zip(track.axes, last, strict=True)))
 
 
 @rule("addmm", "mm", "linear", "matmul")

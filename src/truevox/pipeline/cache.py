@@ -3,6 +3,10 @@
 An entry is one file, written under a temporary name and renamed when whole. So two processes may build it
 at once (both hold the same image), and a process that dies leaves only a temporary file, which a later run
 removes. What is read is checked: an entry that is damaged, cut off or gone is made again.
+
+A cache saves time and decides nothing: where it can't be read or written (a full disk, a folder of others)
+the run goes on without it, and says so. What another user does not let us read is not damaged; it stays,
+and we keep an entry of our own beside it.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
+import uuid
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +25,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
-from truevox.errors import FileError
+from truevox.errors import FileError, TrueVoxError
 from truevox.image import Image
 from truevox.io.registry import bare, sources
 from truevox.labels import Labels
@@ -28,7 +33,7 @@ from truevox.pipeline.chunks import ChunkedArray, DamagedError, write_chunks
 from truevox.sampling import Box, Touched
 from truevox.space import Grid
 
-__all__ = ["Cache", "Recent", "default_folder", "file_identity", "files_of", "part_of"]
+__all__ = ["Cache", "Recent", "default_folder", "file_identity", "file_stamps", "files_of", "part_of"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -38,6 +43,8 @@ STALE_S = 3600.0
 """A temporary file older than this was left by a process that died."""
 MARK_S = 60.0
 """How often an entry in use is marked as used."""
+RETRY_S = 60.0
+"""After a write that failed, none is tried for so long."""
 SUFFIX = ".tvc"
 LIMIT_GB = 100.0
 KEPT_OPEN = 256
@@ -47,10 +54,21 @@ KEPT_TABLES = 8
 
 
 def default_folder() -> Path:
-    """``$TRUEVOX_CACHE``, else ``$XDG_CACHE_HOME/truevox``, else ``~/.cache/truevox``."""
+    """``$TRUEVOX_CACHE``, else ``$XDG_CACHE_HOME/truevox``, else ``~/.cache/truevox``.
+
+    Raises
+    ------
+    FileError
+        If none of them is set, and the user has no home.
+    """
     if explicit := os.environ.get("TRUEVOX_CACHE"):
         return Path(explicit)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "truevox"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "truevox"
+    except RuntimeError as error:
+        raise FileError(
+            "There is no home folder to keep the cache in.", remedy="set TRUEVOX_CACHE to a folder"
+        ) from error
 
 
 def default_limit() -> float:
@@ -88,14 +106,22 @@ def file_identity(path: str | Path, verify: bool = False) -> str:
     Path, size, modification and change times, inode; its content's SHA-256 too if it changed in the
     last two seconds, or if ``verify``. An edit that restores the modification time moves the change time.
     """
-    parts: list[object] = [str(path).removeprefix(str(bare(path)))]
+    parts: list[object] = [str(path).removeprefix(str(bare(path))), *file_stamps(path)]
     for file in files_of(path):
         stat = file.stat()
-        parts += [str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         if verify or time.time() - max(stat.st_mtime, stat.st_ctime) < FRESH_S:
             with file.open("rb") as handle:
                 parts.append(hashlib.file_digest(handle, "sha256").hexdigest())
     return repr(parts)
+
+
+def file_stamps(path: str | Path) -> list[object]:
+    """Names, sizes, times and inodes of the files behind a name."""
+    parts: list[object] = []
+    for file in files_of(path):
+        stat = file.stat()
+        parts += [str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    return parts
 
 
 class Recent(Generic[K, V]):
@@ -155,6 +181,9 @@ class Cache:
         self._open: Recent[str, _Entry] = Recent(KEPT_OPEN)
         self._tables: Recent[str, Image] = Recent(KEPT_TABLES)
         self._unseen = float("inf")  # bytes written since the folder was last measured
+        self._beside: set[str] = set()  # keys whose shared entry is not ours to read or to replace
+        self._told: set[str] = set()
+        self._no_writes_before = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "verify": self.verify, "limit_gb": self.limit_gb}
@@ -169,6 +198,7 @@ class Cache:
         box: Box | None = None,
         touched: Touched | None = None,
         most_bytes: int | None = None,
+        valid: Callable[[], bool] | None = None,
     ) -> Image:
         """The image of this key, made if it is not there.
 
@@ -183,18 +213,21 @@ class Cache:
         most_bytes : int, optional
             Size of the files that the image stands for: what would be larger is compressed harder.
 
-        Raises
-        ------
-        FileError
-            If the folder can't be written, e.g. because the disk is full.
+        valid : callable, optional
+            Asked after the image was made: whether the key still names it. If not, it is not kept.
         """
         digest = hashlib.sha256(key.encode()).hexdigest()[:40]
-        path = self.folder / digest[:2] / (digest + SUFFIX)
         made = None
-        for _ in range(2):
-            if digest not in self._open and not path.exists():
-                made = made or make()
-                self._write(path, made, most_bytes)
+        for _ in range(3):
+            path = self._place(digest)
+            if digest not in self._open and not _exists(path):
+                if made is None:
+                    made = make()
+                    if valid is not None and not valid():
+                        self.remarks["a file changed while it was read, and its image was not kept"] += 1
+                        break
+                if not self._write(path, made, most_bytes):
+                    break
             try:
                 if digest not in self._open:
                     self._open[digest] = _Entry(path)
@@ -206,21 +239,34 @@ class Cache:
                 return image
             except FileNotFoundError:  # removed by another process
                 self._open.pop(digest)
-            except (DamagedError, OSError) as error:
+            except (DamagedError, KeyError, TypeError, ValueError, TrueVoxError):
                 self._open.pop(digest)
                 self.remarks["a damaged cache entry was made again"] += 1
-                self._remove(path, error)
+                self._remove(path, digest)
+            except OSError as error:
+                self._open.pop(digest)
+                self._beside.add(digest)
+                if not isinstance(error, PermissionError):
+                    self._tell(f"an entry can't be read ({error.strerror or error})")
+                    break
         made = made or make()
+        if made.kind == "value":
+            self._tables[digest] = made
         return part_of(made, box)
 
-    def _write(self, path: Path, image: Image, most_bytes: int | None) -> None:
-        temporary = None
+    def _place(self, digest: str) -> Path:
+        """Where the entry of a key is: the shared one, or our own beside one that we may not read."""
+        mine = f"-{_user()}" if digest in self._beside else ""
+        return self.folder / digest[:2] / f"{digest}{mine}{SUFFIX}"
+
+    def _write(self, path: Path, image: Image, most_bytes: int | None) -> bool:
+        """Write an entry; whether that was possible."""
+        if time.time() < self._no_writes_before:
+            return False
+        temporary = path.parent / f".making-{uuid.uuid4().hex}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _sweep(path.parent)
-            handle, name = tempfile.mkstemp(prefix=".making-", dir=path.parent)
-            os.close(handle)
-            temporary = Path(name)
             meta = {
                 "affine": image.grid.affine.tolist(),
                 "shape": image.grid.shape,
@@ -235,24 +281,28 @@ class Cache:
             self._make_room(size)
             temporary.replace(path)
         except OSError as error:
-            raise self._unwritable(error) from error
+            self._no_writes_before = time.time() + RETRY_S
+            self._tell(f"it can't be written ({error.strerror or error})")
+            return False
         finally:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        return True
 
-    def _remove(self, path: Path, error: Exception) -> None:
+    def _remove(self, path: Path, digest: str) -> None:
         try:
             path.unlink(missing_ok=True)
-        except OSError as refused:
-            raise self._unwritable(refused) from error
+        except OSError:
+            self._beside.add(digest)
 
-    def _unwritable(self, error: OSError) -> FileError:
-        return FileError(
-            f"The cache can't be written: {error.strerror or error}.",
-            file=self.folder,
-            remedy="free some space, or set TRUEVOX_CACHE to a folder on another disk",
-        )
+    def _tell(self, what: str) -> None:
+        """Say once, and count, that the run goes on without the cache."""
+        text = f"the cache in {self.folder} did not help: {what}"
+        if text not in self._told:
+            self._told.add(text)
+            remedy = "free some space, or set TRUEVOX_CACHE to a folder that you may write to"
+            warnings.warn(f"{text}. Slower, and otherwise the same. Remedy: {remedy}.", stacklevel=2)
+        self.remarks[text] += 1
 
     def _make_room(self, size: int) -> None:
         """Remove what was not used for longest, where the limit would be passed."""
@@ -269,7 +319,8 @@ class Cache:
         for _, bytes_, path in sorted(found):
             if total <= limit * 0.9:
                 break
-            if path.suffix == SUFFIX:
+            # What can't be read belongs to others, who may be using it.
+            if path.suffix == SUFFIX and os.access(path, os.R_OK):
                 with contextlib.suppress(OSError):
                     path.unlink()
                     total -= bytes_
@@ -291,7 +342,8 @@ class _Entry:
     def read(self, box: Box | None, touched: Touched | None) -> Image:
         """The voxels in the box, or all."""
         if time.time() - self._marked > MARK_S:
-            os.utime(self.array.path)
+            with contextlib.suppress(OSError):  # a folder that is read-only is used and not marked
+                os.utime(self.array.path)
             self._marked = time.time()
         grid, (low, high) = self.grid, box or (np.zeros(3, int), np.array(self.array.shape[1:]))
         if box is not None:
@@ -303,6 +355,18 @@ class _Entry:
 def part_of(image: Image, box: Box | None) -> Image:
     """The voxels in the box, or all."""
     return image if box is None else image[(slice(None), *map(slice, *(end.tolist() for end in box)))]
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; a folder that can't be looked into is for reading to tell."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+
+
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
 
 
 def _sweep(folder: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from truevox.errors import CaseError
 from truevox.image import Image, Kind
+from truevox.io.segments import Segments, generated, taken
 from truevox.labels import Labels
 
 __all__ = ["as_case"]
@@ -33,7 +37,9 @@ class _Images:
         return image.header if image.header is not None else _Header(image.grid, image.channels)
 
     def load(self, column: str, kind: Kind, labels: Labels | None) -> Image:
-        """The image, its voxels as finite as a file's have to be; NaN marks what a probability leaves open.
+        """The image, with the labels that a node asks for if it says what its own are.
+
+        Its voxels are as finite as a file's have to be; NaN marks what a probability leaves open.
 
         Raises
         ------
@@ -49,7 +55,12 @@ class _Images:
                     got=f"{count} of {data.numel()} voxels",
                     remedy="find out where they come from; what marks the outside is replaced by a number",
                 )
-        return image
+        if kind != "label" or labels is None or image.labels in (None, labels):
+            return image
+        path = Path(column) if image.header is None else image.header.path
+        segments = Segments(image.numpy(), path, image.labels)
+        array, table = taken(segments, labels, by_value=generated(labels, column))
+        return image.replace(data=torch.from_numpy(array), labels=table)
 
     def path(self, column: str) -> None:
         """No file, hence no cache."""

@@ -26,6 +26,7 @@ from truevox.labels import IGNORE_INDEX, Labels
 from truevox.pipeline.cache import Cache, Recent
 from truevox.pipeline.draws import Draw, case_of_sample
 from truevox.pipeline.graph import Call, Node
+from truevox.pipeline.identity import library
 from truevox.pipeline.lazy import Held
 from truevox.pipeline.plan import Plan
 from truevox.pipeline.run import KEPT_PLACES, Frame, Run
@@ -84,6 +85,8 @@ class Samples(Dataset):
         self.nodes = plan.worker_nodes([p for p, _ in targets])
         self.watch = Watch(plan.calls)
         self._prefix: Recent[Any, Any] = Recent(KEPT_PLACES)
+        if cache is not None:
+            library()  # read once, before worker processes are forked
 
     def __getstate__(self) -> dict[str, Any]:
         return {

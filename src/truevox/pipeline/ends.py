@@ -31,6 +31,8 @@ class Materialised(Lazy):
         lost while it is in use.
     most_bytes : int or None
         See :meth:`Cache.image`.
+    valid : callable, optional
+        Whether the key still names the files; see :meth:`Cache.image`.
     """
 
     def __init__(
@@ -40,13 +42,14 @@ class Materialised(Lazy):
         key: str | None,
         again: Callable[[], Lazy],
         most_bytes: int | None = None,
+        valid: Callable[[], bool] | None = None,
     ) -> None:
         self.grid = lazy.grid
         exact = sampling.coincidence(lazy.extent, lazy.grid) is not None
         self.extent = lazy.extent if exact else lazy.grid
         self.kind, self.labels, self.stored = lazy.kind, lazy.labels, lazy.stored
         self._cache = cache if key is not None else None
-        self._key, self._again, self._most_bytes = key or "", again, most_bytes
+        self._key, self._again, self._most_bytes, self._valid = key or "", again, most_bytes, valid
         self._lazy: Lazy | None = lazy
         self._held: Image | None = None
 
@@ -73,7 +76,7 @@ class Materialised(Lazy):
 
     def _part(self, box: sampling.Box | None, touched: sampling.Touched | None = None) -> Image:
         if self._cache is not None:
-            part = self._cache.image(self._key, self._whole, box, touched, self._most_bytes)
+            part = self._cache.image(self._key, self._whole, box, touched, self._most_bytes, self._valid)
             self._lazy = None  # what the voxels were made of need not stay in memory
             return part
         if self._held is None:

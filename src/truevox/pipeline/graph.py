@@ -7,7 +7,6 @@ A transform is a small frozen dataclass. Called on :class:`~truevox.Image` s it 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, dataclass_transform
@@ -246,13 +245,10 @@ class Transform:
         fields = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
         return {name: value for name, value in fields if name != "name" and not isinstance(value, Node)}
 
-    def source(self) -> str | None:
-        """Source text of a user's class and its bases, as part of a cache key; None if unreadable."""
-        users = [c for c in type(self).__mro__ if c is not object and not _ours(c)]
-        try:
-            return "".join(inspect.getsource(c) for c in users)
-        except (OSError, TypeError):
-            return None
+    @property
+    def ours(self) -> bool:
+        """Whether its class is part of this library."""
+        return _ours(type(self))
 
 
 def ancestors(nodes: Iterable[Node]) -> list[Call]:

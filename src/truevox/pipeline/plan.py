@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from truevox.errors import GraphError
-from truevox.labels import Labels
-from truevox.pipeline.cache import file_identity, files_of
+from truevox.pipeline.cache import file_identity, file_stamps, files_of
 from truevox.pipeline.graph import Call, Node, Transform, ancestors
+from truevox.pipeline.identity import Code, identity, library
 from truevox.pipeline.kinds import Batched, FanIn, FanOut, Source
 
 __all__ = ["Plan"]
@@ -65,6 +61,7 @@ class Plan:
             ends |= {n.call for n in read if n.call in self.deterministic}
         self.ends = ends
         self._uncacheable: set[str] = set()
+        self._identities: dict[Transform, tuple[object, ...] | None] = {}
 
     def name(self, call: Call) -> str:
         """The draw key of a call's transform, which also names it in messages."""
@@ -90,16 +87,16 @@ class Plan:
 
     def cache_key(self, call: Call, index: int, case: Any, verify: bool = False) -> str | None:
         """Key of one output of a deterministic call for one case; None if it can't be identified."""
-        parts: list[object] = [index]
+        parts: list[object] = [library(), index]
         line = ancestors([Node(call, index)])
         for ancestor in line:
             op = ancestor.op
-            source, parameters = op.source(), _identity(op.parameters())
-            if source is None or parameters is None:
-                self._warn_once(type(op).__name__, "source" if source is None else "parameters")
+            if op not in self._identities:
+                self._identities[op] = self._identity(op)
+            if (known := self._identities[op]) is None:
                 return None
             wired = [(line.index(p.call), p.index) for p in ancestor.parents]
-            parts.append((type(op).__name__, op.version, source, parameters, wired))
+            parts.append((*known, wired))
             if isinstance(op, Source):
                 paths = [case.path(column) for column in op.columns()] if hasattr(case, "path") else [None]
                 for path in paths:
@@ -110,37 +107,35 @@ class Plan:
 
     def source_bytes(self, call: Call, case: Any) -> int | None:
         """Size on disk of the files that a deterministic call is made of; None if there are none."""
-        sources = [c.op for c in ancestors([Node(call)]) if isinstance(c.op, Source)]
-        paths = [case.path(column) for op in sources for column in op.columns()]
-        files = {file for path in paths if path is not None for file in files_of(path)}
+        files = {file for path in self._sources(call, case) for file in files_of(path)}
         return sum(file.stat().st_size for file in files) or None
 
-    def _warn_once(self, name: str, what: str) -> None:
+    def source_stamps(self, call: Call, case: Any) -> list[list[object]] | None:
+        """Sizes, times and inodes of these files; None if one of them is gone."""
+        try:
+            return [file_stamps(path) for path in self._sources(call, case)]
+        except OSError:
+            return None
+
+    def _sources(self, call: Call, case: Any) -> list[Path]:
+        sources = [c.op for c in ancestors([Node(call)]) if isinstance(c.op, Source)]
+        paths = [case.path(column) for op in sources for column in op.columns()]
+        return [path for path in paths if path is not None]
+
+    def _identity(self, op: Transform) -> tuple[object, ...] | None:
+        """Class, code and parameters of a transform; None, with one warning, where that can't be told."""
+        name, parameters = type(op).__name__, identity(op.parameters())
+        code = None if op.ours else Code(type(op))
+        unknown = "its parameters" if parameters is None else code.unknown if code is not None else None
+        if unknown is None:
+            return name, op.version, None if code is None else code.text, parameters
         if name not in self._uncacheable:
             self._uncacheable.add(name)
             warnings.warn(
-                f"{name} is not cached, because its {what} can't be read to tell when it changes.",
+                f"{name} is not cached, because {unknown} can't be read to tell when it changes.",
                 stacklevel=2,
             )
-
-
-def _identity(value: Any) -> str | None:
-    """Text that changes when a parameter does; None for what is no plain data."""
-    if value is None or isinstance(value, (bool, int, float, str, Path, Labels, np.generic)):
-        return repr(value)
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-        return f"{value.dtype}{value.shape}{digest}"
-    if isinstance(value, Mapping):
-        parts = [_identity(v) for pair in value.items() for v in pair]
-    elif isinstance(value, (list, tuple)):
-        parts = [_identity(v) for v in value]
-    else:
         return None
-    known = [p for p in parts if p is not None]
-    return f"{type(value).__name__}({', '.join(known)})" if len(known) == len(parts) else None
 
 
 def _count_names(calls: Iterable[Call]) -> dict[Transform, str]:

@@ -166,6 +166,8 @@ class Run:
     def _materialised(self, call: Call, index: int, lazy: Lazy, case: Any) -> Lazy:
         """The end of the deterministic prefix: voxels are made once, when first pulled."""
         plan, cache = self.plan, self.cache
+        # Before the key: what changes in between must count as changed.
+        before = None if cache is None else plan.source_stamps(call, case)
         key = None if cache is None else plan.cache_key(call, index, case, cache.verify)
         most_bytes = None if key is None else plan.source_bytes(call, case)
 
@@ -174,7 +176,10 @@ class Run:
             _, outputs = next(Run(plan, cache=cache)._evaluated(call, frame))
             return outputs[index]
 
-        return Materialised(lazy, cache, key, again, most_bytes)
+        def valid() -> bool:
+            return plan.source_stamps(call, case) == before
+
+        return Materialised(lazy, cache, key, again, most_bytes, valid)
 
     def _batched(self, call: Call, inputs: list[list[Lazy]], frame: Frame) -> list[Outputs]:
         op = call.op

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.cohort import Case, Cohort
+from truevox.devices import has_bf16_units
 from truevox.errors import SettingsError
 from truevox.labels import Labels
 from truevox.recipe.fingerprint import Fingerprint, fingerprint
@@ -280,7 +281,8 @@ def _train(shapes: Shapes, memory: int | None, given: Any) -> dict[str, Any]:
         "warmup_steps": steps // 10 if isinstance(steps, int) and not epochs else 0,
         "gradient_clip": 1.0,
         "average": 0.99,
-        "precision": "auto",
+        # A processor without units for bfloat16 only emulates it: there is nothing to find out by timing.
+        "precision": "auto" if memory is not None or has_bf16_units() else "float32",
     }
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from truevox.errors import FileError, SettingsError
+from truevox.files import read_text
 
 __all__ = ["explain", "override", "read_yaml"]
 
@@ -44,7 +45,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         If it is no YAML, or no mapping; names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise FileError(f"The recipe can't be read: {reason}.", file=path, remedy="check the path") from error

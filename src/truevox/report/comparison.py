@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class ComparisonPart:
     figures: list[Figure]
     settings: list[tuple[str, str]]
     missing: str = "worst"
+    patients: dict[str, str] = field(default_factory=dict)
 
 
 def read_comparison(path: str | Path) -> ComparisonPart:
@@ -76,7 +77,9 @@ def read_comparison(path: str | Path) -> ComparisonPart:
         )
     summary = read_json(folder / "comparison.json") if (folder / "comparison.json").is_file() else {}
     settings = _settings(summary)
-    return ComparisonPart(tables, figures, settings, dict(settings).get("missing", "worst"))
+    owners = summary.get("patients") if isinstance(summary, dict) else None
+    patients = {str(k): str(v) for k, v in owners.items()} if isinstance(owners, dict) else {}
+    return ComparisonPart(tables, figures, settings, dict(settings).get("missing", "worst"), patients)
 
 
 def _table(path: Path, title: str) -> Table:

@@ -151,7 +151,7 @@ def error_map(files: CaseFiles, values: tuple[int, ...], label: str = "") -> Err
     if files.prediction is not None:
         prediction, own = _mask(files.prediction, values, label)
     notes = list(files.notes)
-    shared = shared_grid([grid, own])
+    shared = shared_grid([grid, own], parts=True)
     if shared is not None:
         grid, (place, put) = shared
         reference, prediction = place(reference[None])[0], put(prediction[None])[0]

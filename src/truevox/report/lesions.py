@@ -98,13 +98,16 @@ def detections(folders: Sequence[Folder]) -> list[Detection]:
                 np.array([row["kind"] == kind for row in rows], dtype=float)
                 for kind in ("matched", "missed", "spurious")
             )
-            wholes = (matched + missed, matched + spurious, 2 * matched + missed + spurious)
-            intervals = [
-                proportion_interval(part, whole, patients)
-                for part, whole in zip((matched, matched, 2 * matched), wholes, strict=True)
-            ]
-            counts = [int(kind.sum()) for kind in (matched, missed, spurious)]
-            found.append(Detection(number, name, rule, *counts, *intervals, sizes=_sizes(rows)))
+            sensitivity = proportion_interval(matched, matched + missed, patients)
+            precision = proportion_interval(matched, matched + spurious, patients)
+            f1 = proportion_interval(2 * matched, 2 * matched + missed + spurious, patients)
+            counts = tuple(int(kind.sum()) for kind in (matched, missed, spurious))
+            sizes = _sizes(rows)
+            found.append(
+                Detection(
+                    number, name, rule, counts[0], counts[1], counts[2], sensitivity, precision, f1, sizes
+                )
+            )
     return found
 
 

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -99,6 +100,8 @@ def _render(
 
     compared = None if comparison is None else read_comparison(comparison)
     missing: Missing = "drop" if compared is not None and compared.missing == "drop" else "worst"
+    if compared is not None:
+        folders = [replace(one, patients=one.patients | compared.patients) for one in folders]
     shown = gallery(folders, worst, cases_in_viewer)
     agreed = agreements(folders)
     volumes = _volumes(shown.exhibits)

@@ -50,7 +50,8 @@ class Read(Source):
     def read(self, case: Any) -> tuple[Lazy, ...]:
         header = case.header(self.column)
         # Labels in several layers of a file, and in a picture in colours of grey, become one channel.
-        layered = self.kind == "label" and self.labels is not None and bool(header.labels or header.colour)
+        named = getattr(header, "labels", None) or getattr(header, "colour", False)
+        layered = self.kind == "label" and self.labels is not None and bool(named)
         if self.channels is not None and header.channels != self.channels and not layered:
             expected = "3D" if self.channels == 1 else f"{self.channels} channels"
             raise CaseError(

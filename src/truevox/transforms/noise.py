@@ -65,7 +65,7 @@ def _with_noise(x: Tensor, grid: Grid, std: float, seed: int, anchors: Sequence[
     order = [*(a for a in range(3) if a != rows), rows]
     mine = [axes.index(a) for a in order]  # the grid's axis along each of these
     place = [starts[a] - (grid.shape[t] - 1) * (signs[t] < 0) for a, t in zip(order, mine, strict=True)]
-    flips = [1 + k for k, t in enumerate(mine) if signs[t] < 0]
+    flips = tuple(1 + k for k, t in enumerate(mine) if signs[t] < 0)
     data = np.transpose(x.detach().cpu().numpy(), [0, *(1 + t for t in mine)])
     made = np.flip(add_normal(np.flip(data, flips), std, seed, place), flips)
     back = np.transpose(made, [0, *(1 + mine.index(t) for t in range(3))])

@@ -190,7 +190,7 @@ def shares(weights: Sequence[float] | None, count: int, what: str, of: str) -> n
     given = np.ones(count) if weights is None else _numbers(weights)
     if given.shape != (count,) or not np.isfinite(given).all() or given.min() < 0 or given.sum() <= 0:
         raise GraphError(
-            f"{what} takes one weight per {of}, none below 0, not all 0.",
+            f"{what}: weights are one number per {of}, none below 0, not all 0.",
             got=repr(weights),
             expected=f"{count} numbers",
         )

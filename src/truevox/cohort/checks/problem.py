@@ -32,6 +32,7 @@ SEVERITIES: Mapping[str, Severity] = MappingProxyType(
         "empty": "warning",
         "channels": "warning",
         "header note": "warning",
+        "table": "warning",
         "orientation": "warning",
         "axes": "warning",
         "spacing": "warning",

@@ -130,7 +130,7 @@ def _repaired(cohort: Cohort, rows: Iterable[Repair]) -> Cohort:
         if row.file:
             files.setdefault(row.case, {})[row.column] = Path(row.file)
     cases = (replace(case, values={**case.values, **files.get(case.key, {})}) for case in cohort)
-    return Cohort(cases, cohort.labels, cohort.modalities)
+    return Cohort(cases, cohort.labels, cohort.modalities, cohort.notes)
 
 
 def _refuse_originals(cohort: Cohort, folder: Path) -> None:

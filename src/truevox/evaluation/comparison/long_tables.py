@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from truevox.evaluation.comparison.cells import (
     read_rows,
 )
 from truevox.evaluation.comparison.missing import Scores
+
+if TYPE_CHECKING:
+    from truevox.metrics import Definition
 
 __all__ = ["read_long_table"]
 
@@ -54,7 +57,8 @@ def read_long_table(
         Column of the patient; by default what stands before the first ``/`` of the case.
     better : {"higher", "lower"}
     low, high : float
-        Range of the value: its bad end stands in for missing values.
+        Range of the value: its bad end stands in for missing values. If none is given, and the column is
+        called as a known metric is (``dice``, ``DSC``), it is that of the metric, or of per cent.
 
     Returns
     -------
@@ -90,6 +94,13 @@ def read_long_table(
         lacking = next((name for name in needed if row.get(name) is None), None)
         if lacking is not None:
             raise FileError(f"Row {line} lacks '{lacking}'.", file=file, got=", ".join(map(str, row)))
+        blank = next(
+            (name for name in (*parts, method, patient) if name and not str(row[name]).strip()), None
+        )
+        if blank is not None:
+            raise FileError(
+                f"Row {line} has an empty '{blank}'.", file=file, remedy="fill the cell, or take the row out"
+            )
         which = str(row[task]) if task else ""
         name = "/".join(str(row[part]) for part in parts)
         cells = tasks.setdefault(which, {})
@@ -108,6 +119,7 @@ def read_long_table(
                 f"Row {line} gives the case a second patient.", case=name, file=file,
                 got=f"{whose}, and {owner[which, name]}", remedy="name all columns that make a case (--case)",
             )  # fmt: skip
+    low, high = _range_of_name(value, low, high, [x for _, _, x in listed])
     check_range(listed, low, high, value, file)
     for which, cells in tasks.items():
         _expect_direction(which, better)
@@ -160,15 +172,34 @@ def _expect_names(cells: Mapping[tuple[str, str], float], file: Path) -> None:
     expect_one_spelling(of_method, "case", file)
 
 
-def _expect_direction(name: str, better: str) -> None:
-    """Refuse a direction that contradicts a metric that is known by the name of its column or task."""
+def _known_by(name: str) -> Definition | None:
+    """The metric that a column or task is called after."""
     from truevox.metrics import definition
 
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
     try:
-        known = definition(_ALSO_CALLED.get(plain, plain)).better
+        return definition(_ALSO_CALLED.get(plain, plain))
     except SettingsError:
-        return
+        return None
+
+
+def _range_of_name(name: str, low: float, high: float, values: Iterable[float]) -> tuple[float, float]:
+    """The range that was given, else that of the metric that a column is called after, if all values fit."""
+    metric = _known_by(name)
+    if metric is None or np.isfinite([low, high]).any():
+        return low, high
+    finite = [x for x in values if np.isfinite(x)]
+    for scale in (1.0, _PERCENT):
+        ends = metric.low * scale, metric.high * scale
+        if all(ends[0] <= x <= ends[1] for x in finite):
+            return ends
+    return low, high
+
+
+def _expect_direction(name: str, better: str) -> None:
+    """Refuse a direction that contradicts a metric that is known by the name of its column or task."""
+    metric = _known_by(name)
+    known = "none" if metric is None else metric.better
     if known in ("higher", "lower") and known != better:
         raise SettingsError(
             f"Of '{name}' the {'small' if known == 'lower' else 'large'} values are good.",

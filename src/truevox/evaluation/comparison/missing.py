@@ -209,7 +209,7 @@ def resolve(scores: Scores, missing: Missing = "worst") -> Resolved:
         scores,
         kept,
         values[:, kept],
-        (float(used.min()), float(used.max())) if len(used) else (float("nan"),) * 2,
+        (float(used.min()), float(used.max())) if len(used) else (float("nan"), float("nan")),
         source if len(used) else "",
         replaced[:, kept],
         rightly_empty[:, kept],

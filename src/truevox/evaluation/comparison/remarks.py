@@ -41,6 +41,8 @@ def remarks_of(tables: Sequence[Resolved], volumes: Sequence[Scores], analysis: 
     for (label, text), metrics in said.items():
         where = f"{', '.join(metrics)}{f' of {label!r}' if label else ''}"
         lines.append(f"{where}: {text}")
+    if len({table.scores.methods for table in tables if table.patients}) > 1:
+        lines.append("No order over all labels and metrics: they do not have the same methods.")
     return lines + _volumes(volumes)
 
 

@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 _NEEDED = ("case", "label", "metric", "value", "status", "definition")
+_VOLUMES = ("volume_ml", "reference_volume_ml")
 _STATUS = ("ok", "undefined", "missed", "spurious", "failed")
 
 
@@ -208,6 +209,8 @@ def scores_of(
         made = scores_from(label, metric, group, files, better or {})
         if made is not None:
             found.append(_with_patients(made, unit, patients))
+        elif metric not in _VOLUMES:
+            remarks.append(f"{metric} of '{label}' is left out: neither large nor small values are better.")
     if not found:
         raise CaseError(
             "The evaluations have no label and metric in common.",

@@ -12,6 +12,7 @@ from truevox.evaluation.comparison.analysis import Analysis
 from truevox.evaluation.comparison.missing import Resolved
 from truevox.evaluation.comparison.rank_stability import Stability, ranked, stability
 from truevox.evaluation.comparison.ranking import SCHEMES, Ranking, consensus
+from truevox.evaluation.statistics.by_patient import FEWEST
 
 __all__ = ["RANKING_COLUMNS", "Standing", "overall", "standings"]
 
@@ -57,6 +58,8 @@ class Standing:
     def rows(self) -> list[dict[str, Any]]:
         """One per method, with ``RANKING_COLUMNS``."""
         low, high = self.stability.interval
+        # Samples of one or two patients would say that nothing can change.
+        few = self.table.field.patients < FEWEST
         values, scores = self.table.field.values, self.table.scores
         means = [self.table.mean(k) for k in range(len(values))]
         return [
@@ -67,8 +70,8 @@ class Standing:
                 "median": float(np.median(values[k])),
                 **{name: int(one.ranks[k]) for name, one in self.rankings.items()},
                 "rank": int(self.stability.ranking.ranks[k]),
-                "rank_low": int(low[k]), "rank_high": int(high[k]),
-                "wins": float(self.stability.winner_frequency[k]),
+                "rank_low": None if few else int(low[k]), "rank_high": None if few else int(high[k]),
+                "wins": None if few else float(self.stability.winner_frequency[k]),
             }
             for k in self.order
         ]  # fmt: skip

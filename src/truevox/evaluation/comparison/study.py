@@ -73,6 +73,14 @@ class Comparison:
         """One order over all labels and metrics, from their mean ranks; empty for a single one."""
         return overall(self.standings, self.settings["scheme"])
 
+    @property
+    def patients(self) -> dict[str, str]:
+        """Case to patient, as they were compared: a report by the same patients says the same."""
+        tables = [*(one.table.scores for one in self.standings), *self.volumes]
+        return {
+            case: patient for one in tables for case, patient in zip(one.cases, one.patients, strict=True)
+        }
+
     def write(self, folder: str | Path, *, figures: bool = True) -> list[Path]:
         """Write comparison.csv, ranking.csv, agreement.csv, comparison.json, and figures as PNG.
 
@@ -120,6 +128,7 @@ class Comparison:
             "overall": self.overall,
             "kendall_tau": [one.tau_row() for one in self.standings],
             "agreement": list(self.agreement),
+            "patients": self.patients,
         }
 
 

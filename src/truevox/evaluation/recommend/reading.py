@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from truevox.errors import FileError, SettingsError
+from truevox.files import read_text
 
 __all__ = ["read_answers", "with_answer"]
 
@@ -32,7 +33,7 @@ def read_answers(path: str | Path) -> dict[str, Any]:
     {'category': 'semantic', 'boundary': True}
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise FileError(

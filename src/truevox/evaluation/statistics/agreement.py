@@ -125,7 +125,7 @@ def _variance(d: NDArray[np.float64], groups: NDArray[np.intp], level: float) ->
     n, counts = len(d), np.bincount(groups)
     patients = len(counts)
     if n < 2:
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     total = float(((d - d.mean()) ** 2).sum())
     means = np.bincount(groups, d) / counts
     between = float((counts * (means - d.mean()) ** 2).sum())

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
-from truevox.io.dicom.datasets import DIRECTORY, is_dicom, parsing, read_tags
-from truevox.io.dicom.planes import Plane, extent, number, planes_of
+from truevox.io.dicom.datasets import (
+    DEFLATED,
+    DIRECTORY,
+    extent,
+    is_dicom,
+    no_dicom,
+    number,
+    parsing,
+    read_tags,
+)
+from truevox.io.dicom.planes import SPACINGS, Plane, planes_of
+from truevox.io.guard import READABLE
 
 __all__ = [
     "LABEL_OBJECTS",
@@ -25,6 +35,7 @@ __all__ = [
 
 LABEL_OBJECTS = ("SEG", "RTSTRUCT")
 """Modalities that are labels: read by modules of their own."""
+_SUFFIXES = (".dcm", ".dicom", ".ima")
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 # Compressed frames of more than 1000:1 (but for the first 256 MiB) are taken for damage or a bomb.
 _DENSEST = 1000
@@ -55,7 +66,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One DICOM object. Without planes it is no image (a report, a structure set, ...)."""
+    """One DICOM object. Without planes it is no image (a report, a structure set, ...).
+
+    ``expected`` is how many images its series has, as far as the file says (PET); else 0.
+    """
 
     path: Path
     uid: str
@@ -67,6 +81,7 @@ class Instance:
     stored: Stored | None = None
     planes: tuple[Plane, ...] = ()
     notes: tuple[str, ...] = ()
+    expected: int = 0
 
 
 def dicom_files(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -75,7 +90,7 @@ def dicom_files(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises
     ------
     FileError
-        If a file can't be read.
+        If a file can't be read, or one that is named like a DICOM file is none: a slice of the series.
     """
     found: list[Path] = []
     others: list[Path] = []
@@ -88,8 +103,12 @@ def dicom_files(folder: Path) -> tuple[list[Path], list[Path]]:
                     (found if is_dicom(file) else others).append(file)
     except OSError as error:
         raise FileError(
-            f"The folder can't be read: {error.strerror}.", file=error.filename or folder
+            f"The folder can't be read: {error.strerror}.", file=error.filename or folder, remedy=READABLE
         ) from error
+    bare = any(not file.suffix for file in found)
+    for file in others if found else ():
+        if file.suffix.lower() in _SUFFIXES or (bare and not file.suffix and not file.stat().st_size):
+            raise no_dicom(file)
     return found, others
 
 
@@ -128,7 +147,7 @@ def describe(path: Path, dataset: Any, rest: int) -> Instance | None:
     stored = stored_of(dataset, path)
     expect_whole(dataset, stored, path, rest)
     planes = planes_of(dataset, path)
-    return Instance(*common, stored, planes, _notes(dataset, stored, planes, path))
+    return Instance(*common, stored, planes, _notes(dataset, path), _expected(dataset, modality, path))
 
 
 def stored_of(dataset: Any, path: Path) -> Stored:
@@ -163,6 +182,7 @@ def stored_of(dataset: Any, path: Path) -> Stored:
             file=path,
             got=f"{stored.samples} of {allocated} bits, {kept} used up to bit {whole('HighBit', kept - 1)}",
             expected="1 or 3 samples of 1, 8, 16, 32 or 64 bits",
+            remedy="export it again from its source",
         )
     return stored
 
@@ -177,7 +197,7 @@ def expect_whole(dataset: Any, stored: Stored, path: Path, rest: int) -> None:
     """
     frames, rows, columns = extent(dataset, path)
     declared = -(-frames * rows * columns * stored.samples * stored.allocated // 8)
-    if stored.syntax in _NATIVE:
+    if stored.syntax in (*_NATIVE, DEFLATED):
         # Tag and length come first, and but for the implicit syntax the type.
         start = 8 if stored.syntax == _NATIVE[0] else 12
         least = start + (declared * 2 // 3 if stored.photometric.endswith("422") else declared)
@@ -193,21 +213,23 @@ def expect_whole(dataset: Any, stored: Stored, path: Path, rest: int) -> None:
         )
 
 
-def _notes(dataset: Any, stored: Stored, planes: Sequence[Plane], path: Path) -> tuple[str, ...]:
+def _expected(dataset: Any, modality: str, path: Path) -> int:
+    """How many images a PET series has: its slices, times its time slices or gates."""
+    if modality != "PT":
+        return 0
+    names = ("NumberOfSlices", "NumberOfTimeSlices", "NumberOfRRIntervals", "NumberOfTimeSlots")
+    counts = [number(dataset, name, path) for name in names]
+    return int(math.prod(count or 1 for count in counts)) if counts[0] else 0
+
+
+def _notes(dataset: Any, path: Path) -> tuple[str, ...]:
     notes = []
-    if stored.photometric == "MONOCHROME1":
-        measured = any(plane.scaling != (1.0, 0.0) for plane in planes)
-        done = "left as they are, a measure" if measured else "turned over, so that bright is high"
-        notes.append(f"MONOCHROME1 (low stored values look bright): values were {done}")
     padding = number(dataset, "PixelPaddingValue", path)
     if padding is not None:
         notes.append(
             f"voxels outside of the scan are marked by the stored value {padding:g} (PixelPaddingValue)"
         )
-    if dataset.get("ModalityLUTSequence"):
-        notes.append("a modality look-up table was not applied: values are as stored")
-    if dataset.get("PixelSpacing") is None and (
-        dataset.get("ImagerPixelSpacing") or dataset.get("NominalScannedPixelSpacing")
-    ):
+    spacings = [name for name in SPACINGS if dataset.get(name) is not None]
+    if spacings and "PixelSpacing" not in spacings:
         notes.append("the spacing is that of the detector, not of the patient")
     return tuple(notes)

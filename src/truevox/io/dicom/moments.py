@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,15 +16,17 @@ from truevox.io.dicom.planes import Plane
 
 __all__ = ["Moments", "split"]
 
-# Tried in this order: what was measured, then the order in which; clocks only where nothing else tells.
+# Tried in this order, alone and then together: what was measured, then the order in which. What else a
+# plane has follows (indices of multi-frame objects); clocks only where nothing else tells.
 _EXACT = (
-    *(("DiffusionBValue",), ("EchoTime",), ("TriggerTime",), ("TemporalPositionIdentifier",)),
-    *(("TemporalPositionTimeOffset",), ("FrameTime",), ("Frame",), ("ImageType",)),
-    *(("DiffusionBValue", "DiffusionGradientOrientation"), ("DiffusionBValue", "AcquisitionNumber")),
-    ("AcquisitionNumber",),
+    *("DiffusionBValue", "EchoTime", "TriggerTime", "TemporalPositionIdentifier", "FrameReferenceTime"),
+    *("TemporalPositionTimeOffset", "FrameTime", "Frame", "ImageType", "DiffusionGradientOrientation"),
+    *("ImageIndex", "AcquisitionNumber"),
 )
 _CLOCKS = ("TriggerTime", "AcquisitionDateTime", "AcquisitionTime", "ContentTime")
-_UNITS = {"TriggerTime": 1e-3}
+_UNITS = {"TriggerTime": 1e-3, "FrameReferenceTime": 1e-3}
+# At most so many tags together: energy window, detector, rotation, R-R interval, time slot, view.
+_TOGETHER = 6
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,21 @@ def split(
         return np.concatenate(places)[None], None
     if min(map(len, places)) < most:
         _refuse_ragged(planes, places, source)
-    for names in (*_EXACT, *((clock,) for clock in _CLOCKS)):
+    telling = _telling(planes, places)
+    together = [n for many in range(1, _TOGETHER + 1) for n in combinations(telling, many)]
+    tries = [(names, True) for names in together if _whole(names, telling)]
+    for names, exact in (*tries, *(((clock,), False) for clock in _CLOCKS)):
+        if len({_mark(planes[k], names) for k in places[0]}) < most:
+            continue
         keys = [[_mark(planes[k], names) for k in place] for place in places]
         if any(None in row or len(set(row)) < most for row in keys):
             continue
-        if names[0] not in _CLOCKS and any(set(row) != set(keys[0]) for row in keys):
+        if exact and any(set(row) != set(keys[0]) for row in keys):
             continue
         ranks = [sorted(range(most), key=row.__getitem__) for row in keys]
         order = np.array([place[rank] for place, rank in zip(places, ranks, strict=True)]).T
+        if not exact and _mixes(planes, order, telling):
+            continue
         values = tuple(sorted(keys[0]))
         named = tuple(v[0] if len(names) == 1 else v for v in values)
         return order, Moments("+".join(names), named, _times(planes, order))
@@ -78,18 +88,45 @@ def split(
     )
 
 
+def _telling(planes: Sequence[Plane], places: Sequence[NDArray[np.intp]]) -> list[str]:
+    """The tags that differ between planes at one place, in the order in which they are tried."""
+    names = dict.fromkeys((*_EXACT, *(name for plane in planes[:1] for name in plane.marks)))
+    return [
+        name
+        for name in names
+        if (name in _EXACT or name not in _CLOCKS)
+        and all(name in plane.marks for plane in planes)
+        and any(len({planes[k].marks[name] for k in place}) > 1 for place in places)
+    ]
+
+
+def _whole(names: Sequence[str], telling: Sequence[str]) -> bool:
+    """Whether a gradient's direction comes with its weight."""
+    return "DiffusionGradientOrientation" not in names or not {"DiffusionBValue"} & (
+        set(telling) - set(names)
+    )
+
+
+def _mixes(planes: Sequence[Plane], order: NDArray[np.intp], names: Sequence[str]) -> bool:
+    """Whether channels in order of a clock hold several values of a tag that every place has all of."""
+    for name in names:
+        rows = [[planes[k].marks[name] for k in row] for row in order]
+        if len({tuple(sorted(column)) for column in zip(*rows, strict=True)}) == 1 and any(
+            len(set(row)) > 1 for row in rows
+        ):
+            return True
+    return False
+
+
 def _mark(plane: Plane, names: Sequence[str]) -> Any:
     """A plane's values of some tags as a tuple; None where it lacks one."""
     found = tuple(plane.marks.get(name) for name in names)
-    if names[-1] == "DiffusionGradientOrientation" and found[0] == 0:
-        # Without weighting there is no direction; a mark that compares with directions stands for it.
-        return (0.0, (0.0, 0.0, 0.0))
     return None if None in found else found
 
 
 def _times(planes: Sequence[Plane], order: NDArray[np.intp]) -> tuple[float, ...] | None:
     """Seconds from the first channel to each, as the mean over slices; None if they do not grow."""
-    for name in ("TemporalPositionTimeOffset", "FrameTime", *_CLOCKS):
+    for name in ("TemporalPositionTimeOffset", "FrameTime", "FrameReferenceTime", *_CLOCKS):
         marks = [[planes[k].marks.get(name) for k in row] for row in order]
         if any(None in row for row in marks):
             continue

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import FileError
-from truevox.io.dicom.datasets import need, quiet
+from truevox.io.dicom.datasets import DEFLATED, has_preamble, need, quiet, read_dataset
 from truevox.io.dicom.instances import Stored
 from truevox.io.dicom.planes import Plane
 
@@ -63,7 +63,9 @@ def frames(path: Path, wanted: Sequence[int], stored: Stored, shape: tuple[int, 
     pydicom = need("pydicom.pixels")
     _expect_decoder(path, stored)
     _expect_size(path, stored, shape)
-    decoded = pydicom.iter_pixels(path, indices=list(wanted))
+    # pydicom reads frames of a file one by one only where the file is as the standard's part 10 says.
+    whole = stored.syntax != DEFLATED and has_preamble(path)
+    decoded = pydicom.iter_pixels(path if whole else read_dataset(path), indices=list(wanted))
     for number in wanted:
         try:
             with quiet():
@@ -118,6 +120,10 @@ def result_type(stored: Stored, planes: Sequence[Plane]) -> np.dtype:
     """The type of rescaled voxels: the smallest integer that holds all that could be stored, else float32."""
     if stored.floating:
         return np.dtype(f"f{stored.allocated // 8}")
+    tables = {plane.table for plane in planes if plane.table is not None}
+    if tables:
+        # Of at most 16 bits, and not rescaled (PS3.3 C.11.1: a table or a slope, not both).
+        return np.dtype(np.int32)
     scalings = {plane.scaling for plane in planes}
     if all(slope.is_integer() and intercept.is_integer() for slope, intercept in scalings):
         ends = [slope * end + intercept for slope, intercept in scalings for end in stored.bounds()]
@@ -127,16 +133,21 @@ def result_type(stored: Stored, planes: Sequence[Plane]) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def rescaled(frame: NDArray, plane: Plane, stored: Stored, kind: np.dtype) -> NDArray:
+def rescaled(frame: NDArray, plane: Plane, stored: Stored, kind: np.dtype, *, measured: bool) -> NDArray:
     """A frame's values after its own slope and intercept.
 
     MONOCHROME1 without them says that low values are bright: these are turned over, so that bright is
-    high in every X-ray (as SimpleITK does). With them the values are a measure, and stay what they are.
+    high in every X-ray (as SimpleITK does). If any frame of the series has them, values are ``measured``,
+    and stay what they are.
     """
+    if plane.table is not None:
+        first, values = plane.table
+        return np.array(values, kind)[np.clip(frame.astype(np.int64) - first, 0, len(values) - 1)]
     slope, intercept = plane.scaling
     if (slope, intercept) == (1.0, 0.0):
         values = frame.astype(kind, copy=False)
-        return sum(stored.bounds()) - values if stored.photometric == "MONOCHROME1" else values
+        turned = stored.photometric == "MONOCHROME1" and not measured
+        return sum(stored.bounds()) - values if turned else values
     if kind.kind in "iu":
         return frame.astype(np.int64) * int(slope) + int(intercept)
     return frame.astype(np.float64) * slope + intercept

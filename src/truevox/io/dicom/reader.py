@@ -94,6 +94,7 @@ def load_series(files: Sequence[str | Path]) -> Image:
     >>> load_series([])
     Traceback (most recent call last):
     truevox.errors.CaseError: A series has at least one file.
+    ...
     """
     instances, source = series_named(files)
     header, voxels = open_series(instances, source)
@@ -111,7 +112,7 @@ def series_named(source: str | Path | Sequence[str | Path]) -> tuple[list[Instan
     if not isinstance(source, (str, Path)):
         paths = [Path(file) for file in source]
         if not paths:
-            raise CaseError("A series has at least one file.")
+            raise CaseError("A series has at least one file.", remedy="name the files of a series")
         where, wanted = Path(os.path.commonpath([path.absolute() for path in paths])), None
         instances = [instance for path in paths if (instance := read_instance(path)) is not None]
     else:
@@ -146,6 +147,7 @@ def read_labels(path: str | Path) -> Labels:
                 file=file,
                 got=str(dataset.get("Modality") or "no modality"),
                 expected=" or ".join(LABEL_OBJECTS),
+                remedy="name a segmentation or a structure set",
             )
         names = segment_names(dataset) if dataset.Modality == "SEG" else structure_names(dataset)
     return label_table(chosen(names, None, file))
@@ -164,6 +166,7 @@ def _expect_used(choice: dict[str, str], path: Path, *known: str) -> None:
             f"'{next(iter(choice))}' chooses nothing here.",
             file=path,
             expected=" or ".join(known) or "no choice",
+            remedy="remove it from the path",
         )
 
 

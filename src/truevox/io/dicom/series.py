@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from truevox.space import Grid
 
 __all__ = ["Series", "list_series", "open_series", "pick", "scan"]
+
+# Modalities whose values are a measure by themselves, in a unit of their own.
+_MEASURES = ("PT", "RTDOSE")
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,7 @@ def open_series(
         If the images make no volume; says why.
     """
     _refuse_copies(instances, source)
+    _expect_one_frame(instances, source)
     storage = {instance.path: instance.stored for instance in instances if instance.stored is not None}
     kinds = set(storage.values())
     if len({(kind.samples, kind.photometric, kind.floating) for kind in kinds}) > 1:
@@ -214,14 +219,49 @@ def open_series(
         )
     kind = np.result_type(*(result_type(kind, planes) for kind in kinds))
     channels = len(found.order) * first.samples
-    told = dict.fromkeys((*notes, *found.notes, *(note for i in instances for note in i.notes)))
+    measured = any(plane.scaling != (1.0, 0.0) or plane.table is not None for plane in planes)
+    told = dict.fromkeys(
+        (*notes, *found.notes, *_series_notes(instances, planes, len(found.order), measured))
+    )
     times = found.moments.times if found.moments else None
     header = Header(source, found.grid, channels, kind.name, None, tuple(told), times)
 
     def voxels(box: Box) -> NDArray:
-        return _read(planes, found, storage, box, kind, first.samples)
+        return _read(planes, found, storage, box, kind, first.samples, measured)
 
     return header, voxels
+
+
+def _series_notes(
+    instances: Sequence[Instance], planes: Sequence[Plane], channels: int, measured: bool
+) -> Iterator[str]:
+    """What the files say about their values and number, each once.
+
+    Raises
+    ------
+    CaseError
+        If values of one volume are in several units.
+    """
+    units = sorted({plane.units for plane in planes} - {""})
+    if len(units) > 1 and (channels == 1 or instances[0].modality in _MEASURES):
+        raise CaseError(
+            "The values of this series are in several units.",
+            file=planes[0].path.parent,
+            got=", ".join(f"{sum(p.units == unit for p in planes)} images in {unit}" for unit in units),
+            remedy="name the files of one unit",
+        )
+    if units and instances[0].modality in _MEASURES:
+        yield f"values in {', '.join(units)}"
+    expected = max(instance.expected for instance in instances)
+    if len(planes) < expected:
+        yield f"{len(planes)} of the {expected} images that the header of the series speaks of"
+    if any(i.stored is not None and i.stored.photometric == "MONOCHROME1" for i in instances):
+        done = "left as they are, a measure" if measured else "turned over, so that bright is high"
+        yield f"MONOCHROME1 (low stored values look bright): values were {done}"
+    for plane in planes:
+        yield from plane.notes
+    for instance in instances:
+        yield from instance.notes
 
 
 def _refuse_copies(instances: Sequence[Instance], source: Path) -> None:
@@ -237,6 +277,18 @@ def _refuse_copies(instances: Sequence[Instance], source: Path) -> None:
             )
 
 
+def _expect_one_frame(instances: Sequence[Instance], source: Path) -> None:
+    """Refuse positions that are counted from several origins."""
+    frames = Counter(instance.frame_of_reference for instance in instances if instance.frame_of_reference)
+    if len(frames) > 1:
+        raise CaseError(
+            "The images of this series are placed in several frames of reference (the patient was moved).",
+            file=source,
+            got=", ".join(f"{count} images in {uid}" for uid, count in frames.most_common(4)),
+            remedy="name the files of one",
+        )
+
+
 def _read(
     planes: Sequence[Plane],
     found: Stack,
@@ -244,6 +296,7 @@ def _read(
     box: Box,
     kind: np.dtype,
     samples: int,
+    measured: bool,
 ) -> NDArray:
     columns, rows, along = box
     order = found.order[:, along]
@@ -259,6 +312,6 @@ def _read(
         decoded = frames(path, [frame for frame, _, _ in places], storage[path], planes[0].shape)
         for (frame, c, k), values in zip(places, decoded, strict=True):
             part = values.reshape(*values.shape[:2], samples)[rows, columns]
-            out[c, k] = rescaled(part, of_frame[path, frame], storage[path], kind)
+            out[c, k] = rescaled(part, of_frame[path, frame], storage[path], kind, measured=measured)
     # (C, K, J, I, S) as stored, to channels and columns first by a view.
     return np.moveaxis(out, 4, 1).reshape(-1, *out.shape[1:4]).transpose(0, 3, 2, 1)

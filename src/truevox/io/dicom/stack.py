@@ -96,7 +96,9 @@ def same_planes(planes: Sequence[Plane], source: Path) -> None:
         "The images of this series do not make one volume: shapes, spacings or directions differ.",
         file=source,
         got="\n            ".join(f"{count} x {kind}" for kind, count in kinds.most_common(12)),
-        remedy="name the files of one volume, or move the others (localisers, reformats) away",
+        remedy="name the files of one volume, or move the others (localisers, reformats) away"
+        if len({p.path for p in planes}) > 1
+        else "export the stacks of this file one by one",
     )
 
 
