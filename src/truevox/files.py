@@ -282,7 +282,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(read_text(path), object_pairs_hook=_once)
     except OSError as error:
         raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FileError(f"The file is not JSON: {error}.", file=path, remedy="write it again") from error
     except RecursionError as error:
         raise FileError("The file is nested too deeply.", file=path, remedy="write it again") from error
