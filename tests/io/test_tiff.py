@@ -14,7 +14,7 @@ import torch
 from PIL import Image as Pillow
 
 from truevox import io
-from truevox.errors import CaseError, FileError, GeometryError
+from truevox.errors import CaseError, FileError, GeometryError, LabelError
 from truevox.image import Image
 from truevox.space import Grid
 
@@ -152,6 +152,22 @@ def test_colours_planes_alpha_and_palettes(tmp_path: Path) -> None:
     Pillow.new("CMYK", (3, 2)).save(tmp_path / "ink.tif")
     with pytest.raises(FileError, match="SEPARATED"):
         io.read_header(tmp_path / "ink.tif")
+
+
+def test_a_grey_mask_in_colours_is_its_grey(tmp_path: Path) -> None:
+    mask = np.array([[0, 1, 2], [2, 0, 0]], np.uint8)
+    full = np.full_like(mask, 255)
+    for name, planes, tags in (
+        ("rgb", [mask] * 3, {"photometric": "rgb"}),
+        ("rgba", [*[mask] * 3, full], {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+        ("la", [mask, full], {"photometric": "minisblack", "extrasamples": ["unassalpha"]}),
+    ):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.dstack(planes), planarconfig="contig", **tags)
+        found = io.load(tmp_path / f"{name}.tif", "label").numpy()
+        np.testing.assert_array_equal(found[0, :, :, 0].T, mask)
+    tifffile.imwrite(tmp_path / "red.tif", np.dstack([mask, 0 * mask, 0 * mask]), photometric="rgb")
+    with pytest.raises(LabelError, match="colours"):
+        io.load(tmp_path / "red.tif", "label")
 
 
 def test_jpeg_inside_is_what_libjpeg_makes_of_it(tmp_path: Path) -> None:

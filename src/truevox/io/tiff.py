@@ -40,8 +40,9 @@ _FEW = 4
 _MOST_PACKED = 1032  # deflate can't make more of a byte
 _PHOTOMETRIC = 262
 _ORIENTATION = 274
-_WHITE_IS_ZERO, _PALETTE, _YCBCR = 0, 3, 6
-_COLOURS = (_WHITE_IS_ZERO, 1, 2, _PALETTE, 4)
+_WHITE_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
+_ALPHA = (1, 2)  # of the extra samples, those that are opacity
+_COLOURS = (_WHITE_IS_ZERO, 1, _RGB, _PALETTE, 4)
 _JPEG = 7
 # Formats whose other pictures are a label of the glass, an overview and the like.
 _SLIDES = ("svs", "scn", "ndpi", "bif", "philips", "avs", "qpi")
@@ -71,6 +72,8 @@ def read_tiff(path: Path) -> tuple[Header, Voxels]:
         key = series.keyframe
         sizes = sizes_of(file, key, path, stack.slices, stack.slices_are)
         notes = [*_notes(key), *sizes.notes]
+        alpha = any(int(extra) in _ALPHA for extra in key.extrasamples)
+        colour = stack.samples > 1 and (alpha or int(key.photometric) == _RGB)
     affine = FROM_LPS @ np.diag([*sizes.spacing, 1.0])
     grid = array_grid((stack.channels, *stack.shape), affine, path, sizes.unit)
 
@@ -87,7 +90,8 @@ def read_tiff(path: Path) -> tuple[Header, Voxels]:
         return out
 
     times = _times(sizes, stack)
-    return Header(path, grid, stack.channels, stack.dtype.name, None, tuple(notes), times), voxels
+    header = Header(path, grid, stack.channels, stack.dtype.name, None, tuple(notes), times, colour=colour)
+    return header, voxels
 
 
 @contextlib.contextmanager
