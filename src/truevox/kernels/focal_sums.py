@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from truevox.kernels.voxel_sums import (
     BLOCK,
     F,
+    below,
     exp,
     exponentials,
-    less_log,
     load,
     log,
     log1p,
@@ -34,7 +34,8 @@ def _softmax_focal(z, hard, soft, weight, ignore, start, stop, gamma, sums):  # 
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
     w, top, total = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
-    rest, cost, logs = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
+    rest, cost = np.empty(BLOCK, F), np.empty(BLOCK, F)
+    logs, apart = np.empty(BLOCK, F), np.empty(BLOCK, F)
     check = 0.0
     for begin in range(start, stop, BLOCK):
         count = min(BLOCK, stop - begin)
@@ -44,14 +45,15 @@ def _softmax_focal(z, hard, soft, weight, ignore, start, stop, gamma, sums):  # 
             logs[k] = log(total[k])
             total[k] = F(1) / total[k]
         for c in range(classes):
-            line, share, true = z[c, begin : begin + count], e[c], y[c]
+            share, true = e[c], y[c]
+            below(z[c, begin : begin + count], top, apart)
             for k in range(count):
                 rest[k] = gamma * log(max(F(1) - share[k] * total[k], LEAST_REST))
             for k in range(count):
                 cost[k] = exp(rest[k])
             found = 0.0
             for k in range(count):
-                found += w[k] * true[k] * cost[k] * less_log(line[k], top[k], logs[k])
+                found += w[k] * true[k] * cost[k] * (logs[k] + apart[k])
             sums[c, 0] += found
     return check
 
@@ -62,7 +64,7 @@ def _softmax_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, s
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
     w, top, total = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
     rest, cost = np.empty(BLOCK, F), np.empty(BLOCK, F)
-    dot, logs = np.empty(BLOCK, F), np.empty(BLOCK, F)
+    dot, logs, apart = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
     for begin in range(start, stop, BLOCK):
         count = min(BLOCK, stop - begin)
         load(hard, soft, weight, ignore, begin, count, y, w)
@@ -73,7 +75,8 @@ def _softmax_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, s
             dot[k] = F(0)
         # Of -(1 - p)^g log p, p times the slope is g p (1 - p)^(g - 1) log p - (1 - p)^g.
         for c in range(classes):
-            line, share, true = z[c, begin : begin + count], e[c], y[c]
+            share, true = e[c], y[c]
+            below(z[c, begin : begin + count], top, apart)
             for k in range(count):
                 p = share[k] * total[k]
                 share[k] = p
@@ -83,7 +86,7 @@ def _softmax_focal_gradient(z, hard, soft, weight, ignore, start, stop, gamma, s
             for k in range(count):
                 p = share[k]
                 left = max(F(1) - p, LEAST_REST)
-                log_p = -less_log(line[k], top[k], logs[k])
+                log_p = -(logs[k] + apart[k])
                 by_p = slope[c, 0] * true[k] * cost[k] * (gamma * p * log_p / left - F(1))
                 true[k] = by_p
                 dot[k] += by_p

@@ -140,16 +140,19 @@ def exponentials(z, start, count, e, top, total):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def less_log(x, top, log_total):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Minus the logarithm of a probability; not reordered (no ``fastmath``), as logits may be large."""
-    return log_total + (top - (LEAST if x < LEAST else x))
+def below(line, top, apart):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """How far logits are below the largest: in memory, as ``fastmath`` would add to the large ones first."""
+    for k in range(line.size):
+        x = line[k]
+        apart[k] = top[k] - (LEAST if x < LEAST else x)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _softmax_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ignore[no-untyped-def]  # pragma: no cover
     classes = z.shape[0]
     e, y = np.empty((classes, BLOCK), F), np.empty((classes, BLOCK), F)
-    w, top, total, logs = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
+    w, top, total = np.empty(BLOCK, F), np.empty(BLOCK, F), np.empty(BLOCK, F)
+    logs, apart = np.empty(BLOCK, F), np.empty(BLOCK, F)
     check = 0.0
     for begin in range(start, stop, BLOCK):
         count = min(BLOCK, stop - begin)
@@ -159,7 +162,8 @@ def _softmax_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ig
             logs[k] = log(total[k])
             total[k] = F(1) / total[k]
         for c in range(classes):
-            line, share, true = z[c, begin : begin + count], e[c], y[c]
+            share, true = e[c], y[c]
+            below(z[c, begin : begin + count], top, apart)
             both = p1 = p2 = y1 = y2 = n = ce = 0.0
             for k in range(count):
                 p, t, weighted = share[k] * total[k], true[k], w[k]
@@ -170,7 +174,7 @@ def _softmax_sums(z, hard, soft, weight, ignore, start, stop, sums):  # type: ig
                 y1 += u
                 y2 += u * t
                 n += weighted
-                ce += u * less_log(line[k], top[k], logs[k])
+                ce += u * (logs[k] + apart[k])
             sums[c, 0] += both
             sums[c, 1] += p1
             sums[c, 2] += p2
