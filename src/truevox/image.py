@@ -135,9 +135,14 @@ class Image:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def replace(self, **changes: Any) -> Image:
-        """A copy with some fields changed. The header goes when the grid changes."""
+        """A copy with some fields changed. The header goes when the grid changes.
+
+        What becomes labels has background outside, unless a ``fill`` says otherwise.
+        """
         if "grid" in changes and "header" not in changes and changes["grid"] != self.grid:
             changes["header"] = None
+        if changes.get("kind") == "label" != self.kind:
+            changes.setdefault("fill", 0.0)
         return dataclasses.replace(self, **changes)
 
     def fills(self) -> np.ndarray:

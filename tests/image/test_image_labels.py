@@ -139,3 +139,10 @@ def test_mirrored_coarsening_swaps_channels():
     coarse = image.grid.lattice((0.5, 0, 0), (2, 1, 1), (2, 2, 1))
     straight, mirror = image.on(coarse), image.on(coarse.flip(0))
     assert torch.equal(mirror.data, straight.data.flip(1)[[0, 2, 1, 3]])
+
+
+def test_what_becomes_labels_has_background_outside() -> None:
+    shares = Image(torch.full((1, 2, 2, 2), 0.25), Grid((2, 2, 2)), "probability", 0.5)
+    decided = shares.replace(data=torch.ones(1, 2, 2, 2, dtype=torch.uint8), kind="label")
+    assert (decided.fill, shares.replace(data=shares.data * 2).fill) == (0.0, 0.5)
+    assert decided.replace(fill=255).fill == 255
