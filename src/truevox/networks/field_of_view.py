@@ -28,6 +28,7 @@ Shapes = tuple[tuple[int, ...], ...]
 _ANCHORS = (128, 96, 64, 160, 192, 256, 48, 32, 100, 140, 188, 224, 28, 16, 8, 4, 2, 1)
 _TABLES = (64, 128, 256, 512)
 _NORMS = {"batch_norm", "group_norm", "instance_norm", "layer_norm"}
+_ACTIVATIONS = {"elu", "gelu", "leaky_relu", "mish", "relu", "sigmoid", "silu", "softplus", "tanh"}
 _SPOTS = (1, 2, 5, 16, 31, 48, 50, 56, 63, 64)
 _LARGEST_TRACE = 1024
 _BASELINES = (6720, 960, 240)  # differences of size that the usual strides divide: 2 to 8, 10, 12, 16, 32, 64
@@ -169,7 +170,7 @@ class Runner:
 
     def _run(self, shape: tuple[int, ...]) -> Shapes | None:
         try:
-            with torch.no_grad(), _NormsLeftOut():
+            with torch.no_grad(), _ShapesKept():
                 outputs = tensors_of(self.module(self.input(shape)))
         except Exception as error:  # a module may refuse a size with any exception
             self.error = error
@@ -202,13 +203,13 @@ class Runner:
         return track if in_order or gone else None
 
 
-class _NormsLeftOut(TorchFunctionMode):
-    """Norms keep shapes. On the meta device torch takes each apart, which was most of the time spent here."""
+class _ShapesKept(TorchFunctionMode):
+    """Norms and activations keep shapes. On the meta device torch takes them apart: nearly all of the time."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # One voxel per channel is what some refuse: they are asked.
-        norm = bool(args) and getattr(func, "__name__", "") in _NORMS
-        if norm and math.prod(args[0].shape[2:]) > 1:
+        name = getattr(func, "__name__", "")
+        # One voxel per channel is what some norms refuse: they are asked.
+        if args and (name in _NORMS and math.prod(args[0].shape[2:]) > 1 or name in _ACTIVATIONS):
             return torch.empty_like(args[0])
         return func(*args, **(kwargs or {}))
 
