@@ -18,7 +18,7 @@ from torch import nn
 import truevox.transforms  # noqa: F401 - a saved graph names its transforms: they must be registered
 from truevox import losses
 from truevox.errors import FileError, GraphError
-from truevox.files import atomic_path, read_text, software, write_json
+from truevox.files import atomic_path, read_text, software, unreadable, write_json
 from truevox.networks import LatticeMap, UNet
 from truevox.origin import Origin
 from truevox.pipeline import serial
@@ -157,7 +157,7 @@ def _load_weights(model: Model, path: Path, expected: str) -> None:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise FileError(f"The model's weights can't be read: {error.strerror}.", file=path) from error
+        raise unreadable(error, path, "model's weights") from error
     digest = hashlib.sha256(raw).hexdigest()
     if digest != expected:
         raise FileError(
