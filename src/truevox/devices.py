@@ -43,7 +43,12 @@ def resolve_device(name: str | torch.device) -> torch.device:
     text = str(name)
     there = available_devices()
     if text not in there:
-        raise SettingsError(f"There is no device '{text}' here.", got=text, expected=" | ".join(there))
+        raise SettingsError(
+            f"There is no device '{text}' here.",
+            got=text,
+            expected=" | ".join(there),
+            remedy="choose one of these; 'cuda' needs an NVIDIA driver and PyTorch built for CUDA",
+        )
     if text == "auto":
         text = next((d for d in ("cuda", "mps") if d in there), "cpu")
     return torch.device(text)

@@ -54,4 +54,8 @@ def write_figure(figure: Figure, path: Path) -> None:
         try:
             figure.savefig(temporary, format="png", dpi=_DPI)
         except OSError as error:
-            raise FileError(f"The figure can't be written: {error.strerror}.", file=path) from error
+            raise FileError(
+                f"The figure can't be written: {error.strerror}.",
+                file=path,
+                remedy="free space on the disk, or write to a folder that this user may write to",
+            ) from error

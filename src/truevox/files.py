@@ -18,7 +18,16 @@ from typing import Any
 
 from truevox.errors import FileError
 
-__all__ = ["atomic_path", "expect_folder", "read_json", "read_text", "software", "write_csv", "write_json"]
+__all__ = [
+    "atomic_path",
+    "expect_folder",
+    "read_json",
+    "read_text",
+    "software",
+    "unreadable",
+    "write_csv",
+    "write_json",
+]
 
 _REMEDIES = {
     errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
@@ -144,6 +153,25 @@ def _unwritable(error: OSError, target: Path) -> FileError:
         error.errno or 0, (error.strerror or str(error), "choose another place to write to")
     )
     return FileError(f"The file can't be written: {why}.", file=target, remedy=remedy)
+
+
+def unreadable(error: OSError, path: str | Path, what: str = "file") -> FileError:
+    """The error for what the system does not let us read: missing, not allowed, or a broken disk.
+
+    Examples
+    --------
+    >>> print(unreadable(FileNotFoundError(2, "No such file or directory"), "a.csv"))
+    The file can't be read: No such file or directory.
+      file      a.csv
+      Remedy: correct the path: there is nothing at this place
+    """
+    remedy = {
+        errno.ENOENT: "correct the path: there is nothing at this place",
+        errno.EISDIR: "name a file of this folder",
+        errno.ENOTDIR: "correct the path: a part of it is a file",
+        errno.EACCES: "allow your user to read it, or copy it to a place that you may read",
+    }.get(error.errno or 0, "copy it from its source again, and read the copy")
+    return FileError(f"The {what} can't be read: {error.strerror}.", file=path, remedy=remedy)
 
 
 def expect_folder(path: str | Path) -> None:
@@ -281,7 +309,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(read_text(path), object_pairs_hook=_once)
     except OSError as error:
-        raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
+        raise unreadable(error, path) from error
     except ValueError as error:
         raise FileError(f"The file is not JSON: {error}.", file=path, remedy="write it again") from error
     except RecursionError as error:

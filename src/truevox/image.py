@@ -13,8 +13,9 @@ from torch import Tensor
 from truevox import sampling
 from truevox.errors import GeometryError
 from truevox.labels import Labels
+from truevox.lattices import slices_to_lattice
 from truevox.origin import Origin
-from truevox.space import Grid, slices_to_lattice
+from truevox.space import Grid
 from truevox.voxels import (
     OF_NUMPY,
     as_fill,
@@ -93,18 +94,25 @@ class Image:
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "fill", as_fill(self.fill))
         if self.kind not in KINDS:
-            raise GeometryError("Unknown kind of image.", got=self.kind, expected=" | ".join(KINDS))
+            raise GeometryError(
+                "Unknown kind of image.",
+                got=self.kind,
+                expected=" | ".join(KINDS),
+                remedy='kind="scalar" for intensities, "label" for label maps',
+            )
         if data.ndim != 4 or (tuple(data.shape[1:]) != self.grid.shape and self.kind != "value"):
             raise GeometryError(
                 "An image's data is (C, I, J, K) with the grid's shape.",
                 got=tuple(data.shape),
                 expected=("C", *self.grid.shape),
+                remedy="put the channel first: data[None] for one channel; and give the grid of this array",
             )
         if isinstance(self.fill, tuple) and len(self.fill) != len(data):
             raise GeometryError(
                 "An image's fill is a number, or one per channel.",
                 got=self.fill,
                 expected=f"{len(data)} numbers",
+                remedy="give one number for all channels, or as many as there are",
             )
         if self.kind == "label":
             check_whole(data, self.fill)
@@ -163,7 +171,11 @@ class Image:
         channels = range(self.channels)[first]
         data = self.data[first] if channels.step > 0 else self.data[list(channels)]
         if data.shape[0] == 0:
-            raise GeometryError("The slice holds no channel.", got=key)
+            raise GeometryError(
+                "The slice holds no channel.",
+                got=key,
+                remedy="take a slice inside the channels, such as image[0:1]",
+            )
         for axis, (start, step, count) in enumerate(zip(offset, stride, shape, strict=True)):
             index = torch.arange(count, device=data.device) * step + start
             low = min(start, start + step * (count - 1))
@@ -324,7 +336,10 @@ class Image:
 
     def __truediv__(self, other: Any) -> Image:
         if isinstance(other, (int, float, np.number)) and other == 0:
-            raise GeometryError("An image was divided by 0.")
+            raise GeometryError(
+                "An image was divided by 0.",
+                remedy="leave out what is 0, or divide by an image and treat its zeros first",
+            )
         return self._binary(other, lambda a, b: a / b)
 
     def __pow__(self, other: Any) -> Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from truevox.errors import FileError, LabelError
 from truevox.files import read_text
 
-__all__ = ["described", "number_in", "resolved", "table_in", "whole_number"]
+__all__ = ["check_table", "described", "number_in", "resolved", "table_in", "whole_number"]
 
 # Index, colour (red, green, blue, opacity), visibility, visibility of the mesh, name in quotes.
 _SNAP = re.compile(r"\s*(\d+)\s+(?:[\d.]+\s+){6}\"(.*)\"\s*")
@@ -51,12 +51,73 @@ def resolved(names: Mapping[Any, Any]) -> dict[str, int | tuple[int, ...]]:
     return {n: v if isinstance(v, int) and v is not True else _values(n, given, ()) for n, v in given.items()}
 
 
+def check_table(
+    table: Mapping[str, int | tuple[int, ...]],
+    swap: Sequence[tuple[str, str]],
+    ignore: object,
+    layers: Mapping[str, int | None] | None,
+) -> None:
+    """Refuse a table that is empty or contradicts itself.
+
+    Raises
+    ------
+    LabelError
+    """
+    values = {name: (value,) if isinstance(value, int) else value for name, value in table.items()}
+    if not table:
+        raise LabelError(
+            "A label table names at least one foreground class.", remedy='write e.g. {"tumour": 1}'
+        )
+    if any(0 in own for own in values.values()):
+        raise LabelError("Value 0 is the background and needs no name.", got=table, remedy="leave it out")
+    ignored = whole_number(ignore)
+    if ignore is not None and ignored is None:
+        raise LabelError(
+            "The value to ignore is no whole number.", got=ignore, remedy="name one voxel value, such as 255"
+        )
+    if layers is not None and (
+        layers.keys() != table.keys() or any(k is None or k < 0 for k in layers.values())
+    ):
+        raise LabelError(
+            "Every class has a layer, from 0.",
+            got=layers,
+            expected=list(table),
+            remedy="give each of these classes the number of its channel, or leave the layers out",
+        )
+    if any(ignored in own for own in values.values()):
+        raise LabelError(
+            "The value to ignore is also a class.",
+            got=ignored,
+            remedy="remove it from the class, or from 'ignore'",
+        )
+    if unknown := {n for pair in swap for n in pair} - set(table):
+        raise LabelError(
+            "Mirrored pairs name classes that the table lacks.",
+            got=sorted(unknown),
+            remedy="add these classes to the table, or remove their pairs from 'swap'",
+        )
+    if uneven := [(a, b) for a, b in swap if len(values[a]) != len(values[b])]:
+        raise LabelError(
+            "Mirrored classes have as many values as each other.",
+            got=uneven,
+            remedy="give both sides their values in the same order, or remove the pair from 'swap'",
+        )
+
+
 def _values(name: str, given: Mapping[str, Any], above: tuple[str, ...]) -> tuple[int, ...]:
     """Values of a class, with the names in its list replaced by theirs; each value once."""
     if name in above:
-        raise LabelError("A region is made of itself.", got=" in ".join((name, *reversed(above))))
+        raise LabelError(
+            "A region is made of itself.",
+            got=" in ".join((name, *reversed(above))),
+            remedy="list the values of the class instead of its own name",
+        )
     if name not in given:
-        raise LabelError(f"A region is made of '{name}', which the table lacks.", expected=", ".join(given))
+        raise LabelError(
+            f"A region is made of '{name}', which the table lacks.",
+            expected=", ".join(given),
+            remedy=f"add '{name}' to the table with its value, or name another class",
+        )
     value = given[name]
     if (number := whole_number(value)) is not None:
         return (number,)
@@ -65,13 +126,17 @@ def _values(name: str, given: Mapping[str, Any], above: tuple[str, ...]) -> tupl
             f"Class '{name}' has no value.",
             got=value,
             expected="a whole number, or a list of values and names",
+            remedy=f"give '{name}' a value: \"{name}\": 1",
         )
     found: list[int] = []
     for part in parts:
         number = whole_number(part)
         if number is None and not isinstance(part, str):
             raise LabelError(
-                f"Class '{name}' has a value that is no whole number.", got=part, expected="e.g. 1, 2"
+                f"Class '{name}' has a value that is no whole number.",
+                got=part,
+                expected="e.g. 1, 2",
+                remedy=f"write whole numbers, or names of other classes of the table, for '{name}'",
             )
         found += _values(part, given, (*above, name)) if number is None else (number,)
     return tuple(dict.fromkeys(found))
@@ -96,11 +161,19 @@ def described(table: Mapping[Any, Any]) -> dict[str, Any]:
     if pairs and all(isinstance(value, str) for _, value in pairs):
         pairs = [(value, number_in(name)) for name, value in pairs]
         if twice := sorted({str(n) for n, _ in pairs if sum(n == m for m, _ in pairs) > 1}):
-            raise LabelError(f"Class '{twice[0]}' is there twice.", got=dict(table))
+            raise LabelError(
+                f"Class '{twice[0]}' is there twice.",
+                got=dict(table),
+                remedy='rename one of the two, or join them: "name": [1, 2]',
+            )
     names = {str(name): value for name, value in pairs if value not in (0, [0])}
     ignore = names.pop("ignore", None)
     if not (ignore is None or isinstance(ignore, int)):
-        raise LabelError("The label 'ignore' is one value.", got=ignore)
+        raise LabelError(
+            "The label 'ignore' is one value.",
+            got=ignore,
+            remedy="name one whole number; several values to ignore become one before",
+        )
     return {"names": names, "ignore": ignore}
 
 
@@ -129,19 +202,25 @@ def table_in(file: Path) -> dict[str, Any]:
             raise LabelError(
                 "A table of labels has the columns 'name' and 'index'.",
                 got=", ".join(rows[0] if rows else []),
+                remedy="name the columns so in the first line of the table",
             )
         return {"names": _foreground((row["name"], row[key]) for row in rows)}
     if suffix in (".txt", ".label"):
         lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
         found = [match for line in lines if (match := _SNAP.fullmatch(line)) is not None]
         if len(found) != len(lines):
-            raise LabelError("The file holds no label descriptions of ITK-SNAP.", got=lines[0][:80])
+            raise LabelError(
+                "The file holds no label descriptions of ITK-SNAP.",
+                got=lines[0][:80],
+                remedy="save it again as label descriptions of ITK-SNAP, or as .json, .yaml, .csv or .tsv",
+            )
         return {"names": _foreground((match[2], match[1]) for match in found)}
     raise FileError(
         "A label table with this suffix can't be read.",
         file=file,
         got=suffix or "no suffix",
         expected=".yaml, .json, .csv, .tsv, or .txt of ITK-SNAP",
+        remedy='rename the file, or write the table as .json: {"tumour": 1}',
     )
 
 
@@ -154,7 +233,11 @@ def _loader() -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             if twice := [key for key in keys if keys.count(key) > 1]:
-                raise LabelError(f"'{twice[0]}' is there twice.", got=", ".join(map(str, keys[:20])))
+                raise LabelError(
+                    f"'{twice[0]}' is there twice.",
+                    got=", ".join(map(str, keys[:20])),
+                    remedy="remove one of the two, or rename it",
+                )
             return super().construct_mapping(node, deep)
 
     return Once
@@ -166,9 +249,16 @@ def _mapping(text: str, suffix: str) -> Mapping[str, Any]:
     try:
         data = yaml.load(text, _loader())
     except yaml.YAMLError as error:
-        raise LabelError(f"The label table is no {suffix[1:].upper()}: {error}.") from error
+        raise LabelError(
+            f"The label table is no {suffix[1:].upper()}: {error}.",
+            remedy="correct the place that is named; one 'name: value' per line is enough",
+        ) from error
     if not isinstance(data, Mapping):
-        raise LabelError("A label table is a mapping of names to values.", got=type(data).__name__)
+        raise LabelError(
+            "A label table is a mapping of names to values.",
+            got=type(data).__name__,
+            remedy="write name: value, one class per line",
+        )
     return data
 
 
@@ -212,12 +302,24 @@ def _foreground(pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
     for name, text in pairs:
         value = number_in(text)
         if not isinstance(value, int):
-            raise LabelError(f"The value of class '{name}' is no whole number.", got=text)
+            raise LabelError(
+                f"The value of class '{name}' is no whole number.",
+                got=text,
+                remedy=f"write a whole number for '{name}', such as 1",
+            )
         if value == 0:
             continue
         if name in table:
-            raise LabelError(f"Class '{name}' is there twice.", got=(table[name], value))
+            raise LabelError(
+                f"Class '{name}' is there twice.",
+                got=(table[name], value),
+                remedy="rename one of the two, or give both values to one class: [1, 2]",
+            )
         if other := [n for n, v in table.items() if v == value]:
-            raise LabelError(f"Value {value} has two names.", got=f"{other[0]}, {name}")
+            raise LabelError(
+                f"Value {value} has two names.",
+                got=f"{other[0]}, {name}",
+                remedy="remove one of the names, or give the other a value of its own",
+            )
         table[name] = value
     return table

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import LabelError
-from truevox.label_files import resolved, table_in, whole_number
+from truevox.label_files import check_table, resolved, table_in, whole_number
 from truevox.label_masks import Place, mask_at
 
 __all__ = ["IGNORE_INDEX", "Labels"]
@@ -72,29 +72,12 @@ class Labels:
     def __post_init__(self) -> None:
         table = resolved(self.names)
         pairs = tuple((str(a), str(b)) for a, b in self.swap)
+        layers = None if self.layers is None else {str(n): whole_number(k) for n, k in self.layers.items()}
+        check_table(table, pairs, self.ignore, layers)
         object.__setattr__(self, "names", table)
         object.__setattr__(self, "swap", pairs)
-        if not table:
-            raise LabelError(
-                "A label table names at least one foreground class.", remedy='e.g. {"tumour": 1}'
-            )
-        if any(0 in self.values_of(n) for n in table):
-            raise LabelError("Value 0 is the background and needs no name.", got=table, remedy="leave it out")
-        ignored = whole_number(self.ignore)
-        if self.ignore is not None and ignored is None:
-            raise LabelError("The value to ignore is no whole number.", got=self.ignore)
-        object.__setattr__(self, "ignore", ignored)
-        if self.layers is not None:
-            layers = {str(n): whole_number(k) for n, k in self.layers.items()}
-            if layers.keys() != table.keys() or any(k is None or k < 0 for k in layers.values()):
-                raise LabelError("Every class has a layer, from 0.", got=layers, expected=list(table))
-            object.__setattr__(self, "layers", layers)
-        if self.ignore is not None and any(self.ignore in self.values_of(n) for n in table):
-            raise LabelError("The value to ignore is also a class.", got=self.ignore)
-        if unknown := {n for pair in pairs for n in pair} - set(table):
-            raise LabelError("Mirrored pairs name classes that the table lacks.", got=sorted(unknown))
-        if uneven := [(a, b) for a, b in pairs if len(self.values_of(a)) != len(self.values_of(b))]:
-            raise LabelError("Mirrored classes have as many values as each other.", got=uneven)
+        object.__setattr__(self, "ignore", whole_number(self.ignore))
+        object.__setattr__(self, "layers", layers)
 
     def __hash__(self) -> int:
         layers = None if self.layers is None else tuple(self.layers.items())
@@ -219,7 +202,9 @@ class Labels:
         found = np.unique(data) if data.dtype.kind in "iub" else np.unique(np.rint(data))
         if not np.array_equal(found.astype(np.float64), np.unique(data).astype(np.float64)):
             raise LabelError(
-                "A label image holds values between the integers.", expected=f"0 and {self.values}"
+                "A label image holds values between the integers.",
+                expected=f"0 and {self.values}",
+                remedy="resample labels with mode 'nearest'; probabilities are no label image",
             )
         return self._check_values(found, self.values)
 
@@ -329,7 +314,12 @@ class Labels:
         """
         p = np.asarray(probabilities)
         if p.shape[0] != self.channels:
-            raise LabelError("Channels and label table differ.", got=p.shape[0], expected=self.channels)
+            raise LabelError(
+                "Channels and label table differ.",
+                got=p.shape[0],
+                expected=self.channels,
+                remedy="take the label table that the network was built with, or one name per channel",
+            )
         if not self.exclusive:
             return (p > threshold).astype(np.uint8)
         value = np.array([0, *(self.values_of(n)[0] for n in self.names)])

@@ -8,7 +8,6 @@ samples on it.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from truevox.errors import GeometryError
+from truevox.lattices import check_affine, slices_to_lattice
 
 __all__ = ["Grid", "Unit"]
 
@@ -68,27 +68,15 @@ class Grid:
 
     def __init__(self, shape: Sequence[int], affine: ArrayLike | None = None, unit: Unit = "mm") -> None:
         sizes = [int(n) for n in shape]
-        if (
-            not 1 <= len(sizes) <= 3
-            or min(sizes) < 1
-            or any(a != b for a, b in zip(sizes, shape, strict=True))
-        ):
+        if not 1 <= len(sizes) <= 3 or min(sizes) < 1 or sizes != list(shape):
             raise GeometryError(
                 "A grid has 1 to 3 axes of at least one voxel.",
                 got=tuple(shape),
                 expected="e.g. (240, 240, 155)",
+                remedy="give whole numbers, without the channel",
             )
         matrix = np.eye(4) if affine is None else np.array(affine, dtype=np.float64)
-        if matrix.shape != (4, 4) or matrix[3].tolist() != [0, 0, 0, 1]:
-            raise GeometryError("An affine is 4x4 with last row 0 0 0 1.", got=matrix.tolist())
-        if not all(map(math.isfinite, matrix.ravel().tolist())):
-            raise GeometryError("The affine holds values that are not finite.", got=matrix.tolist())
-        if _flatness(matrix) < 1e-6:
-            raise GeometryError(
-                "The affine is singular: some axes have no length or point the same way.",
-                got=matrix.tolist(),
-                remedy="repair the header's sform/qform; every axis needs a direction of its own",
-            )
+        check_affine(matrix)
         if unit not in _UNITS:
             raise GeometryError("Lengths on a grid are in mm or px.", got=unit, remedy='Grid(..., unit="px")')
         matrix.setflags(write=False)
@@ -237,7 +225,9 @@ class Grid:
     def flip(self, axes: Sequence[int] | int) -> Grid:
         """The same voxels in reverse order along ``axes`` (0, 1, 2)."""
         if not np.isin(axes, (0, 1, 2)).all():
-            raise GeometryError("Axes to flip are 0, 1 or 2.", got=axes)
+            raise GeometryError(
+                "Axes to flip are 0, 1 or 2.", got=axes, remedy="count axes from 0, without the channel"
+            )
         flipped = np.isin(np.arange(3), axes)
         offset = np.where(flipped, np.array(self.shape) - 1, 0)
         return self.lattice(offset, np.where(flipped, -1, 1), self.shape)
@@ -245,7 +235,9 @@ class Grid:
     def permute(self, order: Sequence[int]) -> Grid:
         """The same voxels with the axes in another order: new axis ``a`` is old axis ``order[a]``."""
         if sorted(order) != [0, 1, 2]:
-            raise GeometryError("An axis order is a permutation of 0, 1, 2.", got=tuple(order))
+            raise GeometryError(
+                "An axis order is a permutation of 0, 1, 2.", got=tuple(order), remedy="name each axis once"
+            )
         affine = self.affine.copy()
         affine[:, :3] = self.affine[:, list(order)]
         return Grid([self.shape[a] for a in order], affine, self.unit)
@@ -261,7 +253,10 @@ class Grid:
         wanted = [next((w for w in range(3) if c in _CODES[w]), -1) for c in codes.upper()]
         if sorted(wanted) != [0, 1, 2]:
             raise GeometryError(
-                "An orientation names L or R, P or A, and I or S.", got=codes, expected="e.g. RAS"
+                "An orientation names L or R, P or A, and I or S.",
+                got=codes,
+                expected="e.g. RAS",
+                remedy="give three letters, one for each of these pairs",
             )
         mine = [world for world, _ in self._closest_axes()]
         grid = self.permute([mine.index(w) for w in wanted])
@@ -276,7 +271,9 @@ class Grid:
         """
         new = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 3).copy()
         if not np.isfinite(new).all() or new.min() <= 0:
-            raise GeometryError("A spacing is positive, in mm.", got=spacing)
+            raise GeometryError(
+                "A spacing is positive, in mm.", got=spacing, remedy="give numbers above 0, such as 1.5"
+            )
         if np.ndim(spacing) == 0:
             new = np.where(np.array(self.shape) == 1, self.spacing, new)
         stride = new / self.spacing
@@ -294,9 +291,17 @@ class Grid:
         """
         array = np.asarray(mask).reshape(np.asarray(mask).shape[-3:]) != 0
         if array.shape != self.shape:
-            raise GeometryError("The mask is not on this grid.", got=array.shape, expected=self.shape)
+            raise GeometryError(
+                "The mask is not on this grid.",
+                got=array.shape,
+                expected=self.shape,
+                remedy="take the grid of the mask's own image",
+            )
         if not array.any():
-            raise GeometryError("A mask without foreground has no bounding box.")
+            raise GeometryError(
+                "A mask without foreground has no bounding box.",
+                remedy="keep the whole grid where mask.any() is False",
+            )
         spans = [np.flatnonzero(array.any(axis=tuple(b for b in range(3) if b != a))) for a in range(3)]
         return self.crop([int(s[0]) for s in spans], [int(s[-1] - s[0] + 1) for s in spans])
 
@@ -349,41 +354,15 @@ class Grid:
         return [(world, float(np.sign(cosines[world, axis]))) for axis, world in enumerate(best)]
 
 
-def _flatness(affine: Affine) -> float:
-    """Volume of a parallelepiped along the axes whose edges have length 1; 0 if an axis has no length."""
-    # A few plain numbers: NumPy's own calls would take most of the time in which a grid is made.
-    (a, b, c), (d, e, f), (g, h, i) = affine[:3, :3].tolist()
-    lengths = math.hypot(a, d, g) * math.hypot(b, e, h) * math.hypot(c, f, i)
-    if not 0 < lengths < math.inf:
-        scale = np.linalg.norm(affine[:3, :3], axis=0)
-        return float(abs(np.linalg.det(affine[:3, :3] / scale))) if scale.min() > 0 else 0.0
-    return abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)) / lengths
-
-
 @functools.lru_cache(maxsize=256)
 def _index_map(grid: Grid, other: Grid) -> Affine:
     """Kept, because a chain of decisions about two grids asks for it each time."""
     matrix = np.asarray(np.linalg.solve(grid.affine, other.affine), dtype=np.float64)
     if not np.isfinite(matrix).all():
-        raise GeometryError("The map between two grids is not finite.", got=matrix.tolist())
+        raise GeometryError(
+            "The map between two grids is not finite.",
+            got=matrix.tolist(),
+            remedy="give both grids affines in mm; one has voxels that are far too small or too large",
+        )
     matrix.setflags(write=False)
     return matrix
-
-
-def slices_to_lattice(key: Any, shape: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-    """Offset, stride and shape of the lattice that up to three slices (or ``...``) select."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    if Ellipsis in keys:
-        at = keys.index(Ellipsis)
-        keys[at : at + 1] = [slice(None)] * (len(shape) - len(keys) + 1)
-    keys += [slice(None)] * (len(shape) - len(keys))
-    if len(keys) > len(shape) or not all(isinstance(k, slice) for k in keys):
-        raise GeometryError(
-            "A grid is sliced with slices only, so that every axis keeps its place.",
-            got=key,
-            remedy="write 5:6 instead of 5",
-        )
-    ranges = [range(n)[k] for k, n in zip(keys, shape, strict=True)]
-    if any(len(r) == 0 for r in ranges):
-        raise GeometryError("The slice holds no voxel.", got=key, expected=f"indices inside {tuple(shape)}")
-    return [r.start for r in ranges], [r.step for r in ranges], [len(r) for r in ranges]

@@ -56,7 +56,10 @@ def as_voxels(data: Any, kind: str) -> Tensor:
         array = np.asarray(data)
         if array.dtype.kind not in "biufc":
             raise GeometryError(
-                "An image's data is an array of numbers.", got=f"{type(data).__name__} of {array.dtype}"
+                "An image's data is an array of numbers.",
+                got=f"{type(data).__name__} of {array.dtype}",
+                remedy="pass an array of numbers or True and False, such as np.asarray(data, "
+                "dtype=np.float32)",
             )
         array = array.astype(np.float64) if array.dtype.itemsize > 8 and array.dtype.kind == "f" else array
         data = torch.as_tensor(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
@@ -74,7 +77,10 @@ def as_voxels(data: Any, kind: str) -> Tensor:
         return torch.from_numpy(array.astype(np.int64))
     if kind == "label":
         raise LabelError(
-            "A label image holds a value that is too large.", got=int(array.max()), expected="below 2**63"
+            "A label image holds a value that is too large.",
+            got=int(array.max()),
+            expected="below 2**63",
+            remedy="give the classes smaller numbers before the image is made",
         )
     return torch.from_numpy(array.astype(np.float64))
 
@@ -86,7 +92,11 @@ def as_fill(fill: Any) -> float | tuple[float, ...]:
     try:
         return tuple(float(f) for f in fill) if np.ndim(fill) else float(fill)
     except (TypeError, ValueError) as error:
-        raise GeometryError("An image's fill is a number, or one per channel.", got=repr(fill)) from error
+        raise GeometryError(
+            "An image's fill is a number, or one per channel.",
+            got=repr(fill),
+            remedy="write fill=0.0, or one number per channel: fill=(0.0, -1000.0)",
+        ) from error
 
 
 def check_whole(data: Tensor, fill: float | tuple[float, ...]) -> None:
@@ -138,5 +148,9 @@ def finite_number(value: Any) -> float:
     """
     number = float(value)
     if not math.isfinite(number):
-        raise GeometryError("A number in arithmetic of images is finite.", got=number)
+        raise GeometryError(
+            "A number in arithmetic of images is finite.",
+            got=number,
+            remedy="replace NaN and infinity before the arithmetic",
+        )
     return number

@@ -97,7 +97,10 @@ def _count(number: int, what: str) -> str:
 def _expect_new_folder(out: Path | None, table: Path) -> None:
     if out is None or out.suffix == ".csv" or out.is_file() or out.resolve() == table.parent.resolve():
         raise SettingsError(
-            "--fix writes into a new folder, never in place.", got=out, expected="--out NEWFOLDER"
+            "--fix writes into a new folder, never in place.",
+            got=out,
+            expected="--out NEWFOLDER",
+            remedy="name a folder that is not there yet and not the cohort's own, e.g. --out repaired",
         )
 
 

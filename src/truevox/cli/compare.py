@@ -255,7 +255,12 @@ def pair(text: str, option: str, example: str) -> tuple[str, str]:
 
     name, _, value = text.partition("=")
     if not (name and value):
-        raise SettingsError(f"--{option} can't be read.", got=text, expected=f"for instance {example}")
+        raise SettingsError(
+            f"--{option} can't be read.",
+            got=text,
+            expected=f"for instance {example}",
+            remedy=f"write --{option} NAME=VALUE, once for each name",
+        )
     return name.strip(), value.strip()
 
 
@@ -280,7 +285,10 @@ def margins_of(texts: Sequence[str]) -> dict[str, float]:
             found[name] = float(value)
         except ValueError:
             raise SettingsError(
-                f"The margin of '{name}' is no number.", got=value, expected="for instance dice=0.02"
+                f"The margin of '{name}' is no number.",
+                got=value,
+                expected="for instance dice=0.02",
+                remedy="write the margin in the unit of the metric, with a point: --margin dice=0.02",
             ) from None
     return found
 
@@ -306,7 +314,12 @@ def range_of(text: str | None) -> tuple[float, float]:
     except ValueError:
         found = math.nan, math.nan
     if not colon or not found[0] < found[1]:
-        raise SettingsError("--range can't be read.", got=text, expected="for instance 0:1 or 0:")
+        raise SettingsError(
+            "--range can't be read.",
+            got=text,
+            expected="for instance 0:1 or 0:",
+            remedy="write the lower end, a colon and the upper end; leave an end out where there is none",
+        )
     return found
 
 
@@ -322,4 +335,8 @@ def refuse_for_tables(options: Mapping[str, object]) -> None:
 
     for name, value in options.items():
         if value:
-            raise SettingsError(f"--{name} is for evaluations, not for a table.", got=value)
+            raise SettingsError(
+                f"--{name} is for evaluations, not for a table.",
+                got=value,
+                remedy=f"leave --{name} out, or give folders of truevox evaluate in place of the table",
+            )

@@ -71,6 +71,7 @@ def one_cohort(argument: Path | None, option: Path | None) -> Path:
         "The cohort is given twice." if given else "The cohort is missing.",
         got=" and ".join(map(str, given)) or None,
         expected="a table, or a folder of nnU-Net, of the Decathlon or of BIDS",
+        remedy="give one of them, and leave the other out" if given else "name it: --data cohort.csv",
     )
 
 

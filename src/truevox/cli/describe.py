@@ -30,7 +30,11 @@ def describe(
 
     if what.is_dir():
         if set_:
-            raise SettingsError("A trained model has no settings to change.", got=set_[0])
+            raise SettingsError(
+                "A trained model has no settings to change.",
+                got=set_[0],
+                remedy="leave --set out, or describe the recipe that the model was trained from",
+            )
         model, batch_size = load_model(what), recipe_batch_size(what)
     else:
         from truevox.recipe import Recipe

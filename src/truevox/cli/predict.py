@@ -126,7 +126,12 @@ def _precision(text: str) -> Literal["float32", "bf16"]:
 
     if text == "float32" or text == "bf16":
         return text
-    raise SettingsError("Unknown precision.", got=text, expected="float32 or bf16")
+    raise SettingsError(
+        "Unknown precision.",
+        got=text,
+        expected="float32 or bf16",
+        remedy="leave --precision out for float32, or write --precision bf16",
+    )
 
 
 def tell_memory(model: Model, todo: list[Case], options: Options, skipped: int) -> None:

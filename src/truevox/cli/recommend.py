@@ -74,7 +74,12 @@ def _published(name: str) -> dict[str, Any]:
     from truevox.evaluation.recommend import PUBLISHED
 
     if name not in PUBLISHED:
-        raise SettingsError("There is no such example.", got=name, expected=", ".join(PUBLISHED))
+        raise SettingsError(
+            "There is no such example.",
+            got=name,
+            expected=", ".join(PUBLISHED),
+            remedy="write --example with one of these names, or answer the questions with --ask",
+        )
     return PUBLISHED[name].answers()
 
 

@@ -124,7 +124,11 @@ def work_of(
     if data is not None or is_cohort(predictions, source):
         return cohort_work(predictions, source, split, settings, asked)
     if split is not None:
-        raise SettingsError("A folder of references has no splits.", got=f"--split {split}")
+        raise SettingsError(
+            "A folder of references has no splits.",
+            got=f"--split {split}",
+            remedy="leave --split out, or name the cohort's table, which has a column 'split'",
+        )
     matched = match_folders(
         predictions, source, images=filters.images, scores=filters.scores, pattern=filters.match,
         prediction_files=filters.predictions, reference_files=filters.references,

@@ -42,7 +42,11 @@ def split(
     from truevox.progress import spinner
 
     if folds is not None and shares is not None:
-        raise SettingsError("Folds or shares, and not both.", got=f"--folds {folds} --shares {shares}")
+        raise SettingsError(
+            "Folds or shares, and not both.",
+            got=f"--folds {folds} --shares {shares}",
+            remedy="leave one of --folds and --shares out",
+        )
     cases = load_cohort(cohort)
     columns = list(by or [])
     with spinner(f"Dealing out {len(cases)} cases"):
@@ -83,6 +87,9 @@ def parsed(text: str) -> dict[str, float]:
             found[name.strip()] = float(share)
         except ValueError as error:
             raise SettingsError(
-                "Shares can't be understood.", got=text, expected="e.g. train=0.8,val=0.2"
+                "Shares can't be understood.",
+                got=text,
+                expected="e.g. train=0.8,val=0.2",
+                remedy="write name=number, with commas between the parts: --shares train=0.8,val=0.2",
             ) from error
     return found

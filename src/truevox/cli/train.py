@@ -112,6 +112,7 @@ def arguments(what: list[Path], data: Path | None) -> tuple[Path | None, Path]:
         "Training takes a cohort, and before it a recipe if there is one.",
         got=" ".join(map(str, given)),
         expected="truevox train COHORT --out run/, or truevox train RECIPE COHORT --out run/",
+        remedy="name the cohort last, and a recipe before it; options come with their name, e.g. --out run/",
     )
 
 

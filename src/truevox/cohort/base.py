@@ -74,9 +74,17 @@ class Cases:
             return found[0]
         if found:
             raise CaseError(
-                "The case has several records.", case=key, expected=", ".join(c.key for c in found)
+                "The case has several records.",
+                case=key,
+                expected=", ".join(c.key for c in found),
+                remedy="ask for one record by its key, as listed here",
             )
-        raise CaseError("The cohort has no such case.", case=key, expected=_some(c.key for c in self.cases))
+        raise CaseError(
+            "The cohort has no such case.",
+            case=key,
+            expected=_some(c.key for c in self.cases),
+            remedy="take the key of one of these cases",
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -131,8 +139,37 @@ class Cases:
         wanted = dict.fromkeys(ids)
         known = {case.id for case in self.cases} | {case.key for case in self.cases}
         if unknown := [name for name in wanted if name not in known]:
-            raise CaseError("The cohort has no such cases.", got=_some(unknown), expected=_some(self.ids))
+            raise CaseError(
+                "The cohort has no such cases.",
+                got=_some(unknown),
+                expected=_some(self.ids),
+                remedy="take the names of cohort.ids, spelled as there",
+            )
         return self._of(case for case in self.cases if case.id in wanted or case.key in wanted)
+
+    def _per_rater(self, column: str, raters: Mapping[str, str]) -> list[Case]:
+        """Each case once per rater, whose mask is then in ``column``."""
+        if missing := [name for name in raters.values() if name not in self.columns]:
+            raise CaseError(
+                f"The cohort has no column '{missing[0]}'.",
+                expected=", ".join(self.columns),
+                remedy="name one of these columns, spelled as here",
+            )
+        if recorded := [case.key for case in self.cases if case.record is not None]:
+            raise CaseError(
+                "The case is a record already.",
+                case=recorded[0],
+                remedy="leave the column `record` out of the table, one row per case",
+            )
+        kept = [name for name in self.columns if name not in raters.values()]
+        return [
+            replace(
+                case, record=rater, values={n: case.values.get(n) for n in kept} | {column: case.values[name]}
+            )
+            for case in self.cases
+            for rater, name in raters.items()
+            if case.has(name)
+        ]
 
 
 def _refuse_repeats(cases: tuple[Case, ...]) -> None:

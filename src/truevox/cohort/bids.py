@@ -91,6 +91,7 @@ def _derivatives(folder: Path, wanted: list[str] | None) -> list[Path]:
             f"There is no derivative '{unknown[0]}'.",
             file=folder / "derivatives",
             expected=", ".join(there) or "no derivatives",
+            remedy="name a folder below derivatives/, or move this one there",
         )
     # A folder of derivatives may hold a data set itself, without a folder for the program.
     lone = [folder / "derivatives"] if wanted is None and any(n.startswith("sub-") for n in there) else []

@@ -133,6 +133,7 @@ class Case:
                 f"There is no column '{column}'.",
                 case=self.key,
                 expected=", ".join(self.values) or "no columns",
+                remedy="name a column of the cohort's table, or add this one and a value for the case",
             )
         value = self.values[column]
         if value is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from truevox.cohort.case import Case
 from truevox.errors import CaseError, FileError, LabelError
-from truevox.files import read_json
+from truevox.files import read_json, unreadable
 from truevox.io import reading_suffixes
 from truevox.label_files import described
 from truevox.labels import Labels
@@ -88,7 +88,7 @@ def file_names(folder: Path) -> Iterator[str]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise FileError(f"The folder can't be read: {error.strerror}.", file=folder) from error
+        raise unreadable(error, folder, "folder") from error
     yield from sorted(name for name in names if not name.startswith("."))
 
 
@@ -119,6 +119,7 @@ def read_description(folder: Path, name: str = "dataset.json") -> dict[str, Any]
             file=folder / name,
             got=type(data).__name__,
             expected='{"labels": ...}',
+            remedy=f"put the entries of {name} between braces, or export the data set again",
         )
     return data
 
@@ -138,7 +139,11 @@ def labels_in(data: Mapping[str, Any], file: Path) -> Labels | None:
         return None
     try:
         if not isinstance(table, Mapping):
-            raise LabelError("'labels' is a mapping.", got=type(table).__name__)
+            raise LabelError(
+                "'labels' is a mapping.",
+                got=type(table).__name__,
+                remedy='write names with their values: "labels": {"background": 0, "tumour": 1}',
+            )
         return Labels.from_dict(described(table))
     except LabelError as error:
         error.file = error.file or str(file)

@@ -23,7 +23,12 @@ def read_msd(folder: Path) -> Found:
     cases = [_case(entry, folder, None) for entry in _entries(data, "training", file)]
     cases += [_case(entry, folder, "test") for entry in _entries(data, "test", file)]
     if not cases:
-        raise FileError("dataset.json lists no cases.", file=file, expected='"training": [{"image": ...}]')
+        raise FileError(
+            "dataset.json lists no cases.",
+            file=file,
+            expected='"training": [{"image": ...}]',
+            remedy="list the cases in dataset.json, or unpack the task's archive again",
+        )
     expect_names(cases, file)
     said = data.get("modality")
     shown = {}
@@ -35,7 +40,12 @@ def read_msd(folder: Path) -> Found:
 def _entries(data: Mapping[str, Any], name: str, file: Path) -> list[Any]:
     entries = data.get(name) or []
     if not isinstance(entries, list):
-        raise FileError(f"'{name}' of dataset.json is no list.", file=file, got=type(entries).__name__)
+        raise FileError(
+            f"'{name}' of dataset.json is no list.",
+            file=file,
+            got=type(entries).__name__,
+            remedy=f'write "{name}": [...] with square brackets, one entry per case',
+        )
     return entries
 
 
@@ -49,6 +59,7 @@ def _case(entry: Any, folder: Path, split: str | None) -> Case:
             file=folder / "dataset.json",
             got=entry,
             expected='{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}',
+            remedy="write the image's path into this entry of dataset.json, or remove the entry",
         )
     label = listed.get(LABEL)
     path = path_of(folder, image)

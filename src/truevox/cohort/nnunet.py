@@ -39,6 +39,7 @@ def read_nnunet(folder: Path, fold: int | None = None) -> Found:
             file=file,
             got=said,
             expected='"channel_names": {"0": "T1", "1": "FLAIR"}',
+            remedy="give every channel its number and its name in dataset.json",
         )
     shown = [str(said[key]) for key in sorted(said, key=int)]
     ending = _ending(data, file)
@@ -88,6 +89,7 @@ def _ending(data: Mapping[str, Any], file: Path) -> str | None:
             file=file,
             got=said,
             expected='"file_ending": ".nii.gz"',
+            remedy="write the ending as text between quotes, or remove the key",
         )
     return f".{said.strip().lower().lstrip('.')}" if said and said.strip() else None
 
@@ -117,6 +119,7 @@ def _listed(table: Any, folder: Path) -> Files:
                 file=folder / "dataset.json",
                 got=f"{case}: {entry}",
                 expected='{"case_1": {"images": ["a.nii.gz"], "label": "b.nii.gz"}}',
+                remedy="write the images of this case as a list in dataset.json, or remove the case",
             )
         label = entry.get("label")
         found[str(case)] = (
@@ -228,15 +231,32 @@ def read_splits(file: Path, fold: int, known: Mapping[str, Any]) -> dict[str, st
     )
     if not good:
         raise FileError(
-            "The file holds no folds.", file=file, expected='[{"train": ["a", "b"], "val": ["c"]}, ...]'
+            "The file holds no folds.",
+            file=file,
+            expected='[{"train": ["a", "b"], "val": ["c"]}, ...]',
+            remedy="copy splits_final.json of nnU-Net here again, or make folds with `truevox split`",
         )
     if not 0 <= fold < len(folds):
-        raise FileError(f"The file has no fold {fold}.", file=file, expected=f"0 to {len(folds) - 1}")
+        raise FileError(
+            f"The file has no fold {fold}.",
+            file=file,
+            expected=f"0 to {len(folds) - 1}",
+            remedy="choose one of these folds",
+        )
     chosen = {name: [str(case) for case in folds[fold][name]] for name in ("train", "val")}
     if both := sorted(set(chosen["train"]) & set(chosen["val"])):
-        raise CaseError(f"The case trains and validates in fold {fold}.", case=both[0], file=file)
+        raise CaseError(
+            f"The case trains and validates in fold {fold}.",
+            case=both[0],
+            file=file,
+            remedy="remove the case from 'train' or from 'val' in this fold of the file",
+        )
     if unknown := [case for cases in chosen.values() for case in cases if case not in known]:
         raise CaseError(
-            "The folds name a case that is not there.", case=unknown[0], file=file, got=f"{len(unknown)} such"
+            "The folds name a case that is not there.",
+            case=unknown[0],
+            file=file,
+            got=f"{len(unknown)} such",
+            remedy="remove these names from the file, or put their images into imagesTr",
         )
     return {case: name for name, cases in chosen.items() for case in cases}

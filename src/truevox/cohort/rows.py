@@ -133,7 +133,12 @@ def _columns(table: Path) -> tuple[Columns, bool]:
     packed = table.suffix.lower() == ".parquet"
     header, rows, mark = (*_parquet(table), "") if packed else _text(table)
     if repeated := sorted({name for name in header if header.count(name) > 1 or not name}):
-        raise CaseError("Columns need names of their own.", file=table, got=repeated)
+        raise CaseError(
+            "Columns need names of their own.",
+            file=table,
+            got=repeated,
+            remedy="rename the repeated columns in the table's first line, and name those without a name",
+        )
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
     return {name: list(cells) for name, cells in zip(header, columns, strict=True)}, mark == ";"
 

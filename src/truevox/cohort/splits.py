@@ -36,7 +36,10 @@ def assign(
         members.setdefault(name, []).append(case)
     if len(members) < len(shares):
         raise CaseError(
-            "There are fewer patients than parts.", got=len(members), expected=f"at least {len(shares)}"
+            "There are fewer patients than parts.",
+            got=len(members),
+            expected=f"at least {len(shares)}",
+            remedy="ask for fewer folds or splits, or add patients",
         )
     ranks = [_ranks(members, attribute, bins) for attribute in strata]
     rng = np.random.default_rng(seed)

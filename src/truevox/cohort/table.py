@@ -290,7 +290,11 @@ class Cohort(Cases):
         Cohort(20 cases (test: 4, val: 4, train: 12); site)
         """
         if not shares or any(not share > 0 for share in shares.values()):
-            raise SettingsError("Shares of splits are positive numbers.", got=dict(shares))
+            raise SettingsError(
+                "Shares of splits are positive numbers.",
+                got=dict(shares),
+                remedy='write e.g. {"train": 0.8, "val": 0.2}',
+            )
         dealt = [case for case in self.cases if case.split is None or case.split in shares]
         strata = attributes(dealt, by, foreground, self.labels, n_jobs, bins)
         part = assign(dealt, list(shares.values()), strata, patient, bins, seed)
@@ -319,7 +323,11 @@ class Cohort(Cases):
         Cohort(10 cases (train: 8, val: 2); site, fold)
         """
         if folds < 2:
-            raise SettingsError("Cross-validation has at least two folds.", got=folds)
+            raise SettingsError(
+                "Cross-validation has at least two folds.",
+                got=folds,
+                remedy="give e.g. 5, or with_splits for a single split",
+            )
         dealt = [case for case in self.cases if case.split != "test"]
         strata = attributes(dealt, by, foreground, self.labels, n_jobs, bins)
         part = assign(dealt, [1] * folds, strata, patient, bins, seed)
@@ -371,19 +379,7 @@ class Cohort(Cases):
         ('p07/anna', 'a.nii', 'b.nii')
         ('p07/ben', 'a.nii', 'c.nii')
         """
-        if missing := [name for name in raters.values() if name not in self.columns]:
-            raise CaseError(f"The cohort has no column '{missing[0]}'.", expected=", ".join(self.columns))
-        if recorded := [case.key for case in self.cases if case.record is not None]:
-            raise CaseError("The case is a record already.", case=recorded[0])
-        kept = [name for name in self.columns if name not in raters.values()]
-        cases = [
-            replace(
-                case, record=rater, values={n: case.values.get(n) for n in kept} | {column: case.values[name]}
-            )
-            for case in self.cases
-            for rater, name in raters.items()
-            if case.has(name)
-        ]
+        cases = self._per_rater(column, raters)
         labels = {n: table for n, table in self.labels.items() if n not in raters.values()}
         if table := next((self.labels[n] for n in raters.values() if n in self.labels), None):
             labels[column] = table

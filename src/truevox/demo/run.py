@@ -62,7 +62,9 @@ def run_demo(
         If the folder can't be written.
     """
     if steps is not None and steps < 1:
-        raise SettingsError("The demo trains for at least one step.", got=steps)
+        raise SettingsError(
+            "The demo trains for at least one step.", got=steps, remedy="steps=300, or leave it out"
+        )
     voxel_mm = study.QUICK_VOXEL_MM if quick else phantom.VOXEL_MM
     steps = steps or (study.QUICK_STEPS if quick else study.STEPS)
     root = Path(out)

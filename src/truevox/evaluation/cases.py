@@ -183,7 +183,9 @@ def cohort_jobs(
     wanted = {name: output for name, output in chosen.items() if output.reference is not None}
     if not wanted:
         raise SettingsError(
-            "No output names the column of its reference.", expected="reference in labels.json"
+            "No output names the column of its reference.",
+            expected="reference in labels.json",
+            remedy='write the column of the masks into labels.json: "reference": "mask"',
         )
     for name, output in wanted.items():
         if output.reference not in cohort.columns:

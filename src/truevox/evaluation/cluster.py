@@ -70,6 +70,7 @@ def _dask(cluster: str, n_jobs: int) -> Iterator[None]:
                 raise SettingsError(
                     f"The cluster does not answer: {error}.", got=cluster,
                     expected="local, tcp://host:8786, a scheduler's .json, ray or ray://host:10001",
+                    remedy="start the scheduler, and give the address that it printed; or --cluster local",
                 ) from error  # fmt: skip
         stack.enter_context(joblib.parallel_config(backend="dask", client=client))
         yield
@@ -87,7 +88,11 @@ def _ray(cluster: str, n_jobs: int) -> Iterator[None]:
     try:
         ray.init(address=address, num_cpus=cpus, log_to_driver=False, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise SettingsError(f"The cluster does not answer: {error}.", got=cluster) from error
+        raise SettingsError(
+            f"The cluster does not answer: {error}.",
+            got=cluster,
+            remedy="start it by 'ray start --head', or use --cluster ray for one on this machine",
+        ) from error
     try:
         register_ray()
         with joblib.parallel_config(backend="ray"):

@@ -130,6 +130,7 @@ def read_pairs(table: Path) -> Matched:
             file=table,
             got=", ".join(columns) or "an empty table",
             expected="case,prediction,reference and, if wanted, image,score,patient,output",
+            remedy="name the columns so in the first line of the table, with commas between them",
         )
     count = len(columns["case"])
     if not count:
@@ -151,7 +152,11 @@ def read_pairs(table: Path) -> Matched:
     keys = [(job.case, job.output) for job in jobs]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         raise CaseError(
-            "A case is in the table twice.", case=twice[0][0], file=table, got=f"{len(twice)} such"
+            "A case is in the table twice.",
+            case=twice[0][0],
+            file=table,
+            got=f"{len(twice)} such",
+            remedy="remove one of its rows, or give each its own 'output'",
         )
     return Matched(jobs, [], f"{len(jobs)} cases of {table}", {"table": str(table), "cases": len(jobs)})
 

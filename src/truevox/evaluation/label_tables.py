@@ -79,10 +79,17 @@ def choose_labels(given: Mapping[str, Any] | str | None) -> Choice:
         name, equals, values = (word.strip() for word in part.partition("="))
         if not (name and equals and values):
             raise SettingsError(
-                "The labels can't be understood.", got=part.strip() or given, expected=_EXPECTED
+                "The labels can't be understood.",
+                got=part.strip() or given,
+                expected=_EXPECTED,
+                remedy="write a name and a value for each label, with commas between them",
             )
         if name in table:
-            raise SettingsError(f"The label '{name}' is there twice.", got=given)
+            raise SettingsError(
+                f"The label '{name}' is there twice.",
+                got=given,
+                remedy="write several values of one label with +: whole=1+2",
+            )
         found = [number_in(word.strip()) for word in values.split("+")]
         table[name] = found if len(found) > 1 or isinstance(found[0], str) else found[0]
     return _of_mapping(table, "--labels")
@@ -133,19 +140,34 @@ def _expect_agreement(one: Choice, other: Choice) -> None:
 def _of_mapping(table: dict[str, Any], source: str) -> Choice:
     words = [value for value in table.values() if value in ("nonzero", ["nonzero"])]
     if words and len(table) > 1:
-        raise SettingsError("'nonzero' is a label table of one label.", got=table, expected="lesion=nonzero")
+        raise SettingsError(
+            "'nonzero' is a label table of one label.",
+            got=table,
+            expected="lesion=nonzero",
+            remedy="leave the other labels out, or give every label its values",
+        )
     if words:
         return Choice(Labels({next(iter(table)): 1}), True, source)
     ignore = table.pop("ignore", None)
     if ignore is not None and whole_number(ignore) is None:
-        raise SettingsError("What is ignored is one value.", got=ignore, expected="ignore=255")
+        raise SettingsError(
+            "What is ignored is one value.",
+            got=ignore,
+            expected="ignore=255",
+            remedy="name one whole number; give further values to a label of their own",
+        )
     names = {name: value for name, value in table.items() if value not in (0, [0])}
     return Choice(Labels(names, ignore=ignore), source=source)
 
 
 def _of_file(file: Path) -> Labels:
     if not file.exists() and "." not in file.name:
-        raise SettingsError("The labels can't be understood.", got=str(file), expected=_EXPECTED)
+        raise SettingsError(
+            "The labels can't be understood.",
+            got=str(file),
+            expected=_EXPECTED,
+            remedy="correct the path of the file, or write the labels here",
+        )
     if file.suffix.lower() == ".json" and file.is_file():
         data = read_json(file)
         found = labels_in(data, file) if isinstance(data, Mapping) else None

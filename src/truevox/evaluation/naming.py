@@ -91,7 +91,10 @@ def pattern_way(pattern: str) -> Way:
         made = re.compile(pattern)
     except re.error as error:
         raise SettingsError(
-            f"--match is no regular expression: {error}.", got=pattern, expected=r"e.g. '(case_\d+)'"
+            f"--match is no regular expression: {error}.",
+            got=pattern,
+            expected=r"e.g. '(case_\d+)'",
+            remedy="correct the expression, and put it between single quotes so that the shell keeps it",
         ) from error
 
     def way(stems: Sequence[str]) -> list[str]:

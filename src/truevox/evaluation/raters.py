@@ -191,9 +191,17 @@ def _groups(cohort: Cohort, columns: Sequence[str] | None, patient: str | None) 
     chosen = list(columns or dict.fromkeys(name for case in cohort for name in case.files))
     for name in [*chosen, *([patient] if patient else [])]:
         if name not in cohort.columns:
-            raise SettingsError(f"The cohort has no column '{name}'.", expected=", ".join(cohort.columns))
+            raise SettingsError(
+                f"The cohort has no column '{name}'.",
+                expected=", ".join(cohort.columns),
+                remedy="name columns that are there, spelled as here",
+            )
     if not chosen:
-        raise CaseError("The cohort has no column of mask files.", got=", ".join(cohort.columns))
+        raise CaseError(
+            "The cohort has no column of mask files.",
+            got=", ".join(cohort.columns),
+            remedy="add a column with the path of each rater's mask, or name the columns yourself",
+        )
     found: dict[str, list[tuple[Case, str]]] = defaultdict(list)
     for case in cohort:
         # With one column the records of a case are its raters; with several, each record has its own.
@@ -206,6 +214,7 @@ def _groups(cohort: Cohort, columns: Sequence[str] | None, patient: str | None) 
             "No case has masks of two raters.",
             got=f"column{'s' * (len(chosen) > 1)} {', '.join(chosen)}",
             expected="a column per rater, or a row per rater with its name in the column 'record'",
+            remedy="add the masks of a second rater to the table",
         )
     return groups
 
@@ -238,7 +247,11 @@ def _masks(group: _Group, label: int | None, tol_mm: float | None) -> tuple[NDAr
     """Masks (R, I, J, K) of all raters on one grid, and the volume of a voxel in ml."""
     found = [(name, *read_segments(path)) for name, path in group.files]
     if not found:
-        raise CaseError("The case has no masks.", case=group.case)
+        raise CaseError(
+            "The case has no masks.",
+            case=group.case,
+            remedy="write the path of a mask into its row of the table, or remove the row",
+        )
     (first, _, header), *others = found
     parts = any(one.part for _, _, one in found)
     for name, segments, other in others:
@@ -250,7 +263,11 @@ def _masks(group: _Group, label: int | None, tol_mm: float | None) -> tuple[NDAr
             )
     shared = shared_grid([one.grid for _, _, one in found], tol_mm, parts=parts)
     if shared is None:
-        raise GeometryError("The masks lie too far apart for one image.", file=group.files[0][1])
+        raise GeometryError(
+            "The masks lie too far apart for one image.",
+            file=group.files[0][1],
+            remedy="remove the mask that belongs to another scan from the table, or correct its position",
+        )
     grid, places = shared
     masks = [place(_mask(one, label))[0] for place, (_, one, _) in zip(places, found, strict=True)]
     return np.stack(masks), grid.voxel_volume_ml

@@ -204,9 +204,18 @@ class EvaluationSettings(_Section):
                 f"The settings can't be read: {reason}.", file=file, remedy="check the path"
             ) from error
         except yaml.YAMLError as error:
-            raise SettingsError(f"The settings are no YAML: {error}.", file=file) from error
+            raise SettingsError(
+                f"The settings are no YAML: {error}.",
+                file=file,
+                remedy="correct the line that is named; one 'key: value' per line, lists in square brackets",
+            ) from error
         if data is not None and not isinstance(data, dict):
-            raise SettingsError("The settings are no mapping.", file=file, expected="metrics: [dice, hd95]")
+            raise SettingsError(
+                "The settings are no mapping.",
+                file=file,
+                expected="metrics: [dice, hd95]",
+                remedy="write one 'key: value' per line",
+            )
         return cls.make({**(data or {}), **changes}, file)
 
     @classmethod

@@ -15,7 +15,7 @@ from truevox.io.guard import reading
 from truevox.io.header import Header
 from truevox.io.registry import find_reader, find_writer
 from truevox.labels import Labels
-from truevox.space import slices_to_lattice
+from truevox.lattices import slices_to_lattice
 
 if TYPE_CHECKING:
     from truevox.image import Image, Kind
@@ -97,7 +97,12 @@ def read(path: str | Path, region: Region | None = None) -> tuple[NDArray, Heade
             return voxels(tuple(slice(0, n) for n in header.grid.shape)), header
     start, step, shape = slices_to_lattice(region, header.grid.shape)
     if step != [1, 1, 1]:
-        raise GeometryError("A region is read in steps of 1.", file=path, got=region)
+        raise GeometryError(
+            "A region is read in steps of 1.",
+            file=path,
+            got=region,
+            remedy="read the region in steps of 1, and slice the result",
+        )
     with reading(header.path):
         array = voxels(tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True)))
     return array, replace(header, grid=header.grid.crop(start, shape), raw=None)

@@ -48,7 +48,12 @@ def array_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int, int]
             remedy="split it into several files",
         )
     if not shape or min(shape) < 1:
-        raise FileError("The array holds no voxels.", file=path, got=shape)
+        raise FileError(
+            "The array holds no voxels.",
+            file=path,
+            got=shape,
+            remedy="save the array again with at least one voxel along each axis",
+        )
     c, i, j, k = shape if len(shape) == 4 else (1, *shape, *[1] * (3 - len(shape)))
     return (c, i, j, k)
 
@@ -69,7 +74,12 @@ def array_grid(shape: tuple[int, ...], affine: object, path: Path, unit: object 
         error.file = str(path)
         raise
     except (TypeError, ValueError) as error:
-        raise GeometryError("An affine is 4x4 numbers.", file=path, got=str(affine)[:80]) from error
+        raise GeometryError(
+            "An affine is 4x4 numbers.",
+            file=path,
+            got=str(affine)[:80],
+            remedy="save four rows of four numbers, or leave the affine out for voxels of 1 mm",
+        ) from error
 
 
 @reader(".npy")

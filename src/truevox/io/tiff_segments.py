@@ -96,7 +96,10 @@ def _unpacked(content: bytes, key: Any, shape: tuple[int, int, int], path: Path)
         return _few_bits(packed, key.bitspersample, key.dtype)[:, : columns * many].reshape(shape)
     if key.bitspersample != 8 * key.dtype.itemsize:
         raise FileError(
-            f"Numbers of {key.bitspersample} bit are not read.", file=path, expected="8, 16, 32 or 64 bit"
+            f"Numbers of {key.bitspersample} bit are not read.",
+            file=path,
+            expected="8, 16, 32 or 64 bit",
+            remedy="save the image again with 8, 16 or 32 bit",
         )
     predictor = key.predictor if key.compression in _PREDICTED else 1
     if predictor == _FLOAT_DIFFERENCES:

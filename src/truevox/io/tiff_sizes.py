@@ -129,7 +129,12 @@ def _length(value: Any, unit: str, path: Path) -> float | None:
         return None
     length = None if unit.strip().lower() == "reference frame" else millimetres(unit, path)
     if length is not None and number <= 0:
-        raise GeometryError("A spacing is positive.", file=path, got=f"{value} {unit}")
+        raise GeometryError(
+            "A spacing is positive.",
+            file=path,
+            got=f"{value} {unit}",
+            remedy="write a positive spacing into the file (in ImageJ: Image > Properties)",
+        )
     return None if length is None else number * length
 
 

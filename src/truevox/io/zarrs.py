@@ -64,7 +64,12 @@ def read_zarr(path: Path) -> tuple[Header, Voxels]:
     dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
     shape = tuple(1 if a is None else array.shape[a] for a in dims)
     if min(shape) < 1:
-        raise FileError("The array holds no voxels.", file=path, got=array.shape)
+        raise FileError(
+            "The array holds no voxels.",
+            file=path,
+            got=array.shape,
+            remedy="write the array again with at least one voxel along each axis",
+        )
     grid = array_grid(shape, found.affine, path, found.unit)
     times = found.times if found.times is not None and len(found.times) == shape[0] else None
 
@@ -225,4 +230,9 @@ def _refuse_code(array: zarr.Array, path: Path) -> None:
     """Objects that were pickled run code when they are read."""
     codecs = repr((array.filters, array.compressors, array.serializer))
     if "pickle" in codecs.lower():
-        raise FileError("The file is coded as pickled objects, which run code.", file=path, got=codecs)
+        raise FileError(
+            "The file is coded as pickled objects, which run code.",
+            file=path,
+            got=codecs,
+            remedy="write it again by the program that made it, as numbers and without a pickle codec",
+        )

@@ -282,7 +282,11 @@ class LossSum(_OfParts):
 
     def __post_init__(self) -> None:
         if not self.terms or not all(isfinite(factor) for factor, _ in self.terms):
-            raise GraphError("A sum of losses needs terms with finite factors.", got=self.terms)
+            raise GraphError(
+                "A sum of losses needs terms with finite factors.",
+                got=self.terms,
+                remedy="write 0.5 * a + 0.5 * b with finite factors",
+            )
 
     def at_step(self, step: int) -> LossSum:
         """The sum as it is at a step of training."""
@@ -335,6 +339,7 @@ class Scheduled(_OfParts):
                 "The points of a schedule do not fit.",
                 got=self.points,
                 expected="(step, factor) with ascending steps and finite factors",
+                remedy="list the points by step, each step once: [(0, 1.0), (1000, 0.5)]",
             )
 
     def at_step(self, step: int) -> LossSum:

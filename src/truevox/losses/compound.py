@@ -70,12 +70,18 @@ class GeneralisedDice(SumLoss):
     def __post_init__(self) -> None:
         check_activation(self.activation)
         if self.over not in ("CI", "BCI"):
-            raise GraphError("`over` of generalised Dice does not fit.", got=self.over, expected="CI or BCI")
+            raise GraphError(
+                "`over` of generalised Dice does not fit.",
+                got=self.over,
+                expected="CI or BCI",
+                remedy='over="CI" is per image, over="BCI" over the whole batch',
+            )
         if not (self.power >= 0 and self.smooth_nr >= 0 and self.smooth_dr > 0):
             raise GraphError(
                 "A number of generalised Dice does not fit.",
                 got={"power": self.power, "smooth_nr": self.smooth_nr, "smooth_dr": self.smooth_dr},
                 expected="power and smooth_nr at least 0, smooth_dr above 0",
+                remedy="leave these out for the usual ones, or choose within these limits",
             )
 
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
@@ -155,6 +161,7 @@ class UnifiedFocal(SumLoss):
                 "A number of the unified focal loss does not fit.",
                 got={"share": self.share, "delta": self.delta, "gamma": self.gamma, "smooth": self.smooth},
                 expected="share and delta from 0 to 1, gamma from 0 to below 1, smooth at least 0",
+                remedy="leave these out for the usual ones, or choose within these limits",
             )
 
     def quantities(self, scene: Scene) -> Sequence[Quantity]:

@@ -77,12 +77,18 @@ class Lovasz(Loss):
     def __post_init__(self) -> None:
         check_activation(self.activation)
         if self.over not in ("I", "BI"):
-            raise GraphError("`over` of a Lovász loss does not fit.", got=self.over, expected="'I' or 'BI'")
+            raise GraphError(
+                "`over` of a Lovász loss does not fit.",
+                got=self.over,
+                expected="'I' or 'BI'",
+                remedy='over="I" is per image, over="BI" over the whole batch',
+            )
         if self.classes not in (None, "present", "all"):
             raise GraphError(
                 "`classes` of a Lovász loss does not fit.",
                 got=self.classes,
                 expected="'present', 'all' or None",
+                remedy='classes="present" leaves out what an image lacks, "all" counts it',
             )
 
     def of(self, scene: Scene) -> Tensor:

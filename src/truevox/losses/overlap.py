@@ -249,6 +249,7 @@ class Tversky(Overlap):
                 "`alpha` and `beta` of a Tversky loss do not fit.",
                 got=weights,
                 expected="0 or more, and not both 0",
+                remedy="alpha=0.3, beta=0.7 weighs missed voxels more; both 0.5 is Dice",
             )
 
     def _score(self, sums: Sums, nr: Tensor, dr: Tensor) -> Tensor:
@@ -295,7 +296,10 @@ class FocalTversky(Tversky):
         super().__post_init__()
         if not (isfinite(self.gamma) and self.gamma > 0):
             raise GraphError(
-                "`gamma` of a focal Tversky loss does not fit.", got=self.gamma, expected="above 0"
+                "`gamma` of a focal Tversky loss does not fit.",
+                got=self.gamma,
+                expected="above 0",
+                remedy="gamma=0.75 is usual; gamma=1 is the Tversky loss",
             )
 
     def _cost(self, sums: Sums, nr: Tensor, dr: Tensor) -> Tensor:
@@ -368,7 +372,12 @@ class DicePlusPlus(Overlap):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (isfinite(self.gamma) and self.gamma >= 1):
-            raise GraphError("`gamma` of Dice++ does not fit.", got=self.gamma, expected="1 or more")
+            raise GraphError(
+                "`gamma` of Dice++ does not fit.",
+                got=self.gamma,
+                expected="1 or more",
+                remedy="gamma=2 is usual; gamma=1 is Dice",
+            )
 
     def quantities(self, scene: Scene) -> Sequence[Quantity]:
         if self.gamma == 2 and scene.hard:

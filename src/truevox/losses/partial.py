@@ -62,7 +62,12 @@ class LeafDice(SumLoss):
     def __post_init__(self) -> None:
         check_activation(self.activation)
         if not self.smooth_dr > 0:
-            raise GraphError("`smooth_dr` does not fit.", got=self.smooth_dr, expected="above 0")
+            raise GraphError(
+                "`smooth_dr` does not fit.",
+                got=self.smooth_dr,
+                expected="above 0",
+                remedy="give smooth_dr a small number such as 1e-5",
+            )
 
     @property
     def shares_sums(self) -> bool:

@@ -125,7 +125,12 @@ class Focal(SumLoss):
         check_activation(self.activation)
         object.__setattr__(self, "weight", _checked(self.weight))
         if not (isfinite(self.gamma) and self.gamma >= 0):
-            raise GraphError("`gamma` of a focal loss does not fit.", got=self.gamma, expected="0 or more")
+            raise GraphError(
+                "`gamma` of a focal loss does not fit.",
+                got=self.gamma,
+                expected="0 or more",
+                remedy="gamma=2 is usual; gamma=0 is cross-entropy",
+            )
 
     @property
     def unbiased(self) -> bool:
@@ -226,7 +231,11 @@ def _checked(weight: tuple[float, ...] | None) -> tuple[float, ...] | None:
         return None
     weight = tuple(float(value) for value in weight)
     if any(value < 0 or not isfinite(value) for value in weight):
-        raise GraphError("Class weights are finite and not negative.", got=weight)
+        raise GraphError(
+            "Class weights are finite and not negative.",
+            got=weight,
+            remedy="give each class a weight of 0 or more; 0 leaves the class out",
+        )
     return weight
 
 
@@ -234,5 +243,10 @@ def _class_weights(weight: tuple[float, ...] | None, like: Tensor, count: int) -
     if weight is None:
         return None
     if len(weight) != count:
-        raise GraphError("One weight per class is needed.", got=weight, expected=f"{count} weights")
+        raise GraphError(
+            "One weight per class is needed.",
+            got=weight,
+            expected=f"{count} weights",
+            remedy="give as many weights as the logits have channels, or weight=None",
+        )
     return torch.tensor(weight, dtype=like.dtype, device=like.device)

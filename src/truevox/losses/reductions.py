@@ -43,6 +43,7 @@ def axes_of(over: object, name: str) -> tuple[str, ...]:
             f"`over` of {name} does not fit.",
             got=over,
             expected="I, CI, BI, BCI, or another set of batch (B), class (C) and image (I)",
+            remedy='over="I" is per image, "CI" joins its classes, "BCI" the whole batch',
         )
     return tuple(axis for axis in AXES if axis in given)
 
@@ -64,12 +65,14 @@ def smoothing(value: Smoothing, name: str, least: float | None, over: str) -> Sm
             f"`{name}` does not fit.",
             got=value,
             expected="smooth_nr at least 0, smooth_dr above 0 (0/0 has no value)",
+            remedy="leave it out, or give a small number such as 1e-5",
         )
     if several and "C" in over:
         raise GraphError(
             f"`{name}` has one number per class, but one set holds several classes.",
             got=f"over={over!r}",
             expected='over="I" or "BI", or a single number',
+            remedy='give a single number, or count each class for itself with over="I"',
         )
     return numbers if several else numbers[0]
 
@@ -97,6 +100,7 @@ def _per_class(value: Smoothing, sums: Tensor) -> Tensor:
             "Smoothing has one number for each class that counts.",
             got=value,
             expected=f"{sums.shape[1]} numbers (background only with background=True)",
+            remedy="give one number per class that counts, or a single one for all",
         )
     return numbers.view(1, -1, 1) if numbers.dim() else numbers
 
@@ -168,6 +172,7 @@ def expected_volumes(counts: Sequence[Sequence[float]], include_empty: bool = Tr
             "Counts of voxels do not fit.",
             got=rows[:3],
             expected="a row per image, a number of 0 or more per class",
+            remedy="pass one row per image, with the number of voxels of each class",
         )
     columns = [[n for n in column if include_empty or n > 0] for column in zip(*rows, strict=True)]
     return tuple(sum(column) / len(column) if column else 0.0 for column in columns)

@@ -66,7 +66,10 @@ class Boundary(Loss):
         check_activation(self.activation)
         if self.spacing is not None and not all(isfinite(s) and s > 0 for s in self.spacing):
             raise GraphError(
-                "The spacing of a boundary loss is above 0.", got=self.spacing, expected="mm per axis"
+                "The spacing of a boundary loss is above 0.",
+                got=self.spacing,
+                expected="mm per axis",
+                remedy="pass the image's spacing, e.g. spacing=(1.0, 1.0, 3.0)",
             )
 
     def of(self, scene: Scene) -> Tensor:
@@ -76,6 +79,7 @@ class Boundary(Loss):
                 "The spacing of a boundary loss has one number per axis.",
                 got=self.spacing,
                 expected=f"{len(scene.shape)} numbers, for images {scene.shape}",
+                remedy="pass one number for each spatial axis of the logits",
             )
         scene = scene.in_float32()
         p, y = _channels(scene, self.background)
@@ -146,12 +150,17 @@ class SoftClDice(Loss):
                 "Settings of a soft clDice do not fit.",
                 got=(self.iterations, self.smooth),
                 expected="iterations at least 0, smooth above 0",
+                remedy="iterations=3 and smooth=1 are usual; more iterations reach thicker vessels",
             )
 
     def of(self, scene: Scene) -> Tensor:
         """Value for checked arguments, a scalar tensor."""
         if len(scene.shape) not in (2, 3):
-            raise GraphError("Soft clDice is for images of 2 or 3 axes.", got=scene.shape)
+            raise GraphError(
+                "Soft clDice is for images of 2 or 3 axes.",
+                got=scene.shape,
+                remedy="drop the axes of one voxel, or take another loss",
+            )
         scene = scene.in_float32()
         p, y = _channels(scene, self.background)
         of_p, of_y = (self._skeleton(x.unflatten(2, scene.shape)).flatten(2) for x in (p, y))

@@ -28,7 +28,10 @@ def check_activation(activation: str | None) -> None:
     """Refuse the name of an activation that does not exist."""
     if activation not in ACTIVATIONS:
         raise GraphError(
-            "`activation` of a loss does not fit.", got=activation, expected="'sigmoid', 'softmax' or None"
+            "`activation` of a loss does not fit.",
+            got=activation,
+            expected="'sigmoid', 'softmax' or None",
+            remedy="activation=None says that probabilities, not logits, are passed",
         )
 
 
@@ -136,6 +139,8 @@ class Scene:
                 got=sorted(int(value) for value in self.truth.unique())[:20],
                 expected=f"0 to {classes - 1}"
                 + ("" if self.ignore is None else f", or {self.ignore} to ignore"),
+                remedy="give the network as many outputs as the target has classes, or map the target's "
+                "values",
             )
 
     @cached_property
@@ -269,7 +274,12 @@ def scene(
     name = "logits" if logits else "probabilities"
     if not isinstance(values, Tensor) or values.dim() < 3 or not values.is_floating_point():
         got = f"{tuple(values.shape)} {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
-        raise GraphError(f"`{name}` of a loss do not fit.", got=got, expected="floats (B, C, *spatial)")
+        raise GraphError(
+            f"`{name}` of a loss do not fit.",
+            got=got,
+            expected="floats (B, C, *spatial)",
+            remedy="pass the network's output itself, with its batch and channel axes; .float() makes floats",
+        )
     link = link_of(values, activation, logits)
     if not logits:
         _in_unit(values, "probabilities")
@@ -318,7 +328,10 @@ def _in_unit(x: Tensor, name: str) -> None:
     low, high = (float(v) for v in torch.aminmax(x.detach()))
     if not (low >= 0 and high <= 1 + 1e-5):
         raise GraphError(
-            f"`{name}` of a loss are shares between 0 and 1.", got=f"{low:g} to {high:g}", expected="0 to 1"
+            f"`{name}` of a loss are shares between 0 and 1.",
+            got=f"{low:g} to {high:g}",
+            expected="0 to 1",
+            remedy="put torch.sigmoid or torch.softmax behind logits, or state the loss's activation",
         )
 
 
@@ -334,11 +347,15 @@ def _weight(weight: Tensor | None, values: Tensor) -> Tensor | None:
             "A voxel weight has one channel.",
             got=tuple(weight.shape),
             expected=f"(B, 1, *spatial): {expected}",
+            remedy="weight[:, None] adds the channel; a weight per class is an argument of the loss",
         )
     low, high = (float(v) for v in torch.aminmax(weight)) if weight.numel() else (0.0, 0.0)
     if not (low >= 0 and isfinite(high)):
         raise GraphError(
-            "`weight` of a loss is finite and not negative.", got=f"{low:g} to {high:g}", expected="0 or more"
+            "`weight` of a loss is finite and not negative.",
+            got=f"{low:g} to {high:g}",
+            expected="0 or more",
+            remedy="clamp the weight at 0, and replace NaN and infinity",
         )
     return weight.expand(expected).flatten(2)
 
@@ -352,6 +369,7 @@ def _present(present: Tensor | None, values: Tensor, link: Link) -> Tensor | Non
             "`label_present` does not fit.",
             got=f"{tuple(present.shape)} {present.dtype}",
             expected=f"bool (B, C): {expected}",
+            remedy="pass a bool for each image and channel: torch.ones(B, C, dtype=torch.bool)",
         )
     if link.exclusive and not bool(present[:, 0].all()):
         raise GraphError(
@@ -367,4 +385,5 @@ def _misfit(target: Tensor, values: Tensor) -> GraphError:
         "The target does not fit the logits.",
         got=f"target {tuple(target.shape)} {target.dtype}, logits {tuple(values.shape)}",
         expected="ints (B, *spatial) or (B, 1, *spatial), or floats of the logits' shape",
+        remedy="pass class numbers by target.long(), or masks as floats with one channel per class",
     )

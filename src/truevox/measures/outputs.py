@@ -104,6 +104,7 @@ def read_outputs(folder: str | Path) -> dict[str, Output]:
             f"labels.json does not describe outputs: {error}.",
             file=path,
             expected='{"<output>": {"names": {"tumour": 1}, "reference": "mask"}}',
+            remedy="predict again, or write an entry like this for each output",
         ) from error
 
 

@@ -113,7 +113,10 @@ def _measured_rows(
         ours = [(row["volume_ml"], row["volume_px"]) for row in counted]
         theirs = [(_float(t["volume_ml"]), _float(t.get("volume_px"))) for _, _, t in found]
         if not np.allclose(ours, theirs, rtol=1e-6, atol=0, equal_nan=True):
-            raise FileError("The label map is not the one that was predicted along with these volumes.")
+            raise FileError(
+                "The label map is not the one that was predicted along with these volumes.",
+                remedy="predict again, so that both come from one run",
+            )
         return [
             _row(key, name, output, label, "expected", relative)
             | {

@@ -207,9 +207,16 @@ def _volume(label: str, voxels: float, voxel_size: float, unit: str, method: Met
 
 def _check_settings(method: str, threshold: float, labels: Labels | None) -> None:
     if method not in ("expected", "threshold"):
-        raise SettingsError("Unknown method for a volume.", got=method, expected="expected or threshold")
+        raise SettingsError(
+            "Unknown method for a volume.",
+            got=method,
+            expected="expected or threshold",
+            remedy='method="expected" sums probabilities, method="threshold" counts voxels',
+        )
     if not 0 < threshold < 1:
-        raise SettingsError("A threshold lies between 0 and 1.", got=threshold)
+        raise SettingsError(
+            "A threshold lies between 0 and 1.", got=threshold, remedy="threshold=0.5 is usual"
+        )
     if threshold != 0.5 and method == "expected":
         raise SettingsError(
             "An expected volume has no threshold.", got=threshold, remedy='method="threshold"'
@@ -225,7 +232,11 @@ def _check_settings(method: str, threshold: float, labels: Labels | None) -> Non
 def _counts(array: NDArray, labels: Labels | None) -> Iterable[tuple[str, float]]:
     """Voxels per class of a label image; a 4D one holds a mask per overlapping region."""
     if array.dtype.kind not in "iub":
-        raise LabelError("A label image holds integers.", got=str(array.dtype))
+        raise LabelError(
+            "A label image holds integers.",
+            got=str(array.dtype),
+            remedy='convert it by .astype(int) if all its values are whole, or say kind="probability"',
+        )
     if labels is None:
         low, high = int(array.min()), int(array.max())
         value = high or low
@@ -250,7 +261,12 @@ def _counts(array: NDArray, labels: Labels | None) -> Iterable[tuple[str, float]
 def _channels(array: NDArray, labels: Labels | None) -> dict[str, int]:
     if labels is not None:
         if len(array) != labels.channels:
-            raise LabelError("Channels and label table differ.", got=len(array), expected=labels.channels)
+            raise LabelError(
+                "Channels and label table differ.",
+                got=len(array),
+                expected=labels.channels,
+                remedy="pass the label table that the probabilities were predicted with",
+            )
         return labels.channel_names
     if len(array) > 1:
         raise LabelError(

@@ -129,6 +129,7 @@ def checked_connectivity(connectivity: int | None, axes: int) -> int:
             f"Lesions of {axes} axes can't have {connectivity} neighbours.",
             got=connectivity,
             expected=allowed,
+            remedy="the largest of these counts corners, the smallest only faces",
         )
     return connectivity
 
@@ -173,7 +174,11 @@ def components(
     """
     array = as_array(mask, "mask")
     if not 1 <= array.ndim <= 3:
-        raise GeometryError("Lesions need an image of 1 to 3 axes.", got=array.shape)
+        raise GeometryError(
+            "Lesions need an image of 1 to 3 axes.",
+            got=array.shape,
+            remedy="leave the channel axis out: mask[0]",
+        )
     neighbours = checked_connectivity(connectivity, array.ndim)
     if reverse is None:
         reverse = lies_reversed(array)
@@ -201,7 +206,10 @@ def _connected(stored: Array, shape: tuple[int, ...], reverse: bool, neighbours:
 def _instances(stored: Array, shape: tuple[int, ...], reverse: bool) -> Components:
     if stored.dtype != bool and stored.dtype.kind not in "iu":
         raise LabelError(
-            "A map of instances holds whole numbers.", got=str(stored.dtype), expected="integers, 0 outside"
+            "A map of instances holds whole numbers.",
+            got=str(stored.dtype),
+            expected="integers, 0 outside",
+            remedy="convert it by .astype(int), or threshold it to a mask",
         )
     from truevox.kernels.components import value_runs
 
@@ -279,7 +287,10 @@ def contingency(reference: Components, prediction: Components) -> Contingency:
     """
     if reference.shape != prediction.shape or reference.reverse != prediction.reverse:
         raise GeometryError(
-            "Prediction and reference have different shapes.", got=prediction.shape, expected=reference.shape
+            "Prediction and reference have different shapes.",
+            got=prediction.shape,
+            expected=reference.shape,
+            remedy="bring both masks to one grid before their lesions are found",
         )
     from truevox.kernels.components import overlaps
 

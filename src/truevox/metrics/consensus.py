@@ -60,11 +60,18 @@ def stacked(masks: Sequence[ArrayLike] | Array, least: int = 1) -> NDArray[np.bo
     arrays = [as_array(mask, name) for mask, name in zip(masks, names, strict=True)]
     if not least <= len(arrays) <= MOST_RATERS:
         raise SettingsError(
-            "So many raters can't be compared.", got=len(arrays), expected=f"{least} to {MOST_RATERS}"
+            "So many raters can't be compared.",
+            got=len(arrays),
+            expected=f"{least} to {MOST_RATERS}",
+            remedy="pass a mask for each rater in one list, of one case",
         )
     shapes = {one.shape for one in arrays}
     if len(shapes) > 1:
-        raise GeometryError("The raters' masks have different shapes.", got=sorted(shapes))
+        raise GeometryError(
+            "The raters' masks have different shapes.",
+            got=sorted(shapes),
+            remedy="bring the masks to one grid first, by tv.transforms.Like",
+        )
     return np.stack(as_masks(arrays, names))
 
 
@@ -142,7 +149,12 @@ def staple(
     stack = stacked(masks, least=2)
     inside = np.ones(stack.shape[1:], bool) if field is None else as_mask(field, "field")
     if inside.shape != stack.shape[1:]:
-        raise GeometryError("The field has another shape.", got=inside.shape, expected=stack.shape[1:])
+        raise GeometryError(
+            "The field has another shape.",
+            got=inside.shape,
+            expected=stack.shape[1:],
+            remedy="pass a field of the shape of the masks, without a channel axis",
+        )
     code = np.zeros(stack.shape[1:], np.int32)
     for n, one in enumerate(stack):
         code |= one.astype(np.int32) << n
@@ -163,7 +175,11 @@ def _maximise(
     raters, total = drawn.shape[1], voxels.sum()
     own = float((drawn.mean(1) * voxels).sum() / total) if total else 0.0
     if prior is not None and not 0 < prior < 1:
-        raise SettingsError("A prior lies between 0 and 1.", got=prior)
+        raise SettingsError(
+            "A prior lies between 0 and 1.",
+            got=prior,
+            remedy="leave prior= out for the share that the raters drew",
+        )
     if own in (0.0, 1.0):
         return np.full(len(voxels), own), np.ones(raters), np.ones(raters), 0
     part = own if prior is None else prior

@@ -82,7 +82,11 @@ def by_size(
     """
     edges = np.asarray(edges_ml, np.float64)
     if edges.ndim != 1 or not len(edges) or not (np.diff(edges) > 0).all() or not (edges > 0).all():
-        raise SettingsError("The edges of the sizes rise from above 0.", got=list(edges_ml))
+        raise SettingsError(
+            "The edges of the sizes rise from above 0.",
+            got=list(edges_ml),
+            remedy="list the edges in ml from small to large, e.g. (0.1, 1.0)",
+        )
     counts = np.zeros((len(edges) + 1, 4), np.int64)
     for table in tables:
         volumes, found, predicted, right = _volumes(table)
@@ -144,6 +148,7 @@ class Detections:
                 "Detections have one score and one hit each.",
                 got=(scores.shape, hits.shape),
                 expected="(N,) and (N,)",
+                remedy="give each detection its score and whether it hit, and remove scores of NaN",
             )
         if self.images < 1:
             raise SettingsError(

@@ -61,7 +61,11 @@ def _make(
     name: str, measure: Measure, summary: str, parameter: str | None, variants: tuple[str, ...]
 ) -> Definition:
     if parameter is not None:
-        raise SettingsError(f"'{name}' takes no @{parameter}.", expected=f"{name}[/{USAGE}]")
+        raise SettingsError(
+            f"'{name}' takes no @{parameter}.",
+            expected=f"{name}[/{USAGE}]",
+            remedy=f"leave @{parameter} out; the rule of matching comes behind a slash",
+        )
     least, sizes, words = 0.0, "", []
     for word in variants:
         if found := LEAST.fullmatch(word):
@@ -75,7 +79,10 @@ def _make(
     rule = parse_rule("/".join(words))
     if not rule.one_to_one and name in ("lesion_sq", "panoptic_quality"):
         raise SettingsError(
-            f"'{name}' needs a rule that matches one to one.", got=str(rule), expected=DEFAULT
+            f"'{name}' needs a rule that matches one to one.",
+            got=str(rule),
+            expected=DEFAULT,
+            remedy=f"write {name}, or {name}/{DEFAULT}",
         )
     extra = [*([f"min@{least:g}ml"] if least else []), *([sizes] if sizes else [])]
     short = "pq" if name == "panoptic_quality" else name
@@ -93,7 +100,11 @@ def _make(
 
 def _by_size(name: str, low: float, high: float) -> Measure:
     if low >= high:
-        raise SettingsError("A range of sizes begins below its end.", got=f"{low:g}-{high:g}ml")
+        raise SettingsError(
+            "A range of sizes begins below its end.",
+            got=f"{low:g}-{high:g}ml",
+            remedy="write the smaller size first: 0.1-1ml",
+        )
     if name == "lesion_sensitivity":
         return partial(_sensitivity, low=low, high=high)
     if name == "lesion_precision":

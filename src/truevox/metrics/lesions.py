@@ -274,7 +274,9 @@ def match_lesions(
     wanted = parse_rule(rule)
     if None not in (connectivity, wanted.connectivity) and connectivity != wanted.connectivity:
         raise SettingsError(
-            "The rule and the connectivity name different neighbours.", got=f"{rule}, {connectivity}"
+            "The rule and the connectivity name different neighbours.",
+            got=f"{rule}, {connectivity}",
+            remedy="leave connectivity out, or the number at the end of the rule",
         )
     neighbours = checked_connectivity(connectivity or wanted.connectivity, p.ndim)
     reverse = lies_reversed(r)
@@ -345,6 +347,7 @@ def _scores(score: ArrayLike, prediction: Components) -> Array:
         "The scores fit neither the image nor the predicted lesions.",
         got=given.shape,
         expected=f"{prediction.shape} or ({len(prediction)},)",
+        remedy="pass the probabilities of the image, or one score per predicted lesion",
     )
 
 
@@ -353,5 +356,9 @@ def _affine(affine: ArrayLike | None) -> Array | None:
         return None
     made = np.asarray(affine, np.float64)
     if made.shape != (4, 4) or not np.isfinite(made).all():
-        raise GeometryError("The affine is no (4, 4) array of finite numbers.", got=made.shape)
+        raise GeometryError(
+            "The affine is no (4, 4) array of finite numbers.",
+            got=made.shape,
+            remedy="pass grid.affine of the image, or leave it out",
+        )
     return made

@@ -80,10 +80,18 @@ def of_label(values: ArrayLike, label: int | Sequence[int], name: str) -> NDArra
     """
     array, wanted = as_array(values, name), np.atleast_1d(np.asarray(label))
     if array.dtype.kind not in "biu":
-        raise LabelError(f"The {name} is no label map.", got=str(array.dtype), expected="integers")
+        raise LabelError(
+            f"The {name} is no label map.",
+            got=str(array.dtype),
+            expected="integers",
+            remedy="convert it by .astype(int) if its values are whole, or threshold probabilities first",
+        )
     if not wanted.size or wanted.dtype.kind not in "iu" or (wanted == 0).any():
         raise LabelError(
-            "A label has values other than 0, which is background.", got=label, expected="e.g. 1"
+            "A label has values other than 0, which is background.",
+            got=label,
+            expected="e.g. 1",
+            remedy="name the value of the label; background has no score of its own",
         )
     return np.isin(array, wanted)
 

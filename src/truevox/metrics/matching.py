@@ -79,7 +79,12 @@ def parse_rule(text: str) -> Rule:
     """
     head, *words = text.strip().split("/")
     name, _, number = head.partition("@")
-    wrong = SettingsError("There is no such rule of matching.", got=text, expected=USAGE)
+    wrong = SettingsError(
+        "There is no such rule of matching.",
+        got=text,
+        expected=USAGE,
+        remedy="write it as here, such as iou@0.5/optimal or any",
+    )
     connectivity = None
     if words and words[-1].isdigit():
         connectivity = int(words.pop())
@@ -93,7 +98,12 @@ def parse_rule(text: str) -> Rule:
     except ValueError:
         raise wrong from None
     if not 0 <= threshold <= 1:
-        raise SettingsError("The threshold of an IoU is a number from 0 to 1.", got=text, expected=USAGE)
+        raise SettingsError(
+            "The threshold of an IoU is a number from 0 to 1.",
+            got=text,
+            expected=USAGE,
+            remedy="write the threshold behind @, such as iou@0.5",
+        )
     if name == "iou_adj" and not words:
         return Rule("adjusted", threshold, strict, connectivity)
     if name != "iou" or len(words) > 1 or (words and words[0] not in ("optimal", "greedy", "score", "each")):

@@ -75,7 +75,12 @@ def evaluate_labels(
     """
     p, r = as_array(prediction, "prediction"), as_array(reference, "reference")
     if p.shape != r.shape:
-        raise GeometryError("Prediction and reference have different shapes.", got=p.shape, expected=r.shape)
+        raise GeometryError(
+            "Prediction and reference have different shapes.",
+            got=p.shape,
+            expected=r.shape,
+            remedy="bring the prediction to the grid of the reference first",
+        )
     wanted = named(metrics)
     channels = p.ndim == np.size(np.asarray(spacing)) + 1
     shape = p.shape[1:] if channels else p.shape
@@ -83,7 +88,10 @@ def evaluate_labels(
     inside = None if field is None else as_mask(field, "field")
     if inside is not None and inside.shape != shape:
         raise GeometryError(
-            "The field and the labels have different shapes.", got=inside.shape, expected=shape
+            "The field and the labels have different shapes.",
+            got=inside.shape,
+            expected=shape,
+            remedy="pass a field of the shape of the labels, without a channel axis",
         )
     if labels is not None and not isinstance(labels, Mapping):
         labels = {str(int(value)): int(value) for value in _values(labels)}
@@ -119,6 +127,7 @@ def _values(labels: object) -> NDArray:
             "The labels to measure can't be understood.",
             got=labels,
             expected='{"tumour": 1, "whole": (1, 2)}, or values: [1, 2]',
+            remedy="give each label a name and its whole number, or a list of numbers",
         )
     return values
 
@@ -139,7 +148,10 @@ def _of_channels(p: NDArray, r: NDArray, labels: Mapping[str, Members] | None) -
 def _union(array: NDArray, channels: tuple[int, ...], name: str) -> NDArray[np.bool_]:
     if not all(0 <= c < len(array) for c in channels) or not channels:
         raise LabelError(
-            f"'{name}' is in no channel.", got=channels, expected=f"channels from 0 to {len(array) - 1}"
+            f"'{name}' is in no channel.",
+            got=channels,
+            expected=f"channels from 0 to {len(array) - 1}",
+            remedy=f"give '{name}' the number of its channel",
         )
     union = as_mask(array[channels[0]], "mask")
     for c in channels[1:]:
@@ -150,13 +162,22 @@ def _union(array: NDArray, channels: tuple[int, ...], name: str) -> NDArray[np.b
 def _of_map(p: NDArray, r: NDArray, labels: Mapping[str, Members] | None) -> Parts:
     for array, what in ((p, "prediction"), (r, "reference")):
         if array.dtype.kind not in "biu":
-            raise LabelError(f"The {what} is no label map.", got=str(array.dtype), expected="integers")
+            raise LabelError(
+                f"The {what} is no label map.",
+                got=str(array.dtype),
+                expected="integers",
+                remedy="convert it by .astype(int) if its values are whole, or threshold probabilities first",
+            )
     if labels is None:
         held = np.union1d(np.unique(p), np.unique(r))
         labels = {str(int(value)): int(value) for value in held if value}
     members = {name: _tuple(one) for name, one in labels.items()}
     if any(value == 0 for one in members.values() for value in one) or not all(members.values()):
-        raise LabelError("A label has values other than 0, which is background.", got=members)
+        raise LabelError(
+            "A label has values other than 0, which is background.",
+            got=members,
+            remedy="remove the label of value 0 or without a value",
+        )
     values = sorted({value for one in members.values() for value in one})
     found = [value_boxes(array, values) for array in (p, r)]
     parts: Parts = {}

@@ -129,7 +129,10 @@ def _ndice_at(parameter: str | None, variants: tuple[str, ...]) -> Definition:
     words("ndice", variants, ("voxel",))
     if load >= 1:
         raise SettingsError(
-            "ndice is given a share of foreground.", got=load, expected="less than 1: ndice@0.001"
+            "ndice is given a share of foreground.",
+            got=load,
+            expected="less than 1: ndice@0.001",
+            remedy="write the share of the image that lesions take, between 0 and 1",
         )
     summary = "2 TP / (2 TP + k FP + FN), k = (1 - r) / r · (TP + FN) / (TN + FP): Dice as it were at load r"
     made = _definition(f"ndice@{load:.12g}", partial(_ndice, load=load), summary)

@@ -112,7 +112,11 @@ class Pair:
                 remedy="bring both to the grid of the reference",
             )
         if not 1 <= p.ndim <= 3 or not p.size:
-            raise GeometryError("Masks have 1 to 3 axes, and at least one voxel.", got=p.shape)
+            raise GeometryError(
+                "Masks have 1 to 3 axes, and at least one voxel.",
+                got=p.shape,
+                remedy="leave channel and batch axes out: mask[0]",
+            )
         self.prediction, self.reference = as_masks((p, r), ("prediction", "reference"))
         self.spacing = check_spacing(spacing, p.ndim)
         self.score = None if score is None else _same_shape(as_array(score, "score"), p.shape, "score")
@@ -230,6 +234,7 @@ def check_spacing(spacing: ArrayLike, ndim: int) -> NDArray[np.float64]:
             "The spacing does not fit the masks.",
             got=size.tolist(),
             expected=f"{ndim} positive numbers in mm, in the order of the axes",
+            remedy="pass grid.spacing of the image, with one number per axis of the masks",
         )
     return size
 
@@ -237,6 +242,9 @@ def check_spacing(spacing: ArrayLike, ndim: int) -> NDArray[np.float64]:
 def _same_shape(array: NDArray, shape: tuple[int, ...], name: str) -> NDArray:
     if array.shape != shape:
         raise GeometryError(
-            f"The {name} and the masks have different shapes.", got=array.shape, expected=shape
+            f"The {name} and the masks have different shapes.",
+            got=array.shape,
+            expected=shape,
+            remedy=f"bring the {name} to the grid of the masks, and leave its channel axis out",
         )
     return array

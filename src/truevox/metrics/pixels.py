@@ -57,7 +57,9 @@ def in_pixels(metric: Definition, *, thresholds: bool = False) -> Definition:
     ('px', 'volume_difference/px', 'nsd@2px/voxel/px')
     """
     if metric.id.endswith(SUFFIX):
-        raise SettingsError(f"'{metric.name}' is in pixels already.", expected=metric.name)
+        raise SettingsError(
+            f"'{metric.name}' is in pixels already.", expected=metric.name, remedy=f"write {metric.name} once"
+        )
     if _IN_ML.search(metric.id) or (_IN_MM.search(metric.id) and not thresholds):
         other = _IN_MM.sub("px", metric.name)
         instead = f"ask for {other}" if other != metric.name else "leave this metric out"

@@ -122,7 +122,9 @@ def calibration(
     0.25
     """
     if bins < 1:
-        raise SettingsError("Calibration needs bins.", got=bins, expected="1 or more")
+        raise SettingsError(
+            "Calibration needs bins.", got=bins, expected="1 or more", remedy="bins=15 is usual"
+        )
     p, y = _flat(probability, reference, field)
     if top_label:
         positive = p >= 0.5
@@ -155,7 +157,9 @@ def pool(images: Iterable[Calibration]) -> Calibration:
     found = list(images)
     if not found or any(len(one.edges) != len(found[0].edges) for one in found):
         raise SettingsError(
-            "Pooling needs images with the same bins.", got=[len(one.edges) - 1 for one in found]
+            "Pooling needs images with the same bins.",
+            got=[len(one.edges) - 1 for one in found],
+            remedy="compute every image with the same bins=, and pass at least one",
         )
     sums = [np.sum([getattr(one, name) for one in found], axis=0) for name in ("voxels", "sum_p", "sum_y")]
     return Calibration(found[0].edges, *sums)
@@ -323,7 +327,10 @@ def _flat(score: ArrayLike, reference: ArrayLike, field: ArrayLike | None) -> tu
     p, y = as_array(score, "score"), as_mask(reference, "reference")
     if p.shape != y.shape or (field is not None and np.shape(field) != y.shape):
         raise GeometryError(
-            "Scores, reference and field have different shapes.", got=p.shape, expected=y.shape
+            "Scores, reference and field have different shapes.",
+            got=p.shape,
+            expected=y.shape,
+            remedy="bring all to one grid, and leave channel axes out: score[0]",
         )
     if p.dtype.kind != "f" or p.dtype.itemsize < 4:
         p = p.astype(np.float32 if p.dtype == np.float16 else np.float64)
@@ -362,5 +369,9 @@ def _sides(score: ArrayLike, reference: ArrayLike, field: ArrayLike | None) -> t
     """Sorted scores of foreground and of background."""
     p, y = _flat(score, reference, field)
     if len(p) and np.isnan(p.min()):
-        raise LabelError("A score is NaN.", got=f"{np.count_nonzero(np.isnan(p))} of {len(p)}")
+        raise LabelError(
+            "A score is NaN.",
+            got=f"{np.count_nonzero(np.isnan(p))} of {len(p)}",
+            remedy="put 0 where nothing was predicted, or leave these voxels out by field=",
+        )
     return np.sort(p[y]), np.sort(p[~y])

@@ -36,7 +36,11 @@ def _score(pair: Pair, name: str) -> NDArray[Any]:
         raise SettingsError(f"'{name}' needs probabilities.", remedy="give score=")
     if getattr(pair, "whole", pair.score.shape) != pair.score.shape:
         # A part that was cut out around the masks lacks the background that these metrics count.
-        raise SettingsError(f"'{name}' needs the probabilities of the whole image.", got=pair.score.shape)
+        raise SettingsError(
+            f"'{name}' needs the probabilities of the whole image.",
+            got=pair.score.shape,
+            remedy="pass whole images and masks, not parts cut out around the masks",
+        )
     return pair.score
 
 
@@ -67,7 +71,9 @@ def _where(name: str, variants: tuple[str, ...]) -> float | None:
     found = BAND.fullmatch(variants[0]) if len(variants) == 1 else None
     if found is None:
         raise SettingsError(
-            f"'{name}' does not know '{'/'.join(variants)}'.", expected="voxel or band@<distance>mm"
+            f"'{name}' does not know '{'/'.join(variants)}'.",
+            expected="voxel or band@<distance>mm",
+            remedy=f"write {name} alone, or {name}/band@5mm for the voxels near a border",
         )
     return float(found[1])
 
@@ -94,7 +100,10 @@ def _definition(
 def _calibrated(name: str, summary: str, parameter: str | None, variants: tuple[str, ...]) -> Definition:
     if parameter is not None and (not parameter.isdigit() or int(parameter) < 1):
         raise SettingsError(
-            f"'{name}@' is followed by a number of bins.", got=parameter, expected=f"{name}@15"
+            f"'{name}@' is followed by a number of bins.",
+            got=parameter,
+            expected=f"{name}@15",
+            remedy="write a whole number from 1 behind @",
         )
     bins = int(parameter or BINS)
     top = bool(variants) and variants[-1] == "top"
@@ -117,7 +126,11 @@ def _plain(
     variants: tuple[str, ...],
 ) -> Definition:
     if parameter is not None:
-        raise SettingsError(f"'{name}' takes no @{parameter}.", expected=f"{name}[/band@<distance>mm]")
+        raise SettingsError(
+            f"'{name}' takes no @{parameter}.",
+            expected=f"{name}[/band@<distance>mm]",
+            remedy=f"leave @{parameter} out",
+        )
     within_mm = _where(name, variants)
 
     def compute(pair: Pair) -> float:

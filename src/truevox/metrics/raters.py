@@ -94,7 +94,10 @@ def energy_distance(samples: Sequence[ArrayLike] | Array, raters: Sequence[Array
     drawn, truth = stacked(samples), stacked(raters)
     if drawn.shape[1:] != truth.shape[1:]:
         raise GeometryError(
-            "Samples and raters have different shapes.", got=drawn.shape[1:], expected=truth.shape[1:]
+            "Samples and raters have different shapes.",
+            got=drawn.shape[1:],
+            expected=truth.shape[1:],
+            remedy="bring samples and raters to one grid",
         )
     s, y = drawn.reshape(len(drawn), -1).astype(np.float64), truth.reshape(len(truth), -1).astype(np.float64)
     return 2 * _distance(s, y) - _distance(s, s) - _distance(y, y)
@@ -180,7 +183,12 @@ def rater_table(
     """
     lengths = {name: len(masks) for name, masks in raters.items()}
     if set(lengths.values()) != {len(spacings)}:
-        raise SettingsError("Raters have different numbers of cases.", got=lengths, expected=len(spacings))
+        raise SettingsError(
+            "Raters have different numbers of cases.",
+            got=lengths,
+            expected=len(spacings),
+            remedy="give every rater a mask for each case, and leave cases out that one did not draw",
+        )
     wanted = named(metrics)
     rows = []
     for first, second in combinations(raters, 2):
@@ -219,7 +227,12 @@ def cohen_kappa(first: ArrayLike, second: ArrayLike) -> float:
     """
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != b.shape:
-        raise GeometryError("The two ratings have different shapes.", got=a.shape, expected=b.shape)
+        raise GeometryError(
+            "The two ratings have different shapes.",
+            got=a.shape,
+            expected=b.shape,
+            remedy="pass both for the same items in the same order",
+        )
     names, place = np.unique(np.concatenate([a.reshape(-1), b.reshape(-1)]), return_inverse=True)
     parts = [np.bincount(half, minlength=len(names)) / max(a.size, 1) for half in np.split(place, 2)]
     chance = float(parts[0] @ parts[1])
@@ -246,7 +259,12 @@ def fleiss_kappa(ratings: ArrayLike) -> float:
     table = np.asarray(ratings)
     raters = len(table)
     if raters < 2:
-        raise SettingsError("Agreement needs raters.", got=raters, expected="2 or more")
+        raise SettingsError(
+            "Agreement needs raters.",
+            got=raters,
+            expected="2 or more",
+            remedy="pass one row per rater: ratings of shape (raters, items)",
+        )
     flat = table.reshape(raters, -1)
     counts = np.stack([(flat == name).sum(0) for name in np.unique(flat)], 1).astype(np.float64)
     chance = float(np.square(counts.mean(0) / raters).sum())

@@ -111,7 +111,9 @@ _FAMILIES: dict[str, Family] = {}
 def register(family: Family) -> None:
     """Make a family known by its name; a second one of that name is refused."""
     if family.name in _FAMILIES:
-        raise SettingsError(f"There is a metric '{family.name}' already.")
+        raise SettingsError(
+            f"There is a metric '{family.name}' already.", remedy="choose another name for yours"
+        )
     _FAMILIES[family.name] = family
 
 
@@ -161,9 +163,16 @@ def named(metrics: Sequence[str] | str) -> list[Definition]:
     """
     names = metrics.split(",") if isinstance(metrics, str) else list(metrics)
     if not names:
-        raise SettingsError("No metric was asked for.", expected='e.g. ["dice"]')
+        raise SettingsError(
+            "No metric was asked for.", expected='e.g. ["dice"]', remedy="name at least one metric"
+        )
     if odd := [name for name in names if not isinstance(name, str)]:
-        raise SettingsError("A metric is asked for by its name.", got=odd[0], expected='e.g. "dice"')
+        raise SettingsError(
+            "A metric is asked for by its name.",
+            got=odd[0],
+            expected='e.g. "dice"',
+            remedy="write the name between quotes; Definition objects belong to register",
+        )
     return [definition(name) for name in names]
 
 
@@ -227,7 +236,12 @@ def no_parameter(name: str, parameter: str | None) -> None:
         If there is one.
     """
     if parameter is not None:
-        raise SettingsError(f"{name} has no parameter.", got=f"{name}@{parameter}", expected=name)
+        raise SettingsError(
+            f"{name} has no parameter.",
+            got=f"{name}@{parameter}",
+            expected=name,
+            remedy=f"write {name} without @{parameter}",
+        )
 
 
 def number(
@@ -253,6 +267,7 @@ def number(
             f"{name} needs a positive number{' in ' + unit if unit else ''}.",
             got=f"{name}@{text}" if text else name,
             expected=f"for instance {example}",
+            remedy="write the number behind @, with a point",
         )
     return value
 
@@ -275,7 +290,10 @@ def words(name: str, variants: tuple[str, ...], *choices: tuple[str, ...]) -> tu
         said = [word for word in variants if word in group]
         if len(said) > 1:
             raise SettingsError(
-                f"{name} is either of these.", got="/".join(said), expected=" or ".join(group)
+                f"{name} is either of these.",
+                got="/".join(said),
+                expected=" or ".join(group),
+                remedy="keep one of them",
             )
         found.append(said[0] if said else group[0])
     unknown = [word for word in variants if not any(word in group for group in choices)]
@@ -283,5 +301,6 @@ def words(name: str, variants: tuple[str, ...], *choices: tuple[str, ...]) -> tu
         raise SettingsError(
             f"{name} has no variant '{unknown[0]}'.",
             expected=", ".join(word for group in choices for word in group),
+            remedy="leave it out, or take one of these",
         )
     return tuple(found)

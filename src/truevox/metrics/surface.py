@@ -189,7 +189,10 @@ def _hd_of(parameter: str | None, variants: tuple[str, ...]) -> Definition:
     percent = number("hd", parameter, "hd95", default=100)
     if percent > 100:
         raise SettingsError(
-            "hd is the maximum, or a percentile up to 100.", got=f"hd{parameter}", expected="hd95"
+            "hd is the maximum, or a percentile up to 100.",
+            got=f"hd{parameter}",
+            expected="hd95",
+            remedy="write hd for the maximum, hd95 for the percentile",
         )
     usual = ("voxel", "max")
     said = words("hd", variants, BORDERS, ("max", "pooled"))

@@ -84,7 +84,10 @@ class Empty:
             allowed = words.get(name, ("worst", "undefined"))
             if getattr(self, name) not in allowed:
                 raise SettingsError(
-                    f"Empty does not know {name}.", got=getattr(self, name), expected=" or ".join(allowed)
+                    f"Empty does not know {name}.",
+                    got=getattr(self, name),
+                    expected=" or ".join(allowed),
+                    remedy=f"choose one of these for {name}=",
                 )
 
 

@@ -48,7 +48,10 @@ def check_training(pairs: Sequence[tuple[Node, Node]]) -> None:
                 remedy="pass the network's output itself, without Sigmoid or Softmax",
             )
         if prediction.signature.axes or any(isinstance(c.op, FanIn) for c in ancestors([prediction])):
-            raise GraphError("Training runs on single patches: no fan-out in the train outputs.")
+            raise GraphError(
+                "Training runs on single patches: no fan-out in the train outputs.",
+                remedy="end the train outputs before GridCrop, and cut patches by RandomCrop",
+            )
         table, mine = label.signature.labels, prediction.signature.labels
         if table is not None and table.swap and (mine is None or mine.swap != table.swap):
             raise GraphError(
@@ -61,6 +64,7 @@ def check_training(pairs: Sequence[tuple[Node, Node]]) -> None:
                 "The network's output does not fit the label table.",
                 got=f"{given} channels",
                 expected=f"{wanted} for {', '.join(table.names) if table else ''}",
+                remedy="give the network as many output channels as this, or name other classes",
             )
 
 

@@ -168,7 +168,12 @@ def _measured(model: Model, case: Any, options: Options) -> tuple[dict[str, Imag
 
 def _differences(case: str, output: str, a: Image, b: Image, ratios: tuple[float, float]) -> list[Difference]:
     if a.kind != "probability":
-        raise GraphError("Only probabilities are compared.", node=output, got=a.kind)
+        raise GraphError(
+            "Only probabilities are compared.",
+            node=output,
+            got=a.kind,
+            remedy="put Sigmoid or Softmax behind the output, before they are compared",
+        )
     labels = a.labels or Labels({"foreground": 1})
     first, second = a.numpy(), b.numpy()
     found = []

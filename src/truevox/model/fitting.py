@@ -140,7 +140,11 @@ def _settings(
     samples_of_epoch: int,
 ) -> Settings:
     if (max_steps is None) == (max_epochs is None):
-        raise SettingsError("Give max_steps or max_epochs, and not both.", got=(max_steps, max_epochs))
+        raise SettingsError(
+            "Give max_steps or max_epochs, and not both.",
+            got=(max_steps, max_epochs),
+            remedy="leave one of them out; max_steps=1000 is 1000 updates of the weights",
+        )
     known = dict(given)
     known["precision"] = precision(options, known["precision"])
     known["accumulate"] = accumulation(options)

@@ -109,7 +109,10 @@ def as_bytes(size: int | float | str) -> int:
     unit = _UNITS.get(found[2] or "b") if found else None
     if found is None or unit is None or float(found[1]) * unit < 1:
         raise SettingsError(
-            "This is no size of memory.", got=size, expected="a number and a unit: 2GiB, 800MB"
+            "This is no size of memory.",
+            got=size,
+            expected="a number and a unit: 2GiB, 800MB",
+            remedy="write a number above 0 and one of the units B, kB, MB, GB, KiB, MiB, GiB",
         )
     return int(float(found[1]) * unit)
 

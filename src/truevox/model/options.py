@@ -46,12 +46,19 @@ class Options:
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bf16"):
             raise SettingsError(
-                "Unknown precision of a prediction.", got=self.precision, expected="float32 | bf16"
+                "Unknown precision of a prediction.",
+                got=self.precision,
+                expected="float32 | bf16",
+                remedy='leave precision= out for float32, or write precision="bf16"',
             )
         if self.max_memory is not None:
             as_bytes(self.max_memory)
         if self.batch_size is not None and self.batch_size < 1:
-            raise SettingsError("A batch holds one patch at least.", got=self.batch_size)
+            raise SettingsError(
+                "A batch holds one patch at least.",
+                got=self.batch_size,
+                remedy="write batch_size=1, or leave it out",
+            )
 
     @property
     def batch(self) -> int:
@@ -174,4 +181,8 @@ def _whole_size(scan: Grid, covers: Sequence[Grid], reach: Callable[[Grid], Grid
                 return size
             least = np.array(size) + np.maximum(lost, 0)
             break
-    raise refused or GraphError("No tile of the network's covers the whole scan.", got=scan.describe())
+    raise refused or GraphError(
+        "No tile of the network's covers the whole scan.",
+        got=scan.describe(),
+        remedy="leave whole_volume (--whole-volume) out, so that it predicts by tiles",
+    )

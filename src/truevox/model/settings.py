@@ -47,7 +47,10 @@ class Settings:
             words = get_args(kind)
             if words and isinstance(words[0], str) and getattr(self, name) not in words:
                 raise SettingsError(
-                    f"Unknown {name}.", got=getattr(self, name), expected=" | ".join(map(str, words))
+                    f"Unknown {name}.",
+                    got=getattr(self, name),
+                    expected=" | ".join(map(str, words)),
+                    remedy=f"choose one of these for {name}=",
                 )
         self._between("learning_rate", 0, math.inf, open_below=True)
         self._between("weight_decay", 0, math.inf)
@@ -56,7 +59,11 @@ class Settings:
         if self.gradient_clip is not None:
             self._between("gradient_clip", 0, math.inf, open_below=True)
         if self.mix_up > 0 and self.batch_size < 2:
-            raise SettingsError("mix_up is not negative, and needs two samples in a batch.", got=self.mix_up)
+            raise SettingsError(
+                "mix_up is not negative, and needs two samples in a batch.",
+                got=self.mix_up,
+                remedy="write mix_up=0, or batch_size=2 or more",
+            )
 
     def _between(self, name: str, low: float, high: float, open_below: bool = False) -> None:
         value: Any = getattr(self, name)
@@ -70,6 +77,7 @@ class Settings:
                 f"{name} is out of range: it is positive, or has no effect.",
                 got=value,
                 expected=f"{above} {low:g}{upto}",
+                remedy=f"choose {name}= within these limits",
             )
         object.__setattr__(self, name, float(value))
 
@@ -114,5 +122,9 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
         number = None
     if number is None or isinstance(value, bool) or (least is not None and number < least):
         sign = {None: "", 1: ", positive"}.get(least, ", not negative")
-        raise SettingsError(f"{name} is a whole number{sign}.", got=value)
+        raise SettingsError(
+            f"{name} is a whole number{sign}.",
+            got=value,
+            remedy=f"write {name}= as a whole number, without a point or quotes",
+        )
     return number

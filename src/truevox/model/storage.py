@@ -18,7 +18,7 @@ from torch import nn
 import truevox.transforms  # noqa: F401 - a saved graph names its transforms: they must be registered
 from truevox import losses
 from truevox.errors import FileError, GraphError
-from truevox.files import atomic_path, read_text, software, write_json
+from truevox.files import atomic_path, read_text, software, unreadable, write_json
 from truevox.networks import LatticeMap, UNet
 from truevox.origin import Origin
 from truevox.pipeline import serial
@@ -142,7 +142,10 @@ def _damaged(path: Path, error: Exception, how: str = "is damaged") -> FileError
 def _read_graph(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileError(
-            "This is no model folder: it holds no graph.", file=path, expected=f"{GRAPH} and {WEIGHTS}"
+            "This is no model folder: it holds no graph.",
+            file=path,
+            expected=f"{GRAPH} and {WEIGHTS}",
+            remedy="name the folder that Model.save or `truevox train --out` wrote",
         )
     try:
         described = json.loads(read_text(path))
@@ -157,7 +160,7 @@ def _load_weights(model: Model, path: Path, expected: str) -> None:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise FileError(f"The model's weights can't be read: {error.strerror}.", file=path) from error
+        raise unreadable(error, path, "model's weights") from error
     digest = hashlib.sha256(raw).hexdigest()
     if digest != expected:
         raise FileError(
@@ -170,7 +173,11 @@ def _load_weights(model: Model, path: Path, expected: str) -> None:
     try:
         tensors = load_tensors(raw)
     except SafetensorError as error:
-        raise FileError(f"The model's weights can't be read: {error}.", file=path) from error
+        raise FileError(
+            f"The model's weights can't be read: {error}.",
+            file=path,
+            remedy="copy the model folder from its source again, or save the model again",
+        ) from error
     own = {k: list(v.shape) for k, v in model.module_dict.state_dict().items()}
     there = {k: list(v.shape) for k, v in tensors.items()}
     if own != there:
@@ -180,6 +187,7 @@ def _load_weights(model: Model, path: Path, expected: str) -> None:
             file=path,
             got=there.get(name),
             expected=own.get(name),
+            remedy="pass the network that the model was saved with: its channels and levels",
         )
     model.module_dict.load_state_dict(tensors)
 
@@ -205,6 +213,9 @@ def _loss_from_plain(data: Any) -> Any:
     if isinstance(data, Mapping) and "class" in data:
         made = getattr(losses, str(data["class"]), None) if data["class"] in losses.__all__ else None
         if made is None:
-            raise GraphError(f"The model's loss is not part of TrueVox: {data['class']}.")
+            raise GraphError(
+                f"The model's loss is not part of TrueVox: {data['class']}.",
+                remedy="name the loss again where the model is built, and train on from these weights",
+            )
         return made(**{name: _loss_from_plain(v) for name, v in data["fields"].items()})
     return data

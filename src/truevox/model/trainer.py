@@ -119,7 +119,9 @@ def accumulation(options: Mapping[str, Any]) -> int:
     value = options.get("accumulate_grad_batches", 1)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingsError(
-            "accumulate_grad_batches is a whole number above 0, the same for all steps.", got=value
+            "accumulate_grad_batches is a whole number above 0, the same for all steps.",
+            got=value,
+            remedy="write one number, such as accumulate_grad_batches=4",
         )
     return value
 

@@ -380,7 +380,7 @@ def _extent(
     while True:
         track = runner.trace(shape)[0][output]
         if track is None:
-            raise GraphError("The network takes another path for a larger input.", got=shape)
+            raise GraphError("The network takes another path for a larger input.", got=shape, remedy=REMEDY)
         spans = [int((axis.high - axis.low).max()) + 1 for axis in track.axes]
         full = [span >= size for span, size in zip(spans, shape, strict=True)]
         if not any(full) or max(shape) >= _LARGEST_TRACE:

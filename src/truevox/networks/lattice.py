@@ -51,7 +51,11 @@ class LatticeMap:
     def __post_init__(self) -> None:
         for axis, (table, period) in enumerate(zip(self.sizes, self.period, strict=True)):
             if not 1 <= period <= len(table) or self.stride[axis] <= 0:
-                raise GraphError("The table of sizes is shorter than its period.", got=(len(table), period))
+                raise GraphError(
+                    "The table of sizes is shorter than its period.",
+                    got=(len(table), period),
+                    remedy="give one entry of the sizes per voxel of input, over one whole period at least",
+                )
 
     @classmethod
     def identity(cls, ndim: int) -> LatticeMap:
@@ -118,6 +122,7 @@ class LatticeMap:
                     f"No input of the network gives {wanted} output voxels along axis {axis}.",
                     got=tuple(output_shape),
                     expected="one voxel per axis" if self.whole else None,
+                    remedy="ask for a smaller output, or take a network without a pooling to one voxel",
                 )
             shape.append(found)
         return tuple(shape)
@@ -187,7 +192,10 @@ class LatticeMap:
     def _check(self, shape: Sequence[int]) -> tuple[int, ...]:
         if len(shape) != self.ndim:
             raise GraphError(
-                "A shape does not fit the network's axes.", got=tuple(shape), expected=f"{self.ndim} sizes"
+                "A shape does not fit the network's axes.",
+                got=tuple(shape),
+                expected=f"{self.ndim} sizes",
+                remedy="leave batch and channel axes out",
             )
         return tuple(int(size) for size in shape)
 
@@ -208,7 +216,11 @@ def find_period(table: Sequence[int], stride: Fraction) -> int:
         pairs = zip(tail, tail[period:], strict=False)
         if all(later == (earlier + growth if earlier else 0) for earlier, later in pairs):
             return period
-    raise GraphError("The sizes that the network can produce follow no period.", got=tuple(tail))
+    raise GraphError(
+        "The sizes that the network can produce follow no period.",
+        got=tuple(tail),
+        remedy="pass sizes that the network takes by lattice=, or pad inside the network to a multiple",
+    )
 
 
 def _fractions(value: float | Sequence[float], ndim: int) -> tuple[Fraction, ...]:

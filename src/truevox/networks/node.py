@@ -69,7 +69,11 @@ class Network(Batched):
         if self.ndim is None:
             object.__setattr__(self, "ndim", int(getattr(self.module, "ndim", 3)))
         if self.ndim not in (1, 2, 3):
-            raise GraphError("A network has 1, 2 or 3 spatial dimensions.", got=self.ndim)
+            raise GraphError(
+                "A network has 1, 2 or 3 spatial dimensions.",
+                got=self.ndim,
+                remedy="give images of the network one to three axes; batch and channel do not count",
+            )
         object.__setattr__(self, "_found", {})
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
@@ -95,6 +99,7 @@ class Network(Batched):
                 "The network's output does not fit the label table.",
                 got=f"{made} channels",
                 expected=f"{self.labels.channels} for {', '.join(self.labels.names)}",
+                remedy="build the module with as many output channels as this, or name other classes",
             )
         channels = made if self.labels is None else self.labels.channels
         return tuple(Signature(self.kind, channels, labels=self.labels) for _ in range(self.outputs))
@@ -169,6 +174,7 @@ class Network(Batched):
                 f"A {self.ndim}D network was given an image with more wide axes.",
                 got=grid.describe(),
                 expected=f"at most {self.ndim} axes of more than one voxel",
+                remedy="take a network of as many dimensions as the image, or crop to one slice of it",
             )
         return kept
 
@@ -205,7 +211,10 @@ class Network(Batched):
         tensors = result if isinstance(result, (tuple, list)) else (result,)
         if len(tensors) != self.outputs:
             raise GraphError(
-                "The network returned another number of tensors.", got=len(tensors), expected=self.outputs
+                "The network returned another number of tensors.",
+                got=len(tensors),
+                expected=self.outputs,
+                remedy="say outputs= as many as the module returns",
             )
         return tuple(_unsqueezed(t, dropped) for t in tensors)
 

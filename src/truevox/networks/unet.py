@@ -111,7 +111,10 @@ class UNet(nn.Module):
         self.kernels = _per_level(kernels, levels, ndim, "kernels")
         if any(size % 2 == 0 for kernel in self.kernels for size in kernel):
             raise GraphError(
-                "A kernel of a U-Net needs a middle voxel.", got=self.kernels, expected="odd sizes"
+                "A kernel of a U-Net needs a middle voxel.",
+                got=self.kernels,
+                expected="odd sizes",
+                remedy="write 3 instead of 2 or 4",
             )
 
         def block(first: int, level: int) -> _Block:
@@ -185,6 +188,8 @@ class UNet(nn.Module):
                 f"This U-Net takes {self.in_channels} channels in {self.ndim} dimensions.",
                 got=tuple(x.shape),
                 expected=f"(batch, {self.in_channels}, {', '.join('ijk'[: self.ndim])})",
+                remedy="add the batch and channel axes by x[None], and build the U-Net with the image's "
+                "channels",
             )
         shape = tuple(x.shape[2:])
         if self.output_shape(shape) is None:
@@ -267,13 +272,17 @@ def _per_level(value: PerLevel, levels: int, ndim: int, name: str) -> tuple[Size
             f"`{name}` needs one entry per {'step between levels' if name == 'strides' else 'level'}.",
             got=tuple(entries),
             expected=f"one int, or {levels} entries",
+            remedy=f"write one int for all of `{name}`, or one entry for each",
         )
     result = []
     for entry in entries:
         axes = (entry,) * ndim if isinstance(entry, int) else tuple(int(size) for size in entry)
         if len(axes) != ndim or min(axes) < 1:
             raise GraphError(
-                f"An entry of `{name}` does not fit.", got=entry, expected=f"{ndim} ints of at least 1"
+                f"An entry of `{name}` does not fit.",
+                got=entry,
+                expected=f"{ndim} ints of at least 1",
+                remedy=f"write ints from 1 in `{name}`, one per axis",
             )
         result.append(axes)
     return tuple(result)
@@ -284,7 +293,12 @@ def _check(
 ) -> None:
     def demand(good: bool, name: str, got: object, expected: str) -> None:
         if not good:
-            raise GraphError(f"`{name}` of a U-Net does not fit.", got=got, expected=expected)
+            raise GraphError(
+                f"`{name}` of a U-Net does not fit.",
+                got=got,
+                expected=expected,
+                remedy=f"choose `{name}` as is expected here",
+            )
 
     kinds: tuple[tuple[str, object, Callable[[], bool], str], ...] = (
         ("ndim", ndim, lambda: ndim in (1, 2, 3), "1, 2 or 3"),

@@ -67,7 +67,11 @@ class _Images:
 
     def _get(self, column: str) -> Image:
         if column not in self.images:
-            raise CaseError(f"There is no image '{column}'.", got=sorted(self.images))
+            raise CaseError(
+                f"There is no image '{column}'.",
+                got=sorted(self.images),
+                remedy="pass this image too, by the name of its column",
+            )
         return self.images[column]
 
 

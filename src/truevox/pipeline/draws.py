@@ -82,7 +82,11 @@ def case_of_sample(seed: int, sample: int, cases: int) -> int:
 def _whole(number: int, what: str) -> int:
     """A whole number of any type as Python's, so that 3 draws what 3 draws."""
     if isinstance(number, (bool, np.bool_)) or not hasattr(number, "__index__"):
-        raise GraphError(f"A {what} is a whole number.", got=repr(number))
+        raise GraphError(
+            f"A {what} is a whole number.",
+            got=repr(number),
+            remedy="write it without a point or quotes, such as 3",
+        )
     return operator.index(number)
 
 

@@ -18,7 +18,7 @@ from truevox.image import Image, Kind
 from truevox.labels import Labels
 from truevox.pipeline.lazy import Held, Lazy
 
-__all__ = ["REGISTRY", "Call", "Node", "Signature", "Transform", "ancestors", "node"]
+__all__ = ["REGISTRY", "Call", "Node", "Signature", "Transform", "ancestors", "intensities", "node"]
 
 Rng = np.random.Generator
 T = TypeVar("T", bound="type[Transform]")
@@ -50,9 +50,17 @@ def _checked(cls: type) -> Callable[[Any], None]:
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if f.type == "bool" and not isinstance(value, (bool, np.bool_)):
-                raise GraphError(f"{what}: {f.name} is True or False.", got=repr(value))
+                raise GraphError(
+                    f"{what}: {f.name} is True or False.",
+                    got=repr(value),
+                    remedy=f"write {f.name}=True or {f.name}=False",
+                )
         if not (self.name is None or (isinstance(self.name, str) and self.name)):
-            raise GraphError(f"{what}: a name is a text.", got=repr(self.name))
+            raise GraphError(
+                f"{what}: a name is a text.",
+                got=repr(self.name),
+                remedy="write name= in quotes, or leave it out",
+            )
         try:
             if own is not None:
                 own(self)
@@ -179,6 +187,7 @@ class Transform:
             raise GraphError(
                 f"{type(self).__name__} takes images, or nodes of a graph, not a mixture.",
                 got=[type(i).__name__ for i in inputs],
+                remedy="pass images alone to compute now, or nodes alone to build a graph",
             )
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -210,7 +219,8 @@ class Transform:
         call = Call(self, inputs)
         if images := [f.name for f in dataclasses.fields(self) if isinstance(getattr(self, f.name), Image)]:
             raise GraphError(
-                f"{type(self).__name__}.{images[0]} is an image, but the inputs are nodes of a graph."
+                f"{type(self).__name__}.{images[0]} is an image, but the inputs are nodes of a graph.",
+                remedy=f"pass {images[0]}= as a node too, such as tv.Input of its column",
             )
         axes: tuple[Call, ...] = ()
         for parent in call.parents:
@@ -249,6 +259,22 @@ class Transform:
     def ours(self) -> bool:
         """Whether its class is part of this library."""
         return _ours(type(self))
+
+
+def intensities(op: Transform, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
+    """What comes out of a transform that changes intensities: what goes in, of which none is a label.
+
+    Raises
+    ------
+    GraphError
+        If one is.
+    """
+    if any(s.kind == "label" for s in inputs):
+        raise GraphError(
+            f"{type(op).__name__} changes intensities and was given a label.",
+            remedy="give it the image alone; MapLabels changes what the values of a label mean",
+        )
+    return tuple(inputs)
 
 
 def ancestors(nodes: Iterable[Node]) -> list[Call]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from truevox.alignment import aligned
 from truevox.errors import GeometryError, GraphError
 from truevox.image import Image
-from truevox.pipeline.graph import Call, Node, Rng, Signature, Transform
+from truevox.pipeline.graph import Call, Node, Rng, Signature, Transform, intensities
 from truevox.pipeline.lazy import Held, Lazy, Mapped, Moved
 from truevox.pipeline.volumes import Volumes
 from truevox.space import Grid
@@ -91,9 +91,7 @@ class Pointwise(Transform):
         raise NotImplementedError
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
-        if any(s.kind == "label" for s in inputs):
-            raise GraphError(f"{type(self).__name__} changes intensities and was given a label.")
-        return tuple(inputs)
+        return intensities(self, inputs)
 
     def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
         # The same draw for every input.
@@ -195,7 +193,10 @@ class FanIn(Transform):
 
     def output_axes(self, axes: tuple[Call, ...], call: Call) -> tuple[Call, ...]:
         if not axes:
-            raise GraphError(f"{type(self).__name__} folds a fan-out, and its input has none.")
+            raise GraphError(
+                f"{type(self).__name__} folds a fan-out, and its input has none.",
+                remedy="put it behind GridCrop, or leave it out",
+            )
         return axes[:-1]
 
     def start(self, edges: Mapping[str, Lazy]) -> Any:

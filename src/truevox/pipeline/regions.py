@@ -19,9 +19,8 @@ import numpy as np
 from torch import Tensor
 
 from truevox import sampling
-from truevox.errors import GraphError
 from truevox.image import Image
-from truevox.pipeline.graph import Rng, Signature, Transform
+from truevox.pipeline.graph import Rng, Signature, Transform, intensities
 from truevox.pipeline.lazy import Lazy, needed
 from truevox.space import Grid
 
@@ -48,9 +47,7 @@ class _Intensities(Transform):
     """Changes intensities: no labels, one draw for every input, the outside stays."""
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
-        if any(s.kind == "label" for s in inputs):
-            raise GraphError(f"{type(self).__name__} changes intensities and was given a label.")
-        return tuple(inputs)
+        return intensities(self, inputs)
 
     def run(self, inputs: Sequence[Lazy], edges: Mapping[str, Lazy], rng: Rng) -> tuple[Lazy, ...]:
         self.signatures([Signature(i.kind) for i in inputs])

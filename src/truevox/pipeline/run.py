@@ -299,7 +299,12 @@ class Run:
             error.case, error.node = error.case or name, error.node or node
             return error
         message = f"{type(error).__name__} in a node of the pipeline: {error}"
-        return NodeError(message, case=name, node=node)
+        return NodeError(
+            message,
+            case=name,
+            node=node,
+            remedy="correct the node, or what it is given; the error above names the line",
+        )
 
 
 class _Guarded(Lazy):

@@ -61,7 +61,11 @@ def dump(
         other = foreign(value)
         if other is not None:
             return {"$foreign": other}
-        raise GraphError(f"{where} can't be written as plain data.", got=type(value).__name__)
+        raise GraphError(
+            f"{where} can't be written as plain data.",
+            got=type(value).__name__,
+            remedy="give it as numbers, text, lists or mappings; a network belongs into tv.Network",
+        )
 
     def written(op: Transform) -> dict[str, Any]:
         kind = type(op).__name__

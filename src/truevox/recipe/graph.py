@@ -173,6 +173,7 @@ def network(recipe: Recipe, labels: Labels) -> Network:
                 f"The recipe's network can't be built: {error.message}",
                 got=error.got,
                 expected=error.expected,
+                remedy=error.remedy,
             ) from error
     return tv.Network(module, labels=labels, outputs=1 + recipe.network.deep_supervision)
 

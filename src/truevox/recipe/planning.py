@@ -72,7 +72,11 @@ def plan(
     cases = [c for c in cohort if c.split != "test" and all(c.has(name) for name in (*images, label))]
     if not cases:
         raise SettingsError(
-            "No case has all images and the label.", expected=", ".join((*images, label)), got="0 cases"
+            "No case has all images and the label.",
+            expected=", ".join((*images, label)),
+            got="0 cases",
+            remedy="name other columns by --set images=[...] and label=..., or correct the paths of the "
+            "table",
         )
     table = None if given.get("labels") is not None else cohort.labels.get(label)
     unknown = table is None and given.get("labels") is None
@@ -159,7 +163,11 @@ def _of_files(cases: Sequence[Case], label: str) -> Labels | None:
 
 def _table(label: str, values: Sequence[int]) -> Labels:
     if not values:
-        raise SettingsError("No case has a labelled voxel: there is nothing to learn.", got=label)
+        raise SettingsError(
+            "No case has a labelled voxel: there is nothing to learn.",
+            got=label,
+            remedy="correct the masks, or name another column by --set label=...",
+        )
     if len(values) == 1:
         return Labels({label: values[0]})
     return Labels({f"{label}{value}": value for value in values})
@@ -191,7 +199,10 @@ def _budget(memory: int | None) -> Budget:
 def _shapes(shape: NDArray, spacing: NDArray, found: Fingerprint, memory: int | None) -> Shapes:
     wide = found.shapes.max(axis=0) > 1
     if not wide.any():
-        raise SettingsError("The images have one voxel each: there is nothing to segment.")
+        raise SettingsError(
+            "The images have one voxel each: there is nothing to segment.",
+            remedy="give a cohort of images with more than one voxel along an axis",
+        )
     return plan_shapes(shape[wide].tolist(), spacing[wide].tolist(), _budget(memory))
 
 

@@ -55,13 +55,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         what = getattr(error, "problem", None) or str(error)
-        raise SettingsError(f"The recipe is no YAML{where}: {what}.", file=path) from error
+        raise SettingsError(
+            f"The recipe is no YAML{where}: {what}.",
+            file=path,
+            remedy="correct this line: one 'key: value' each, indented with spaces",
+        ) from error
     if not isinstance(data, dict):
         raise SettingsError(
             "The recipe is no mapping of keys to values.",
             file=path,
             got=type(data).__name__ if data is not None else "an empty file",
             expected="images: [flair], label: tumour, ...",
+            remedy="write one 'key: value' per line; `truevox train COHORT` writes a whole recipe",
         )
     return data
 
@@ -83,12 +88,19 @@ def override(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
         raise SettingsError(
-            "A setting is written key=value.", got=assignment, expected="e.g. train.max_steps=500"
+            "A setting is written key=value.",
+            got=assignment,
+            expected="e.g. train.max_steps=500",
+            remedy="write the key, an equals sign and the value, without spaces between",
         )
     try:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise SettingsError(f"The value of '{path}' is no YAML.", got=text) from error
+        raise SettingsError(
+            f"The value of '{path}' is no YAML.",
+            got=text,
+            remedy="put the value between quotes, or close its bracket",
+        ) from error
     return _placed(data, keys, value, assignment)
 
 
@@ -98,7 +110,11 @@ def _placed(data: Mapping[str, Any], keys: list[str], value: Any, assignment: st
         return {**data, first: value}
     inner = data.get(first)
     if inner is not None and not isinstance(inner, Mapping):
-        raise SettingsError(f"The key '{first}' holds a value and no further keys.", got=assignment)
+        raise SettingsError(
+            f"The key '{first}' holds a value and no further keys.",
+            got=assignment,
+            remedy=f"set {first}=... itself, without a key behind it",
+        )
     return {**data, first: _placed(inner or {}, rest, value, assignment)}
 
 
@@ -120,7 +136,11 @@ def explain(error: ValidationError, model: type[BaseModel], data: Any, file: Pat
             remedy or "",
         ]
         lines.append(f"  {message} {'; '.join(p for p in parts if p)}".rstrip())
-    return SettingsError("\n".join([f"The recipe has {len(problems)} mistakes.", *lines]), file=file)
+    return SettingsError(
+        "\n".join([f"The recipe has {len(problems)} mistakes.", *lines]),
+        file=file,
+        remedy="correct each of these keys in the recipe, or by --set",
+    )
 
 
 def _keys(location: tuple[Any, ...], data: Any, kind: str) -> list[str]:

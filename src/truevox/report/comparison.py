@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
-from truevox.files import read_json
+from truevox.files import read_json, unreadable
 from truevox.report.folder import read_table
 
 __all__ = ["ComparisonPart", "Figure", "Table", "data_uri", "read_comparison"]
@@ -114,7 +114,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
+        raise unreadable(error, path) from error
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:

@@ -110,6 +110,7 @@ def label_values(folder: Folder, output: str, label: str, file: Path) -> tuple[i
     raise LabelError(
         f"No table says which voxel value '{label}' is.",
         expected=f'"labels": {{"{label}": 1, ...}} in run.json, or labels.json beside the predictions',
+        remedy="evaluate again with --labels, which writes the values into run.json",
     )
 
 
@@ -160,7 +161,11 @@ def error_map(files: CaseFiles, values: tuple[int, ...], label: str = "") -> Err
         prediction = _on(prediction.astype(np.uint8), own, grid, "nearest") > 0
     codes = error_codes(prediction, reference)
     if not codes.any():
-        raise GeometryError("Both masks are empty: there is nothing to show.", file=files.reference)
+        raise GeometryError(
+            "Both masks are empty: there is nothing to show.",
+            file=files.reference,
+            remedy="choose another case: this one was empty and found empty",
+        )
     if _touches_border(codes):
         notes.append("touches the border of the scan")
     stored = grid.bounding_box(codes)
@@ -190,6 +195,7 @@ def _mask(path: Path, values: tuple[int, ...], label: str) -> tuple[NDArray[np.b
             f"The file has several channels, and none of them is called '{label}'.",
             file=path,
             got=f"{len(found.array)} channels",
+            remedy="evaluate again with the name that the file gives to its channel",
         )
     return np.isin(found.array[0], values), header.grid
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from truevox.errors import FileError
-from truevox.files import read_json
+from truevox.files import read_json, unreadable
 
 __all__ = ["CaseFiles", "Folder", "Score", "read_folder", "read_folders", "read_table"]
 
@@ -171,7 +171,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
             rows = [{key: value or "" for key, value in row.items() if key} for row in table]
             found = list(table.fieldnames or ())
     except OSError as error:
-        raise FileError(f"The file can't be read: {error.strerror}.", file=path) from error
+        raise unreadable(error, path) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"The file is no CSV table: {error}.", file=path, remedy="evaluate again") from error
     missing = [name for name in columns if name not in found]

@@ -123,6 +123,11 @@ def gallery(folders: Sequence[Folder], worst: int, cases_in_viewer: int) -> Gall
 def _open(folder: Folder, pick: Pick) -> ErrorMap:
     files = folder.files(pick.case, pick.output)
     if files is None:
-        raise CaseError("The case has no files in cases.csv.", case=pick.case, file=folder.path / "cases.csv")
+        raise CaseError(
+            "The case has no files in cases.csv.",
+            case=pick.case,
+            file=folder.path / "cases.csv",
+            remedy="evaluate again: the report needs the row of each case in cases.csv",
+        )
     values = label_values(folder, pick.output, pick.label, files.prediction or files.reference)
     return error_map(files, values, pick.label)

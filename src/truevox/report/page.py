@@ -82,11 +82,18 @@ def write_report(
     """
     if not evaluations:
         raise SettingsError(
-            "A report needs an evaluation.", expected='{"method": folder of `truevox evaluate`}'
+            "A report needs an evaluation.",
+            expected='{"method": folder of `truevox evaluate`}',
+            remedy="name at least one folder that truevox evaluate wrote",
         )
     for name, value in (("cases_in_viewer", cases_in_viewer), ("worst", worst)):
         if value < 0:
-            raise SettingsError(f"{name} is a number of cases.", got=value, expected="0 or more")
+            raise SettingsError(
+                f"{name} is a number of cases.",
+                got=value,
+                expected="0 or more",
+                remedy=f"write {name}=0 for none",
+            )
     folders = read_folders(evaluations)
     text = _render(folders, comparison, title, cases_in_viewer, worst)
     with atomic_path(path) as temporary:

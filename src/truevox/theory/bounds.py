@@ -91,7 +91,11 @@ def similarity_bounds(alpha: float, beta: float) -> SimilarityBounds:
     (1.0, 0.171573)
     """
     if not (0 < alpha < math.inf and 0 < beta < math.inf):
-        raise SettingsError("Weights of a Tversky index are above 0 here.", got=(alpha, beta))
+        raise SettingsError(
+            "Weights of a Tversky index are above 0 here.",
+            got=(alpha, beta),
+            remedy="write e.g. 0.5 and 0.5, which is Dice",
+        )
     low, high = min(1.0, 2 * alpha, 2 * beta), max(1.0, 2 * alpha, 2 * beta)
     gaps = (abs(math.sqrt(2 * c) - 1) / (math.sqrt(2 * c) + 1) for c in (alpha, beta))
     return SimilarityBounds(float(max(high, 1 / low) - 1), max(gaps))
@@ -154,7 +158,11 @@ def hamming_gap(voxels: int, weight: float = 0.5) -> HammingGap:
     0.7485
     """
     if not (voxels >= 2 and voxels == int(voxels) and 0 <= weight <= 1):
-        raise SettingsError("Two voxels or more, and a weight in [0, 1], are needed.", got=(voxels, weight))
+        raise SettingsError(
+            "Two voxels or more, and a weight in [0, 1], are needed.",
+            got=(voxels, weight),
+            remedy="write a whole number of voxels, and a weight such as 0.5",
+        )
     n, g = int(voxels), float(weight)
     false = _near(math.sqrt(2 * (n - 1) / (1 - g)) - 2 if g < 1 else math.inf, 0, n - 1)
     oversized = 1 - (1 - g) * false / (n - 1) - 2 / (2 + false)
@@ -219,12 +227,21 @@ def volume_bounds(expected: float, loss: Literal["dice", "accuracy"] = "dice") -
     """
     v = float(expected)
     if not 0 <= v <= 1:
-        raise SettingsError("An expected volume is a share of the image here.", got=expected)
+        raise SettingsError(
+            "An expected volume is a share of the image here.",
+            got=expected,
+            remedy="divide the volume by that of the image",
+        )
     if loss == "dice":
         return VolumeBounds(v * v, 1.0 if v > 0 else 0.0)
     if loss == "accuracy":
         return VolumeBounds(max(0.0, 2 * v - 1), min(1.0, 2 * v))
-    raise SettingsError("Bounds of volumes are known of two losses.", got=loss, expected="dice, accuracy")
+    raise SettingsError(
+        "Bounds of volumes are known of two losses.",
+        got=loss,
+        expected="dice, accuracy",
+        remedy="choose one of these, or compute the optimum of your loss by optimum()",
+    )
 
 
 def calibrated_surrogate(margins: ArrayLike, labels: ArrayLike) -> float:
@@ -255,7 +272,11 @@ def calibrated_surrogate(margins: ArrayLike, labels: ArrayLike) -> float:
     """
     m, y = np.asarray(margins, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if m.shape != y.shape or not y.sum() > 0:
-        raise SettingsError("Margins need labels of their shape, one of them 1.", got=(m.shape, y.shape))
+        raise SettingsError(
+            "Margins need labels of their shape, one of them 1.",
+            got=(m.shape, y.shape),
+            remedy="pass both of one shape, with at least one voxel of foreground",
+        )
     low = float((y * (1 - np.logaddexp(0, -m) / math.log(2))).sum())
     high = float(((1 - y) * np.logaddexp(0, m) / math.log(2)).sum())
     return 2 * low / (float(y.sum()) + (low + high if low > 0 else 0.0))

@@ -70,6 +70,7 @@ class Ratio(Criterion):
                 "Smoothing, or the value of 0/0, does not fit.",
                 got=(self.smooth_nr, self.smooth_dr, self.empty_value),
                 expected="both at least 0, smooth_dr above 0 if smooth_nr is; empty_value in [0, 1]",
+                remedy="leave these out for the usual ones, or choose within these limits",
             )
 
     def terms(self, t: Floats) -> Terms:
@@ -144,7 +145,11 @@ class Tversky(Ratio):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (0 <= self.alpha < float("inf") and 0 <= self.beta < float("inf")):
-            raise SettingsError("Weights of a Tversky index are at least 0.", got=(self.alpha, self.beta))
+            raise SettingsError(
+                "Weights of a Tversky index are at least 0.",
+                got=(self.alpha, self.beta),
+                remedy="write e.g. alpha=0.5 and beta=0.5, which is Dice",
+            )
 
     def terms(self, t: Floats) -> Terms:
         """See :class:`Ratio`."""
@@ -246,7 +251,11 @@ class DicePlusPlus(Ratio):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (self.gamma >= 1 and isfinite(self.gamma)):
-            raise SettingsError("The power of Dice++ is at least 1.", got=self.gamma)
+            raise SettingsError(
+                "The power of Dice++ is at least 1.",
+                got=self.gamma,
+                remedy="write gamma=1 for Dice, gamma=2 for Dice++",
+            )
 
     def terms(self, t: Floats) -> Terms:
         """See :class:`Ratio`."""

@@ -63,7 +63,9 @@ class DiceField:
             return self.gradient * t * (1 - t)
         if activation == "softmax":
             return t * (self.gradient - (self.gradient * t).sum(1, keepdims=True))
-        raise SettingsError("Unknown activation.", got=activation, expected="sigmoid, softmax")
+        raise SettingsError(
+            "Unknown activation.", got=activation, expected="sigmoid, softmax", remedy="choose one of these"
+        )
 
 
 def dice_field(
@@ -121,15 +123,28 @@ def dice_field(
     y, t = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if y.shape != t.shape or y.ndim < 3:
         raise SettingsError(
-            "Truth and prediction are (B, C, *spatial), of one shape.", got=f"{y.shape} and {t.shape}"
+            "Truth and prediction are (B, C, *spatial), of one shape.",
+            got=f"{y.shape} and {t.shape}",
+            remedy="add the axes of batch and channel to both: [None, None]",
         )
     if not ((y == 0) | (y == 1)).all():
-        raise SettingsError("The truth of a gradient field is 0 or 1.", got=np.unique(y)[:5].tolist())
+        raise SettingsError(
+            "The truth of a gradient field is 0 or 1.",
+            got=np.unique(y)[:5].tolist(),
+            remedy="threshold the truth, or pass one channel per class",
+        )
     if over not in _OVER:
-        raise SettingsError("`over` does not fit.", got=over, expected=", ".join(_OVER))
+        raise SettingsError(
+            "`over` does not fit.",
+            got=over,
+            expected=", ".join(_OVER),
+            remedy="choose one of these for over=",
+        )
     if not (smooth_nr >= 0 and smooth_dr >= 0 and 0 <= first_channel < y.shape[1]):
         raise SettingsError(
-            "Smoothing is at least 0, and a channel has to remain.", got=(smooth_nr, smooth_dr)
+            "Smoothing is at least 0, and a channel has to remain.",
+            got=(smooth_nr, smooth_dr),
+            remedy="write smoothing as 0 or more, and first_channel=0 to keep them all",
         )
     used, shown = y[:, first_channel:], t[:, first_channel:]
     axes = tuple(k for k, name in enumerate("BC") if name in over) + tuple(range(2, y.ndim))

@@ -56,11 +56,23 @@ def flip_probability(size_ratio: float, n_regions: float = 1, *, empty_value: fl
     0.237562
     """
     if not size_ratio > 0:
-        raise SettingsError("The ratio of sizes is above 0.", got=size_ratio)
+        raise SettingsError(
+            "The ratio of sizes is above 0.",
+            got=size_ratio,
+            remedy="divide the size of one region by that of the other",
+        )
     if not (n_regions >= 1 and (n_regions == math.inf or n_regions == int(n_regions))):
-        raise SettingsError("The number of regions is a whole number above 0, or inf.", got=n_regions)
+        raise SettingsError(
+            "The number of regions is a whole number above 0, or inf.",
+            got=n_regions,
+            remedy="write such as 3, or math.inf",
+        )
     if not 0 <= empty_value <= 1:
-        raise SettingsError("The value of 0/0 lies in [0, 1].", got=empty_value)
+        raise SettingsError(
+            "The value of 0/0 lies in [0, 1].",
+            got=empty_value,
+            remedy="write 1 if an image that is rightly empty counts as right, 0 if as wrong",
+        )
     if size_ratio == math.inf:
         return _without_certain(n_regions, empty_value)
     r = size_ratio

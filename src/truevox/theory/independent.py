@@ -57,7 +57,11 @@ class IndependentLaw(Law):
         super().__init__(sizes, probabilities)
         given = np.ones_like(self.sizes) if counts is None else np.asarray(counts, dtype=np.float64)
         if given.shape != self.sizes.shape or not ((given >= 1) & (given == np.round(given))).all():
-            raise SettingsError("Counts of independent parts are whole numbers above 0.", got=counts)
+            raise SettingsError(
+                "Counts of independent parts are whole numbers above 0.",
+                got=counts,
+                remedy="give one whole number per region, or leave counts out for 1 each",
+            )
         self.counts = given
         self.part = self.sizes / given
         with np.errstate(divide="ignore"):

@@ -44,13 +44,19 @@ class Law:
                 "Regions need a size and a probability each.",
                 got=f"{self.sizes.shape} and {self.probabilities.shape}",
                 expected="two lists of one length",
+                remedy="give one probability for each size",
             )
         if not (np.isfinite(self.sizes).all() and (self.sizes > 0).all()):
-            raise SettingsError("Sizes of regions are positive.", got=self.sizes[~(self.sizes > 0)][:5])
+            raise SettingsError(
+                "Sizes of regions are positive.",
+                got=self.sizes[~(self.sizes > 0)][:5],
+                remedy="remove regions without a voxel",
+            )
         if not ((self.probabilities >= 0) & (self.probabilities <= 1)).all():
             raise SettingsError(
                 "Probabilities lie in [0, 1].",
                 got=f"{self.probabilities.min()} to {self.probabilities.max()}",
+                remedy="divide percent by 100, or normalise the probabilities",
             )
 
     def __repr__(self) -> str:
@@ -87,7 +93,10 @@ class Law:
             If there are too many to list.
         """
         raise SettingsError(
-            "The label maps of this law can't be listed.", got=_MANY, expected="fewer regions"
+            "The label maps of this law can't be listed.",
+            got=_MANY,
+            expected="fewer regions",
+            remedy='join regions of one probability, or take law="averaged"',
         )
 
 
@@ -159,11 +168,17 @@ class ListedLaw(_Sum):
         self.maps = np.asarray(maps, dtype=np.float64)
         if self.maps.ndim != 2 or not ((self.maps == 0) | (self.maps == 1)).all():
             raise SettingsError(
-                "Label maps are rows of zeros and ones, one per rater or sample.", got=self.maps.shape
+                "Label maps are rows of zeros and ones, one per rater or sample.",
+                got=self.maps.shape,
+                remedy="threshold the masks, and flatten each to one row",
             )
         given = np.ones(len(self.maps)) if weights is None else np.asarray(weights, dtype=np.float64)
         if given.shape != self.maps.shape[:1] or not (given >= 0).all() or not 0 < given.sum() < np.inf:
-            raise SettingsError("Every label map needs a weight, none below 0 and not all 0.", got=given)
+            raise SettingsError(
+                "Every label map needs a weight, none below 0 and not all 0.",
+                got=given,
+                remedy="give one number of 0 or more per label map, or leave the weights out",
+            )
         self.weights = given / given.sum()
         super().__init__(sizes, np.clip(self.weights @ self.maps, 0, 1))
 
@@ -266,7 +281,11 @@ def exclusive(sizes: ArrayLike, probabilities: ArrayLike) -> ListedLaw:
     law = Law(sizes, probabilities)
     left = 1 - float(law.probabilities.sum())
     if left < -1e-9:
-        raise SettingsError("Probabilities of exclusive regions sum to at most 1.", got=1 - left)
+        raise SettingsError(
+            "Probabilities of exclusive regions sum to at most 1.",
+            got=1 - left,
+            remedy="divide them by their sum; what is left over is the chance that there is none",
+        )
     maps = np.vstack([np.eye(len(law.sizes)), np.zeros(len(law.sizes))])
     return ListedLaw(law.sizes, maps, np.append(law.probabilities, max(left, 0.0)))
 

@@ -58,7 +58,12 @@ class LabelMaps:
         """
         t = np.asarray(prediction, dtype=np.float64)
         if t.shape != self.voxels.shape:
-            raise SettingsError("A value per region is needed.", got=t.shape, expected=self.voxels.shape)
+            raise SettingsError(
+                "A value per region is needed.",
+                got=t.shape,
+                expected=self.voxels.shape,
+                remedy="give one number for each region of the law",
+            )
         return np.append(t, 0.0)[self.regions]
 
     def _levels(self) -> tuple[Floats, Floats, Floats]:
@@ -102,9 +107,17 @@ def from_maps(maps: ArrayLike, weights: ArrayLike | None = None, voxel_size: flo
     """
     array = np.asarray(maps)
     if array.ndim < 2 or not array.size:
-        raise SettingsError("Label maps are (M, *spatial), M of them.", got=array.shape)
+        raise SettingsError(
+            "Label maps are (M, *spatial), M of them.",
+            got=array.shape,
+            remedy="pass at least one mask, and the masks along the first axis: np.stack(masks)",
+        )
     if not (voxel_size > 0 and np.isfinite(voxel_size)):
-        raise SettingsError("The size of a voxel is positive.", got=voxel_size)
+        raise SettingsError(
+            "The size of a voxel is positive.",
+            got=voxel_size,
+            remedy="write its length, area or volume, such as 1.0",
+        )
     marks = array.reshape(len(array), -1)
     if marks.dtype != bool:
         if not ((marks == 0) | (marks == 1)).all():

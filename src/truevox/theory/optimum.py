@@ -181,7 +181,7 @@ def local_optimum(
     chosen, criterion = law_of(sizes, probabilities, law), criterion_of(loss)
     t = np.broadcast_to(np.asarray(start, dtype=np.float64), chosen.sizes.shape)
     if not ((t > 0) & (t < 1)).all():
-        raise SettingsError("Descent starts within (0, 1).", got=start)
+        raise SettingsError("Descent starts within (0, 1).", got=start, remedy="start=0.5 is usual")
     return _made(polished(_descended(t, chosen, criterion), chosen, criterion)[None], chosen, criterion)
 
 

@@ -62,7 +62,11 @@ class CrossEntropy(Pointwise):
 
     def __post_init__(self) -> None:
         if not (self.weight > 0 and isfinite(self.weight)):
-            raise SettingsError("The weight of the foreground is above 0.", got=self.weight)
+            raise SettingsError(
+                "The weight of the foreground is above 0.",
+                got=self.weight,
+                remedy="write weight=1 for plain cross-entropy",
+            )
 
     def losses(self, t: Floats) -> tuple[Floats, Floats]:
         """See :class:`Pointwise`."""
@@ -128,9 +132,17 @@ class Focal(Pointwise):
 
     def __post_init__(self) -> None:
         if not (self.gamma >= 0 and isfinite(self.gamma)):
-            raise SettingsError("The power of a focal loss is at least 0.", got=self.gamma)
+            raise SettingsError(
+                "The power of a focal loss is at least 0.",
+                got=self.gamma,
+                remedy="write gamma=2, or gamma=0 for cross-entropy",
+            )
         if self.alpha is not None and not 0 < self.alpha < 1:
-            raise SettingsError("The weight alpha of a focal loss lies between 0 and 1.", got=self.alpha)
+            raise SettingsError(
+                "The weight alpha of a focal loss lies between 0 and 1.",
+                got=self.alpha,
+                remedy="write alpha=0.25, or leave alpha out",
+            )
 
     def losses(self, t: Floats) -> tuple[Floats, Floats]:
         """See :class:`Pointwise`."""

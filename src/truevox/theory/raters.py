@@ -109,7 +109,10 @@ def rater_volumes(
     count = len(maps.law.weights)
     if count < 2:
         raise SettingsError(
-            "One rater can't disagree.", got=f"{count} mask", expected="masks of two raters or more"
+            "One rater can't disagree.",
+            got=f"{count} mask",
+            expected="masks of two raters or more",
+            remedy="give the masks of a second rater of the same case",
         )
     name = loss if isinstance(loss, str) else type(loss).__name__
     p = maps.law.probabilities

@@ -108,7 +108,11 @@ def law_of(sizes: ArrayLike | None, probabilities: ArrayLike | None, law: LawNam
             )
         return law
     if sizes is None or probabilities is None:
-        raise SettingsError("Sizes and probabilities of the regions are missing.", got=f"law={law!r}")
+        raise SettingsError(
+            "Sizes and probabilities of the regions are missing.",
+            got=f"law={law!r}",
+            remedy="pass sizes= and probabilities=, or a law that was made from masks",
+        )
     if law == "independent":
         return IndependentLaw(sizes, probabilities)
     if law == "nested":
@@ -117,7 +121,12 @@ def law_of(sizes: ArrayLike | None, probabilities: ArrayLike | None, law: LawNam
         return exclusive(sizes, probabilities)
     if law in ("many", "averaged"):
         return AverageLaw(sizes, probabilities, soft=law == "averaged")
-    raise SettingsError("The theory knows no such law.", got=law, expected=", ".join(LAWS))
+    raise SettingsError(
+        "The theory knows no such law.",
+        got=law,
+        expected=", ".join(LAWS),
+        remedy="choose one of these for law=",
+    )
 
 
 def risk(prediction: ArrayLike, law: Law, loss: str | Criterion | Trained = "dice") -> float:
@@ -153,6 +162,7 @@ def risk(prediction: ArrayLike, law: Law, loss: str | Criterion | Trained = "dic
             "A prediction has a value in [0, 1] per region.",
             got=f"{t.shape}, {t.min() if t.size else ''} to {t.max() if t.size else ''}",
             expected=f"{law.sizes.shape}",
+            remedy="give one number from 0 to 1 for each region of the law",
         )
     return float(values(t[None], law, criterion_of(loss))[0])
 
@@ -179,7 +189,11 @@ def values(t: Floats, law: Law, criterion: Criterion) -> Floats:
         return (np.where(p > 0, p * one, 0) + np.where(p < 1, (1 - p) * zero, 0)) @ law.sizes / law.total
     if isinstance(criterion, OfTrained):
         return np.array([criterion.risk(one, law)[0] for one in t])
-    raise SettingsError("The criterion says nothing of expected losses.", got=type(criterion).__name__)
+    raise SettingsError(
+        "The criterion says nothing of expected losses.",
+        got=type(criterion).__name__,
+        remedy="take a criterion of truevox.theory, such as Dice()",
+    )
 
 
 def slope(t: Floats, law: Law, criterion: Criterion) -> Floats:
@@ -192,4 +206,8 @@ def slope(t: Floats, law: Law, criterion: Criterion) -> Floats:
         return law.sizes * (np.where(p > 0, p * one, 0) + np.where(p < 1, (1 - p) * zero, 0)) / law.total
     if isinstance(criterion, OfTrained):
         return criterion.risk(t, law)[1]
-    raise SettingsError("The criterion says nothing of expected losses.", got=type(criterion).__name__)
+    raise SettingsError(
+        "The criterion says nothing of expected losses.",
+        got=type(criterion).__name__,
+        remedy="take a criterion of truevox.theory, such as Dice()",
+    )

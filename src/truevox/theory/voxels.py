@@ -96,12 +96,23 @@ def rank_dice(
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if not p.size or not ((p >= 0) & (p <= 1)).all():
-        raise SettingsError("Probabilities lie in [0, 1].", got=f"{p.shape}")
+        raise SettingsError(
+            "Probabilities lie in [0, 1].",
+            got=f"{p.shape}",
+            remedy="divide percent by 100, and pass at least one voxel",
+        )
     if not (smooth >= 0 and np.isfinite(smooth)):
-        raise SettingsError("Smoothing is at least 0.", got=smooth)
+        raise SettingsError(
+            "Smoothing is at least 0.", got=smooth, remedy="write smooth=0, or a small finite number"
+        )
     rules = {"exact": _exact, "ba": _blind, "trna": _refined, "rma": _means}
     if method not in rules:
-        raise SettingsError("Unknown method of ranking.", got=method, expected=", ".join(rules))
+        raise SettingsError(
+            "Unknown method of ranking.",
+            got=method,
+            expected=", ".join(rules),
+            remedy="choose one of these for method=",
+        )
     order = np.argsort(-p, axis=None, kind="stable")
     ranked = p.reshape(-1)[order]
     scores = np.full(len(ranked) + 1, np.nan)

@@ -63,7 +63,9 @@ class RandomBiasField(Local):
         up_to(self.strength, "RandomBiasField: strength")
         if np.ndim(self.wavelength) != 1 or up_to(self.wavelength, "RandomBiasField: wavelength")[0] <= 0:
             raise GraphError(
-                "RandomBiasField: wavelength is a range (low, high) above 0 mm.", got=self.wavelength
+                "RandomBiasField: wavelength is a range (low, high) above 0 mm.",
+                got=self.wavelength,
+                remedy="write wavelength=(150, 400), in mm",
             )
         whole(self.waves, "RandomBiasField: the number of waves")
         check_probability(self.probability, "RandomBiasField")
@@ -227,7 +229,11 @@ class RandomGhosting(Framewise):
         given = np.asarray(self.copies)
         low, high = np.broadcast_to(given, 2).tolist() if given.shape in ((), (2,)) else (0, 0)
         if given.dtype.kind not in "iu" or not 2 <= low <= high:
-            raise GraphError("RandomGhosting: copies is a whole number from 2, or a range.", got=self.copies)
+            raise GraphError(
+                "RandomGhosting: copies is a whole number from 2, or a range.",
+                got=self.copies,
+                remedy="write copies=4, or copies=(2, 6)",
+            )
         return low, high
 
     def remade(self, see: Callable[[Grid], Image], grid: Grid, rng: Rng) -> Tensor | None:

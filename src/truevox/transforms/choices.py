@@ -46,6 +46,7 @@ class _Choice(Transform):
             raise GraphError(
                 f"{type(self).__name__}: what comes out must be of one kind, whatever is drawn.",
                 got=[[(s.kind, s.channels) for s in end] for end in ends],
+                remedy="end every part in the same kind and number of channels",
             )
         return ends[0]
 
@@ -63,14 +64,22 @@ def _checked(parts: Sequence[Transform], what: str) -> tuple[Transform, ...]:
     parts = tuple(parts)
     for part in parts:
         if not isinstance(part, Transform) or isinstance(part, (Source, FanOut, FanIn, Batched)):
-            raise GraphError(f"{what} picks transforms that make images of images.", got=type(part).__name__)
+            raise GraphError(
+                f"{what} picks transforms that make images of images.",
+                got=type(part).__name__,
+                remedy="put Input, GridCrop, Put and networks before or behind it in the graph",
+            )
         fields = [getattr(part, f.name) for f in dataclasses.fields(part)]
         if any(isinstance(value, (Node, Image)) for value in fields):
             raise GraphError(
-                f"{what} picks transforms that need nothing but their inputs.", got=type(part).__name__
+                f"{what} picks transforms that need nothing but their inputs.",
+                got=type(part).__name__,
+                remedy="give the part plain settings, or apply it in the graph without a choice",
             )
     if not parts:
-        raise GraphError(f"{what} picks from at least one transform.")
+        raise GraphError(
+            f"{what} picks from at least one transform.", remedy="list at least one, such as [Flip(0)]"
+        )
     return parts
 
 
@@ -162,6 +171,7 @@ class SomeOf(_Choice):
             raise GraphError(
                 "SomeOf: count is a whole number of the parts that have a weight, or a range (low, high).",
                 got=self.count,
+                remedy="write count=1, or count=(0, 2)",
             )
 
     def _range(self) -> tuple[int, int]:

@@ -29,7 +29,10 @@ class Stack(Combine):
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
         if any(s.kind == "label" for s in inputs):
-            raise GraphError("Stack makes channels of intensities and was given a label.")
+            raise GraphError(
+                "Stack makes channels of intensities and was given a label.",
+                remedy="turn the label into channels by OneHot first",
+            )
         known = [s.channels for s in inputs if s.channels is not None]
         return (Signature(inputs[0].kind, sum(known) if len(known) == len(inputs) else None),)
 
@@ -80,7 +83,9 @@ class _Activation(Pointwise):
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
         if any(s.kind not in ("logits", "scalar") for s in inputs):
             raise GraphError(
-                f"{type(self).__name__} makes probabilities of logits.", got=[s.kind for s in inputs]
+                f"{type(self).__name__} makes probabilities of logits.",
+                got=[s.kind for s in inputs],
+                remedy="pass the network's output itself; probabilities need no second activation",
             )
         return tuple(Signature("probability", s.channels, labels=s.labels) for s in inputs)
 

@@ -63,7 +63,9 @@ def _around(boxes: Sequence[tuple[slice, ...] | None]) -> tuple[slice, ...] | No
 def _check_connectivity(connectivity: int, what: str) -> None:
     if connectivity not in (1, 2, 3):
         raise GraphError(
-            f"{what}: connectivity is 1 (faces), 2 (edges too) or 3 (corners too).", got=connectivity
+            f"{what}: connectivity is 1 (faces), 2 (edges too) or 3 (corners too).",
+            got=connectivity,
+            remedy="write connectivity=1, 2 or 3; 3 joins voxels that touch at a corner",
         )
 
 

@@ -33,7 +33,11 @@ def full_size(size: int | Sequence[int], grid: Grid, what: str) -> np.ndarray:
     wide = np.array(grid.shape) > 1
     given = np.atleast_1d(np.asarray(size))
     if given.dtype.kind not in "iu" or given.min() < 1 or given.size not in (1, 3, int(wide.sum())):
-        raise GraphError(f"{what}: a size is one whole number of voxels, or one per axis.", got=size)
+        raise GraphError(
+            f"{what}: a size is one whole number of voxels, or one per axis.",
+            got=size,
+            remedy="write size=64, or size=(64, 64, 32)",
+        )
     out = np.ones(3, int)
     if given.size == 3:
         out[:] = given
@@ -112,7 +116,10 @@ class RandomCrop(Spatial):
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _weights(self.class_weights, centre_on))
         if isinstance(centre_on, Node) and centre_on.signature.kind == "logits":
-            raise GraphError("RandomCrop: centre_on is a label or a map of weights, and was given logits.")
+            raise GraphError(
+                "RandomCrop: centre_on is a label or a map of weights, and was given logits.",
+                remedy="put Sigmoid or Softmax behind the network, or centre on the label",
+            )
         # Hidden nodes, so that the tables are cached with the prefix.
         if isinstance(centre_on, Node) and centre_on.signature.kind != "value":
             made = Foreground() if centre_on.signature.kind == "label" else Density()
@@ -178,7 +185,11 @@ def _weights(given: Mapping[str | int, float], label: Node | Image | None) -> di
     """Weight by voxel value, of classes by name or value."""
     meaning = label.signature if isinstance(label, Node) else label
     if meaning is None or meaning.kind not in ("label", "value"):
-        raise GraphError("RandomCrop: class_weights are those of the label in centre_on.", got=dict(given))
+        raise GraphError(
+            "RandomCrop: class_weights are those of the label in centre_on.",
+            got=dict(given),
+            remedy="centre_on= the label, or leave class_weights out",
+        )
     table = meaning.labels
     out: dict[int, float] = {}
     for name, weight in given.items():
@@ -190,6 +201,9 @@ def _weights(given: Mapping[str | int, float], label: Node | Image | None) -> di
         else:
             known = ", ".join(table.names) if table is not None else "values"
             raise GraphError(
-                "RandomCrop: class_weights names a class that is not there.", got=name, expected=known
+                "RandomCrop: class_weights names a class that is not there.",
+                got=name,
+                expected=known,
+                remedy="name one of these",
             )
     return out

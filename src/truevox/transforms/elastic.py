@@ -80,6 +80,7 @@ class RandomElastic(Spatial):
             raise GraphError(
                 "RandomElastic: displacements are not negative and spacings positive, in mm.",
                 got=(self.displacement, self.spacing),
+                remedy="write displacement=8, spacing=32",
             )
         if (most > apart / FOLDS).any():
             allowed = ", ".join(f"{a:.3g}" for a in np.unique(np.floor(apart / FOLDS * 100) / 100))

@@ -68,10 +68,16 @@ class Crop(Spatial):
                 check_size(self.size, "Crop: size")
             return
         if self.size is not None or np.any(self.start):
-            raise GraphError("Crop takes a box in voxels or in mm, not both.")
+            raise GraphError(
+                "Crop takes a box in voxels or in mm, not both.", remedy="leave out box_mm, or start and size"
+            )
         corners = np.array([per_axis(corner, "Crop: a corner of box_mm") for corner in self.box_mm])
         if corners.shape != (2, 3) or not np.isfinite(corners).all() or (corners[0] == corners[1]).any():
-            raise GraphError("Crop: box_mm is two corners of three numbers that differ.", got=self.box_mm)
+            raise GraphError(
+                "Crop: box_mm is two corners of three numbers that differ.",
+                got=self.box_mm,
+                remedy="write box_mm=((x0, y0, z0), (x1, y1, z1)), with a length along every axis",
+            )
 
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
         if self.box_mm is not None:
@@ -83,7 +89,12 @@ class Crop(Spatial):
         if self.size is None:
             size = np.array(grid.shape) - start
             if size.min() < 1:
-                raise GraphError("Crop starts beyond the end.", got=start.tolist(), expected=grid.shape)
+                raise GraphError(
+                    "Crop starts beyond the end.",
+                    got=start.tolist(),
+                    expected=grid.shape,
+                    remedy="start inside the image, or Pad it first",
+                )
         else:
             size = full_size(self.size, grid, "Crop")
         return grid.crop(start.tolist(), size.tolist())
@@ -93,7 +104,9 @@ def _whole(value: int | Sequence[int], grid: Grid, what: str) -> np.ndarray:
     """A whole number per axis; a single one leaves axes of one voxel at 0, as do those that are not named."""
     given, wide = np.atleast_1d(np.asarray(value)), wide_axes(grid)
     if given.dtype.kind not in "iu" or given.size not in (1, 3, len(wide)):
-        raise GraphError(f"{what} is one whole number, or one per axis.", got=value)
+        raise GraphError(
+            f"{what} is one whole number, or one per axis.", got=value, remedy="write 8, or (8, 8, 4)"
+        )
     out = np.zeros(3, int)
     if given.size == 3:
         out[:] = given
@@ -155,10 +168,18 @@ class Pad(Spatial):
     def __post_init__(self) -> None:
         given = [v for v in (self.margin, self.size, self.multiple_of) if v is not None]
         if len(given) != 1:
-            raise GraphError("Pad takes one of margin, size and multiple_of.", got=len(given))
+            raise GraphError(
+                "Pad takes one of margin, size and multiple_of.",
+                got=len(given),
+                remedy="leave the others out",
+            )
         check_size(given[0], "Pad", None)
         if np.min(given[0]) < (self.margin is None):
-            raise GraphError("Pad adds voxels and takes none away.", got=given[0])
+            raise GraphError(
+                "Pad adds voxels and takes none away.",
+                got=given[0],
+                remedy="take Crop or CentreCrop to take voxels away",
+            )
 
     def frame(self, grid: Grid, edges: Edges, rng: Rng) -> Grid:
         shape = np.array(grid.shape)
@@ -229,7 +250,11 @@ class CropToMask(Spatial):
     def __post_init__(self) -> None:
         margin = per_axis(self.margin_mm, "CropToMask: margin_mm")
         if margin.min() < 0:
-            raise GraphError("CropToMask: margin_mm is not negative.", got=self.margin_mm)
+            raise GraphError(
+                "CropToMask: margin_mm is not negative.",
+                got=self.margin_mm,
+                remedy="write 0 or more; to shrink the box, crop behind it",
+            )
         if self.mask is not None:
             check_image(self.mask, "CropToMask's mask")
         if isinstance(self.mask, Node) and self.mask.signature.kind != "value":

@@ -49,7 +49,11 @@ class _Histogram(Pointwise):
                 remedy=f"make it by {what}.fit(images)",
             )
         if not all(a <= b for c in self.landmarks for a, b in pairwise(c)):
-            raise GraphError(f"{what}: landmarks are numbers that do not fall.", got=self.landmarks)
+            raise GraphError(
+                f"{what}: landmarks are numbers that do not fall.",
+                got=self.landmarks,
+                remedy=f"make them by {what}.fit(images)",
+            )
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         image = frame()
@@ -58,6 +62,7 @@ class _Histogram(Pointwise):
                 f"{type(self).__name__} was fitted on another number of channels.",
                 got=image.channels,
                 expected=len(self.landmarks),
+                remedy="fit it on images of these channels, or Stack the same ones",
             )
         sources = [_percentiles(c, self.percentiles, self.foreground) for c in image.numpy()]
         pieces = [_increasing(s, np.array(t)) for s, t in zip(sources, self.landmarks, strict=True)]
@@ -73,9 +78,17 @@ class _Histogram(Pointwise):
 def _check(percentiles: Sequence[float], foreground: Foreground, what: str) -> None:
     given = [number(p, f"{what}: a percentile") for p in percentiles]
     if len(given) < 2 or np.diff(given).min() <= 0 or given[0] < 0 or given[-1] > 100:
-        raise GraphError(f"{what}: percentiles rise from 0 or more to 100 or less.", got=percentiles)
+        raise GraphError(
+            f"{what}: percentiles rise from 0 or more to 100 or less.",
+            got=percentiles,
+            remedy="write e.g. (1, 10, 50, 90, 99)",
+        )
     if foreground not in (None, "mean", "nonzero"):
-        raise GraphError(f"{what}: foreground is 'mean', 'nonzero' or None.", got=foreground)
+        raise GraphError(
+            f"{what}: foreground is 'mean', 'nonzero' or None.",
+            got=foreground,
+            remedy='write foreground="nonzero" where the background is 0, else "mean"',
+        )
 
 
 def _percentiles(channel: np.ndarray, percentiles: Sequence[float], foreground: Foreground) -> np.ndarray:
@@ -122,6 +135,7 @@ def _fitted(
         raise GraphError(
             f"{what}.fit takes one image or more, all of as many channels.",
             got=sorted({len(f) for f in found}) or "none",
+            remedy="leave out the images with other channels, or Stack the missing ones",
         )
     return tuple(tuple(channel) for channel in np.mean(found, axis=0).tolist())
 

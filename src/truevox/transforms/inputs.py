@@ -28,12 +28,17 @@ class Read(Source):
 
     def __post_init__(self) -> None:
         if not isinstance(self.column, str) or not self.column:
-            raise GraphError("An input names a column of the cohort.", got=repr(self.column))
+            raise GraphError(
+                "An input names a column of the cohort.",
+                got=repr(self.column),
+                remedy='write the column in quotes: tv.Input("flair")',
+            )
         if self.kind not in ("scalar", "label", "probability"):
             raise GraphError(
                 f"Input '{self.column}' is of no known kind.",
                 got=self.kind,
                 expected="scalar | label | probability",
+                remedy='kind="label" for masks, "scalar" for intensities',
             )
         if self.channels is not None:
             whole(self.channels, f"Input '{self.column}': channels")

@@ -172,7 +172,11 @@ class RandomContrast(Pointwise):
 
     def __post_init__(self) -> None:
         if plus_minus(self.factor, "RandomContrast: factor", middle=1)[0] < 0:
-            raise GraphError("RandomContrast: a factor below 0 makes a negative.", got=self.factor)
+            raise GraphError(
+                "RandomContrast: a factor below 0 makes a negative.",
+                got=self.factor,
+                remedy="write a factor of at most 1, or a range from 0, such as (0.75, 1.25)",
+            )
         check_probability(self.probability, "RandomContrast")
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:

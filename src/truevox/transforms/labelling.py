@@ -32,7 +32,11 @@ def table_of(op: Transform, signature: Signature | Image) -> Labels:
             remedy="put it in front of what makes probabilities: a coarser grid, OneHot",
         )
     if signature.channels not in (None, 1):
-        raise GraphError(f"{what} takes one label at a time.", got=f"{signature.channels} channels")
+        raise GraphError(
+            f"{what} takes one label at a time.",
+            got=f"{signature.channels} channels",
+            remedy="take one channel: label[0:1]",
+        )
     if signature.labels is None:
         raise GraphError(
             f"{what} needs to know what the label's values mean.",
@@ -150,6 +154,7 @@ class MapLabels(Labelwise):
                 "MapLabels names classes that the label table lacks.",
                 got=sorted(unknown),
                 expected=", ".join(old.names),
+                remedy="name classes of the table, or add these to it",
             )
         held = {new: tuple(v for n in names for v in values_of(old, n)) for new, names in parts.items()}
         every = [v for values in held.values() for v in values]
@@ -179,6 +184,7 @@ class MapLabels(Labelwise):
                     f"'{new}' has no partner in a mirror: the label table pairs its classes with others.",
                     got=", ".join(sorted(parts[new])),
                     expected=f"a class of {', '.join(sorted(seen))} too, or both in one",
+                    remedy="make the partner of these classes too, or join both sides in one class",
                 )
             if (twin, new) not in pairs:
                 pairs.append((new, twin))

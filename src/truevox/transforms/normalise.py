@@ -73,7 +73,9 @@ class ZScore(Pointwise):
     def __post_init__(self) -> None:
         if not (self.mask in (None, "nonzero") or isinstance(self.mask, (Node, Image, Lazy))):
             raise GraphError(
-                "ZScore's mask is None, 'nonzero', a label or a probability.", got=repr(self.mask)
+                "ZScore's mask is None, 'nonzero', a label or a probability.",
+                got=repr(self.mask),
+                remedy='write mask="nonzero", or pass the label\'s node',
             )
         if self.percentiles is not None:
             _check_percentiles(self.percentiles, "ZScore")
@@ -128,7 +130,11 @@ def _moments(values: np.ndarray, percentiles: Sequence[float] | None) -> tuple[f
 def _check_percentiles(pair: Sequence[float], what: str) -> None:
     low, high = up_to(pair, f"{what}: percentiles", most=100)
     if np.ndim(pair) != 1 or low == high:
-        raise GraphError(f"{what}: percentiles are two numbers from 0 to 100, the lower first.", got=pair)
+        raise GraphError(
+            f"{what}: percentiles are two numbers from 0 to 100, the lower first.",
+            got=pair,
+            remedy="write percentiles=(0.5, 99.5)",
+        )
 
 
 @node
@@ -152,14 +158,22 @@ class Clip(Pointwise):
 
     def __post_init__(self) -> None:
         if self.unit not in ("value", "percentile"):
-            raise GraphError("Clip's unit is 'value' or 'percentile'.", got=self.unit)
+            raise GraphError(
+                "Clip's unit is 'value' or 'percentile'.",
+                got=self.unit,
+                remedy='write unit="percentile" for 0 to 100, unit="value" for intensities',
+            )
         for end in (self.low, self.high):
             if end is not None:
                 number(end, "Clip: an end", *((0, 100) if self.unit == "percentile" else ()))
         if (self.low is None and self.high is None) or (
             self.low is not None and self.high is not None and self.low > self.high
         ):
-            raise GraphError("Clip needs low, high, or both with low below high.", got=(self.low, self.high))
+            raise GraphError(
+                "Clip needs low, high, or both with low below high.",
+                got=(self.low, self.high),
+                remedy="give one of both at least, and the smaller number as low",
+            )
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
         if self.unit == "value":
@@ -204,7 +218,9 @@ class Rescale(Pointwise):
 
     def __post_init__(self) -> None:
         if number(self.low, "Rescale: low") >= number(self.high, "Rescale: high"):
-            raise GraphError("Rescale needs low below high.", got=(self.low, self.high))
+            raise GraphError(
+                "Rescale needs low below high.", got=(self.low, self.high), remedy="write low=0, high=1"
+            )
         _check_percentiles(self.percentiles, "Rescale")
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:
@@ -257,7 +273,12 @@ class Window(Pointwise):
             Naming those that are known.
         """
         if name not in WINDOWS:
-            raise GraphError("No window goes by this name.", got=name, expected=", ".join(WINDOWS))
+            raise GraphError(
+                "No window goes by this name.",
+                got=name,
+                expected=", ".join(WINDOWS),
+                remedy="choose one of these, or write Window(level, width)",
+            )
         return cls(*WINDOWS[name])
 
     def values(self, frame: Callable[[], Image], rng: Rng) -> Callable[[Tensor], Tensor]:

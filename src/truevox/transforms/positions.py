@@ -126,6 +126,7 @@ class Density(_Tabled):
             raise GraphError(
                 "RandomCrop: a map to centre on is a weight per voxel, finite and not negative.",
                 got=f"values from {data.min():g} to {data.max():g}",
+                remedy="replace NaN by 0, and clip the map at 0: Clip(low=0)",
             )
         ends = np.cumsum(planes)
         if ends[-1] == 0:

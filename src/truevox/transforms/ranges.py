@@ -45,7 +45,11 @@ def up_to(value: Range, what: str, least: float = 0.0, most: float = math.inf) -
     """
     low, high = _pair((least, value) if is_number(value) else value, value, what)
     if low < least or high > most:
-        raise GraphError(f"{what} is a range within {least:g} and {most:g}.", got=value)
+        raise GraphError(
+            f"{what} is a range within {least:g} and {most:g}.",
+            got=value,
+            remedy="write one number, or (low, high), within these limits",
+        )
     return low, high
 
 
@@ -74,7 +78,11 @@ def is_number(value: object) -> TypeGuard[float]:
 def _pair(pair: object, given: object, what: str) -> tuple[float, float]:
     ends = _numbers(pair)
     if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] > ends[1]:
-        raise GraphError(f"{what} is a number, or a range (low, high) with low up to high.", got=given)
+        raise GraphError(
+            f"{what} is a number, or a range (low, high) with low up to high.",
+            got=given,
+            remedy="write one number, or the smaller of two first",
+        )
     return float(ends[0]), float(ends[1])
 
 
@@ -86,7 +94,11 @@ def check_probability(value: float, what: str) -> None:
     GraphError
     """
     if not is_number(value) or not 0 <= value <= 1:
-        raise GraphError(f"{what}: probability lies in [0, 1].", got=value)
+        raise GraphError(
+            f"{what}: probability lies in [0, 1].",
+            got=value,
+            remedy="write such as 0.5 for every second image",
+        )
 
 
 def _numbers(value: object) -> np.ndarray:
@@ -119,7 +131,11 @@ def number(
     if not fits:
         ends = [f"{'above' if above else 'from'} {least:g}"] * math.isfinite(least)
         ends += [f"up to {most:g}"] * math.isfinite(most)
-        raise GraphError(f"{what} is a finite number{' ' * bool(ends)}{' '.join(ends)}.", got=repr(value))
+        raise GraphError(
+            f"{what} is a finite number{' ' * bool(ends)}{' '.join(ends)}.",
+            got=repr(value),
+            remedy="write a number within these limits, without quotes",
+        )
     return float(value)  # type: ignore[arg-type] - seen to be a number
 
 
@@ -131,7 +147,11 @@ def whole(value: object, what: str, least: int = 1) -> int:
     GraphError
     """
     if not is_number(value) or not math.isfinite(value) or int(value) != value or value < least:
-        raise GraphError(f"{what} is a whole number from {least}.", got=repr(value))
+        raise GraphError(
+            f"{what} is a whole number from {least}.",
+            got=repr(value),
+            remedy="write it without a point or quotes",
+        )
     return int(value)
 
 
@@ -145,9 +165,17 @@ def check_size(value: object, what: str, least: int | None = 1) -> None:
     given = np.atleast_1d(_numbers(value))
     fits = given.ndim == 1 and given.size in (1, 2, 3) and np.isfinite(given).all()
     if not fits or (given != np.rint(given)).any() or np.asarray(value).dtype.kind == "f":
-        raise GraphError(f"{what} is one whole number of voxels, or one per axis.", got=repr(value))
+        raise GraphError(
+            f"{what} is one whole number of voxels, or one per axis.",
+            got=repr(value),
+            remedy="write 32, or (32, 32, 16), without a point or quotes",
+        )
     if least is not None and given.min() < least:
-        raise GraphError(f"{what} is at least {least} voxel{'s' * (least != 1)}.", got=repr(value))
+        raise GraphError(
+            f"{what} is at least {least} voxel{'s' * (least != 1)}.",
+            got=repr(value),
+            remedy=f"write {least} or more for each axis",
+        )
 
 
 def per_axis(value: object, what: str) -> np.ndarray:
@@ -160,7 +188,11 @@ def per_axis(value: object, what: str) -> np.ndarray:
     """
     given = _numbers(value)
     if given.shape not in ((), (3,)) or not np.isfinite(given).all():
-        raise GraphError(f"{what} is one finite number, or one per axis.", got=repr(value))
+        raise GraphError(
+            f"{what} is one finite number, or one per axis.",
+            got=repr(value),
+            remedy="write 2.0, or (2.0, 2.0, 3.0)",
+        )
     return np.broadcast_to(given, 3)
 
 
@@ -193,5 +225,6 @@ def shares(weights: Sequence[float] | None, count: int, what: str, of: str) -> n
             f"{what}: weights are one number per {of}, none below 0, not all 0.",
             got=repr(weights),
             expected=f"{count} numbers",
+            remedy=f"give each {of} a number, or leave weights out to pick all equally often",
         )
     return given / given.sum()

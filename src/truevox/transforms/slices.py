@@ -52,7 +52,11 @@ class RandomAnisotropy(Local):
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", some_axes(self.axes, "RandomAnisotropy: axes"))
         if not np.size(self.axes):
-            raise GraphError("RandomAnisotropy names at least one axis.", got=self.axes)
+            raise GraphError(
+                "RandomAnisotropy names at least one axis.",
+                got=self.axes,
+                remedy="write axes=2, or axes=(0, 1, 2)",
+            )
         up_to(self.thickness, "RandomAnisotropy: thickness")
         check_probability(self.probability, "RandomAnisotropy")
 

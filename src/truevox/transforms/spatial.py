@@ -108,7 +108,10 @@ class Reorient(Spatial):
     def __post_init__(self) -> None:
         if not isinstance(self.codes, str):
             raise GraphError(
-                "Reorient takes the codes of an orientation.", got=self.codes, expected="e.g. RAS"
+                "Reorient takes the codes of an orientation.",
+                got=self.codes,
+                expected="e.g. RAS",
+                remedy="write the three letters in quotes",
             )
         Grid((1,)).reorient(self.codes)
 
@@ -129,7 +132,9 @@ def check_spacing(value: object, what: str) -> None:
     GraphError
     """
     if per_axis(value, f"{what}: spacing").min() <= 0:
-        raise GraphError(f"{what}: a spacing is above 0 mm.", got=value)
+        raise GraphError(
+            f"{what}: a spacing is above 0 mm.", got=value, remedy="write spacing=1.0, or (1.0, 1.0, 3.0)"
+        )
 
 
 def _ranges(value: PerAxis, what: str, middle: float = 0.0) -> np.ndarray:
@@ -228,9 +233,15 @@ class Affine(Spatial):
 
 def _check(scaling: np.ndarray, shear: np.ndarray, what: str) -> None:
     if scaling.min() <= 0 or not np.isfinite(scaling).all():
-        raise GraphError(f"{what}: a zoom is positive.", got=scaling.tolist())
+        raise GraphError(
+            f"{what}: a zoom is positive.",
+            got=scaling.tolist(),
+            remedy="write a zoom above 0; 1 keeps the size, and Flip mirrors",
+        )
     if np.abs(shear).max() >= 90:
-        raise GraphError(f"{what}: shear lies below 90 degrees.", got=shear.tolist())
+        raise GraphError(
+            f"{what}: shear lies below 90 degrees.", got=shear.tolist(), remedy="write a shear such as 10"
+        )
 
 
 @node
@@ -356,7 +367,7 @@ def some_axes(axes: int | Sequence[int], what: str = "Flip axes") -> tuple[int, 
     """
     given = tuple(np.atleast_1d(np.asarray(axes, dtype=object)).tolist())
     if bad := [a for a in given if isinstance(a, (bool, float)) or a not in (0, 1, 2)]:
-        raise GraphError(f"{what} are 0, 1 or 2.", got=bad)
+        raise GraphError(f"{what} are 0, 1 or 2.", got=bad, remedy="write axes=0, or axes=(0, 1)")
     return tuple(int(a) for a in given)
 
 

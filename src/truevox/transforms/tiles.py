@@ -73,7 +73,11 @@ class GridCrop(FanOut):
     def __post_init__(self) -> None:
         check_size(self.size, "GridCrop: size")
         if number(self.overlap, "GridCrop: overlap", 0) >= 1:
-            raise GraphError("GridCrop: overlap is a fraction below 1.", got=self.overlap)
+            raise GraphError(
+                "GridCrop: overlap is a fraction below 1.",
+                got=self.overlap,
+                remedy="write overlap=0.5 for tiles that share half",
+            )
 
     def expand(
         self, inputs: Sequence[Lazy], reach: Callable[[Grid], Grid], cover: Sequence[Grid]
@@ -92,7 +96,10 @@ class GridCrop(FanOut):
         matrix = probe.index_map(out)
         stride, offset = np.diag(matrix)[:3], matrix[:3, 3]
         if np.abs(matrix[:3, :3] - np.diag(stride)).max() > 1e-6 or stride.min() <= 0:
-            raise GraphError("GridCrop: between the tiles and Put, nothing may turn or flip the tiles.")
+            raise GraphError(
+                "GridCrop: between the tiles and Put, nothing may turn or flip the tiles.",
+                remedy="put Flip, Reorient and Affine before GridCrop, or behind Put",
+            )
         span = stride * out.shape
         before = offset - stride / 2  # where the output's box starts, from the tile's first voxel
         low, high = _box(scan, list(cover) or [scan])
@@ -240,7 +247,11 @@ class Put(FanIn):
 
     def __post_init__(self) -> None:
         if self.weights not in ("gaussian", "uniform"):
-            raise GraphError("Put: weights are 'gaussian' or 'uniform'.", got=self.weights)
+            raise GraphError(
+                "Put: weights are 'gaussian' or 'uniform'.",
+                got=self.weights,
+                remedy="choose one of both; 'gaussian' weighs the middle of a tile more",
+            )
         check_image(self.like, "Put: like")
         if self.uncovered is not None:
             for value in np.atleast_1d(np.asarray(self.uncovered, dtype=object)).tolist():

@@ -200,6 +200,7 @@ def _with_header(image: Image, like: io.Header, base: Path) -> tuple[Image, str]
             "The header can't be copied: the shapes differ.",
             got=image.grid.describe(),
             expected=like.grid.describe(),
+            remedy="take the file out of the repair, and make it again on the grid of its image",
         )
     return image.replace(grid=like.grid, header=like), f"header of {base.name}"
 

@@ -83,6 +83,7 @@ def _means(table: Resolved, analysis: Analysis) -> list[dict[str, Any]]:
             "The evaluation of human raters is not among those that are compared.",
             got=analysis.human,
             expected=", ".join(scores.methods),
+            remedy="human= (--human) is the name of one of these evaluations",
         )
     rows = []
     for k, name in enumerate(scores.methods):

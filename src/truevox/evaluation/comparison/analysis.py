@@ -78,18 +78,27 @@ class Analysis:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise SettingsError(
-                    f"There is no such {name}.", got=getattr(self, name), expected=", ".join(allowed)
+                    f"There is no such {name}.",
+                    got=getattr(self, name),
+                    expected=", ".join(allowed),
+                    remedy="choose one of these",
                 )
         for metric, margin in self.margins.items():
             if not (math.isfinite(margin) and margin > 0):
                 raise SettingsError(
-                    f"The margin of '{metric}' is no positive number in its unit.", got=margin
+                    f"The margin of '{metric}' is no positive number in its unit.",
+                    got=margin,
+                    remedy=f"write how far apart two equal methods may be, e.g. {metric}=0.02",
                 )
         if not 0 < self.alpha < 1:
-            raise SettingsError("alpha lies between 0 and 1.", got=self.alpha)
+            raise SettingsError(
+                "alpha lies between 0 and 1.", got=self.alpha, remedy="write 0.05 for intervals of 95 %"
+            )
         for name in ("resamples", "rank_resamples", "draws"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise SettingsError(f"{name} is at least 1.", got=getattr(self, name))
+                raise SettingsError(
+                    f"{name} is at least 1.", got=getattr(self, name), remedy=f"{name}=1000, or leave it out"
+                )
 
     def as_settings(self) -> dict[str, Any]:
         """For ``comparison.json`` and ``run.json``."""

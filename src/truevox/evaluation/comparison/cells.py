@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truevox.errors import CaseError, FileError
+from truevox.files import unreadable
 
 __all__ = ["check_range", "expect_one_spelling", "infinite_is_missed", "number", "read_rows"]
 
@@ -54,9 +55,13 @@ def read_rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
                 )
             rows = list(table)
     except OSError as error:
-        raise FileError(f"The file can't be read: {error.strerror}.", file=file) from error
+        raise unreadable(error, file) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"The file is no CSV table: {error}.", file=file) from error
+        raise FileError(
+            f"The file is no CSV table: {error}.",
+            file=file,
+            remedy="save it again as text with commas, in UTF-8",
+        ) from error
     for number, row in enumerate(rows, start=2):
         if None in row or any(cell is None for cell in row.values()):
             raise FileError(

@@ -93,7 +93,12 @@ def read_long_table(
     for line, row in enumerate(table, start=2):
         lacking = next((name for name in needed if row.get(name) is None), None)
         if lacking is not None:
-            raise FileError(f"Row {line} lacks '{lacking}'.", file=file, got=", ".join(map(str, row)))
+            raise FileError(
+                f"Row {line} lacks '{lacking}'.",
+                file=file,
+                got=", ".join(map(str, row)),
+                remedy="fill the row up, or remove it",
+            )
         blank = next(
             (name for name in (*parts, method, patient) if name and not str(row[name]).strip()), None
         )
@@ -129,7 +134,11 @@ def read_long_table(
         _long_scores(which, cells, owner, value, better, low, high, file) for which, cells in tasks.items()
     ]
     if not made:
-        raise FileError("The table has no rows.", file=file)
+        raise FileError(
+            "The table has no rows.",
+            file=file,
+            remedy="write a row for each case and method below the line of names",
+        )
     return made
 
 

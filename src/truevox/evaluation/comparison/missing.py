@@ -186,7 +186,10 @@ def resolve(scores: Scores, missing: Missing = "worst") -> Resolved:
     """
     if missing not in ("worst", "drop"):
         raise SettingsError(
-            "There is no such rule for missing values.", got=missing, expected="worst or drop"
+            "There is no such rule for missing values.",
+            got=missing,
+            expected="worst or drop",
+            remedy='missing="worst" counts it as a failure, missing="drop" leaves the case out',
         )
     values = np.abs(scores.values) if scores.better == "zero" else scores.values.copy()
     gap = np.isnan(values)

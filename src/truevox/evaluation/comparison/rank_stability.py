@@ -82,7 +82,12 @@ def ranked(field: Field, scheme: str) -> Ranking:
     [1, 2]
     """
     if scheme not in SCHEMES:
-        raise SettingsError("There is no such way to rank.", got=scheme, expected=", ".join(SCHEMES))
+        raise SettingsError(
+            "There is no such way to rank.",
+            got=scheme,
+            expected=", ".join(SCHEMES),
+            remedy="choose one of these for scheme= (--rank)",
+        )
     rule = SCHEMES[scheme]
     scores = rule.scores(field, np.ones((1, field.patients)))[0]
     return Ranking(scheme, scores, ranks_of(scores, rule.better(field)))

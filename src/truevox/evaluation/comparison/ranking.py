@@ -296,7 +296,12 @@ def _aggregated(
         return np.stack([mean_of(row)(weights) for row in values], axis=1)
     q = 0.5 if how == "median" else how
     if isinstance(q, str) or not 0 <= q <= 1:
-        raise SettingsError("Scores can't be aggregated so.", got=how, expected="mean, median, or 0 to 1")
+        raise SettingsError(
+            "Scores can't be aggregated so.",
+            got=how,
+            expected="mean, median, or 0 to 1",
+            remedy='write "mean", "median", or a quantile such as 0.25',
+        )
     return np.stack([quantile_of(row, q)(weights) for row in values], axis=1)
 
 

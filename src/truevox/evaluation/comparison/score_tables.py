@@ -275,7 +275,11 @@ def _definition(group: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 def _expect(asked: Sequence[str] | None, known: set[str], what: str) -> None:
     for name in asked or ():
         if name not in known:
-            raise SettingsError(f"No evaluation has the {what} '{name}'.", expected=", ".join(sorted(known)))
+            raise SettingsError(
+                f"No evaluation has the {what} '{name}'.",
+                expected=", ".join(sorted(known)),
+                remedy=f"leave '{name}' out, or evaluate the methods again with it",
+            )
 
 
 def scores_from(
@@ -347,7 +351,10 @@ def _range(metric: str, ident: str, better: Mapping[str, str]) -> tuple[Any, flo
     given = better.get(metric) or better.get(ident)
     if given is not None and given not in ("higher", "lower", "zero"):
         raise SettingsError(
-            f"The direction of '{metric}' is not known.", got=given, expected="higher, lower or zero"
+            f"The direction of '{metric}' is not known.",
+            got=given,
+            expected="higher, lower or zero",
+            remedy=f"write --better {metric}=higher, =lower, or =zero if 0 is best",
         )
     try:
         known = definition(ident)
@@ -368,7 +375,12 @@ def _range(metric: str, ident: str, better: Mapping[str, str]) -> tuple[Any, flo
 
 def _with_patients(scores: Scores, unit: str, patients: Mapping[str, str] | None) -> Scores:
     if unit not in ("patient", "case"):
-        raise SettingsError("There is no such unit.", got=unit, expected="patient or case")
+        raise SettingsError(
+            "There is no such unit.",
+            got=unit,
+            expected="patient or case",
+            remedy="'patient' keeps the scans of a patient together, 'case' takes each for itself",
+        )
     if unit == "case":
         named = list(scores.cases)
     elif patients is None:
@@ -380,6 +392,7 @@ def _with_patients(scores: Scores, unit: str, patients: Mapping[str, str] | None
                 "The table of patients lacks cases.",
                 case=unknown[0],
                 got=f"{len(unknown)} of {len(scores.cases)} cases without a patient",
+                remedy="add a row case,patient for each of them, or compare with unit='case'",
             )
         named = [patients[case] for case in scores.cases]
     return Scores(**{**vars(scores), "patients": tuple(named)})

@@ -314,5 +314,7 @@ def _expect_margins(tables: Sequence[Resolved], analysis: Analysis) -> None:
     for name in analysis.margins:
         if name not in known:
             raise SettingsError(
-                f"There is a margin for '{name}', which is not compared.", expected=", ".join(sorted(known))
+                f"There is a margin for '{name}', which is not compared.",
+                expected=", ".join(sorted(known)),
+                remedy=f"remove the margin of '{name}', or add '{name}' to the metrics that are compared",
             )

@@ -267,7 +267,11 @@ def mistakes(error: ValidationError, file: Path | None = None) -> SettingsError:
         f"  {message} {'; '.join(filter(None, (got and f'got {got}', f'expected {expected}', remedy)))}"
         for message, got, expected, remedy in problems
     ]
-    return SettingsError("\n".join([f"{len(problems)} answers can't be used.", *lines]), file=file)
+    return SettingsError(
+        "\n".join([f"{len(problems)} answers can't be used.", *lines]),
+        file=file,
+        remedy="correct these answers one by one; `truevox recommend --ask` asks for them",
+    )
 
 
 def _problem(key: str, one: Any) -> tuple[str, str | None, str, str | None]:

@@ -45,7 +45,9 @@ def read_answers(path: str | Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise SettingsError(
-            f"The answers are no YAML{where}: {getattr(error, 'problem', None) or error}.", file=path
+            f"The answers are no YAML{where}: {getattr(error, 'problem', None) or error}.",
+            file=path,
+            remedy="write one 'key: value' per line, and quote text that holds a colon",
         ) from error
     if not isinstance(node, yaml.MappingNode) or not isinstance(data, dict):
         raise SettingsError(
@@ -53,6 +55,7 @@ def read_answers(path: str | Path) -> dict[str, Any]:
             file=path,
             got=type(data).__name__ if data is not None else "an empty file",
             expected="category: semantic, boundary: yes, ...",
+            remedy="write one 'key: value' per line; `truevox recommend --ask --save FILE` makes such a file",
         )
     keys = [key.value for key, _ in node.value]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
@@ -77,5 +80,10 @@ def with_answer(answers: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     """
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
-        raise SettingsError("An answer is written key=value.", got=assignment, expected="e.g. boundary=yes")
+        raise SettingsError(
+            "An answer is written key=value.",
+            got=assignment,
+            expected="e.g. boundary=yes",
+            remedy="write the question's key, an equals sign and the answer, without spaces between",
+        )
     return {**answers, key.strip(): text.strip()}

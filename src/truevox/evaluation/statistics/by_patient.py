@@ -85,7 +85,10 @@ def group_by_patient(patients: ArrayLike | Sequence[str] | None, n: int) -> NDAr
     named = np.asarray(patients)
     if named.shape != (n,):
         raise SettingsError(
-            "Each value needs a patient.", got=f"{named.shape} patients for {n} values", expected="as many"
+            "Each value needs a patient.",
+            got=f"{named.shape} patients for {n} values",
+            expected="as many",
+            remedy="give a list of patients that is as long as the values",
         )
     return np.unique(named, return_inverse=True)[1].reshape(n)
 
@@ -290,7 +293,11 @@ def proportion_interval(
     below = np.ones(len(above)) if whole is None else np.asarray(whole, dtype=np.float64).ravel()
     groups = group_by_patient(patients, len(above))
     if above.shape != below.shape or not ((above >= 0) & (above <= below)).all():
-        raise SettingsError("A proportion needs parts from 0 to their whole.", expected="0 <= part <= whole")
+        raise SettingsError(
+            "A proportion needs parts from 0 to their whole.",
+            expected="0 <= part <= whole",
+            remedy="give counts of successes and of all, in this order",
+        )
     sums, counts = np.bincount(groups, above), np.bincount(groups, below)
     sums, counts = sums[counts > 0], counts[counts > 0]
     total = counts.sum()

@@ -90,7 +90,11 @@ def tost(
     from scipy.stats import t
 
     if not (np.isfinite(margin) and margin > 0):
-        raise SettingsError("A margin is a positive number in the unit of the metric.", got=margin)
+        raise SettingsError(
+            "A margin is a positive number in the unit of the metric.",
+            got=margin,
+            remedy="give the largest difference that does not matter, e.g. margin=0.02",
+        )
     found = standard_error(paired_differences(a, b), patients)
     mean, error, nan = found.mean, found.error, float("nan")
     if found.patients < 2:

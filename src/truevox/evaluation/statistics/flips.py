@@ -134,7 +134,12 @@ def permutations(
     """
     scans = np.asarray(differences, dtype=np.float64)
     if draws < 1:
-        raise SettingsError("A permutation test draws flips.", got=draws, expected="1 or more")
+        raise SettingsError(
+            "A permutation test draws flips.",
+            got=draws,
+            expected="1 or more",
+            remedy="draws=10000, or leave it out",
+        )
     groups = group_by_patient(patients, scans.shape[1])
     d = np.stack([np.bincount(groups, row) for row in scans])
     n = d.shape[1]
@@ -180,6 +185,7 @@ def checked_differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
             "A paired test needs the same patients for both methods.",
             got=f"{one.shape} and {two.shape}",
             expected="two arrays of one length, at least 1",
+            remedy="remove the patients that one method lacks, or give them a value",
         )
     if np.isnan(one).any() or np.isnan(two).any():
         raise SettingsError(

@@ -207,7 +207,12 @@ def paired_test(
     if name == "t":
         return paired_t(a, b, patients=patients)
     if name not in TESTS:
-        raise SettingsError("There is no such test.", got=name, expected=", ".join(TESTS))
+        raise SettingsError(
+            "There is no such test.",
+            got=name,
+            expected=", ".join(TESTS),
+            remedy="choose one of these, or leave test= out",
+        )
     return TESTS[name](of_patients(a, patients), of_patients(b, patients))
 
 
@@ -270,7 +275,12 @@ def adjusted(p_values: Sequence[float], correction: Correction = "holm") -> NDAr
     [0.03, 0.06, 0.06]
     """
     if correction not in CORRECTIONS:
-        raise SettingsError("There is no such correction.", got=correction, expected=" or ".join(CORRECTIONS))
+        raise SettingsError(
+            "There is no such correction.",
+            got=correction,
+            expected=" or ".join(CORRECTIONS),
+            remedy='correction="holm" is usual; choose one of these',
+        )
     p = np.array(p_values, dtype=np.float64)
     kept = ~np.isnan(p)
     if correction != "none" and kept.any():

@@ -35,7 +35,11 @@ def chosen(names: dict[int, str], wanted: str | None, path: Path) -> dict[int, s
         If one of them does not exist, or there are none at all.
     """
     if not names:
-        raise LabelError("The file names no segment or structure.", file=path)
+        raise LabelError(
+            "The file names no segment or structure.",
+            file=path,
+            remedy="export the segmentation again with a segment for each label",
+        )
     if wanted is None:
         return names
     found = {}
@@ -46,6 +50,7 @@ def chosen(names: dict[int, str], wanted: str | None, path: Path) -> dict[int, s
                 f"No label is called '{word.strip()}'.",
                 file=path,
                 expected=", ".join(f"{name} ({key})" for key, name in names.items()),
+                remedy="name one of these, or its number",
             )
         found[keys[0]] = names[keys[0]]
     return found

@@ -79,7 +79,12 @@ def open_seg(
     """
     kind = str(dataset.get("SegmentationType") or "BINARY")
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-        raise FileError("Segmentations of this type are not understood.", file=path, got=kind)
+        raise FileError(
+            "Segmentations of this type are not understood.",
+            file=path,
+            got=kind,
+            remedy="convert it to a DICOM segmentation of type BINARY or FRACTIONAL, or to NIfTI",
+        )
     names = chosen(segment_names(dataset), choice.pop("labels", None), path)
     several = choice.pop("overlap", None) == "channels"
     stored = stored_of(dataset, path)
@@ -133,7 +138,11 @@ def _segments(dataset: Any, kind: str, count: int, path: Path) -> tuple[int | No
         named = group.get("SegmentIdentificationSequence") or shared
         key = number(named[0], "ReferencedSegmentNumber", path) if named else None
         if key is None:
-            raise FileError("A frame does not say which segment it shows.", file=path)
+            raise FileError(
+                "A frame does not say which segment it shows.",
+                file=path,
+                remedy="export the segmentation again: every frame needs its ReferencedSegmentNumber",
+            )
         found.append(int(key))
     return tuple(found)
 

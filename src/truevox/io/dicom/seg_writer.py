@@ -167,12 +167,20 @@ def _segments(image: Image, labels: Labels | None, path: Path) -> _Segments:
     if image.kind == "probability":
         return _probabilities(array, table, path)
     if image.kind != "label":
-        raise LabelError("A DICOM segmentation holds labels or probabilities.", got=image.kind)
+        raise LabelError(
+            "A DICOM segmentation holds labels or probabilities.",
+            got=image.kind,
+            remedy="make it a label map or probabilities first, or write it as NIfTI (.nii.gz)",
+        )
     array = as_labels(array, path, None)
     if len(array) > 1:
         names = tuple(table.names) if table is not None else ()
         if array.min() < 0 or array.max() > 1 or (names and len(names) != len(array)):
-            raise LabelError("Labels of several channels are masks of 0 and 1, one per name.", file=path)
+            raise LabelError(
+                "Labels of several channels are masks of 0 and 1, one per name.",
+                file=path,
+                remedy="pass labels= with one name per channel, and 1 where the label is",
+            )
         return _Segments(names or tuple(f"segment {c + 1}" for c in range(len(array))), array)
     if table is None:
         values = sorted(set(np.unique(array).tolist()) - {0}) or [1]
@@ -201,12 +209,19 @@ def _probabilities(array: NDArray, table: Labels | None, path: Path) -> _Segment
             file=path,
             got=f"{np.fmin.reduce(array, axis=None):g} to {np.fmax.reduce(array, axis=None):g}, "
             f"{int(np.isnan(array).sum())} not covered",
+            remedy="put Sigmoid or Softmax behind logits, and 0 where nothing was predicted",
         )
     names = tuple(table.names) if table is not None else tuple(f"segment {c + 1}" for c in range(len(array)))
     if table is not None and table.activation == "softmax" and len(array) == table.channels:
         array = array[1:]
     if len(names) != len(array):
-        raise LabelError("Channels and label table differ.", file=path, got=len(array), expected=len(names))
+        raise LabelError(
+            "Channels and label table differ.",
+            file=path,
+            got=len(array),
+            expected=len(names),
+            remedy="pass labels= with one name per channel",
+        )
     return _Segments(names, array.clip(0, 1))
 
 
