@@ -216,16 +216,21 @@ def _ended_by(number: int, folder: Path) -> None:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_run_that_is_ended_from_outside_says_so(tmp_path, name):
     number = getattr(signal, name)
+    # Under nohup it would be ignored, and stay so.
+    found_so = signal.signal(number, signal.SIG_DFL if name != "SIGINT" else signal.default_int_handler)
     before = signal.getsignal(number)
-    with pytest.raises((SystemExit, KeyboardInterrupt)) as caught:
-        _ended_by(number, tmp_path)
+    try:
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as caught:
+            _ended_by(number, tmp_path)
+        assert signal.getsignal(number) is before
+    finally:
+        signal.signal(number, found_so)
     found = record(tmp_path)
     assert found["status"] == "interrupted"
     assert found["process"]["pid"] == os.getpid()
     if name != "SIGINT":
         assert getattr(caught.value, "code", None) == 128 + number
         assert f"ended by {name}" in found["error"]
-    assert signal.getsignal(number) is before
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
@@ -495,5 +500,9 @@ def test_demo_hands_on_its_options(truevox, tmp_path, monkeypatch):
     )
     assert truevox("demo", "--out", tmp_path / "demo", "--steps", "3").code == 0
     assert truevox("demo", "--out", tmp_path / "demo").code == 0
-    assert seen == [(tmp_path / "demo", {"steps": 3}), (tmp_path / "demo", {"steps": None})]
+    assert truevox("demo", "--out", tmp_path / "demo", "--quick").code == 0
+    assert seen == [
+        (tmp_path / "demo", {"steps": steps, "quick": quick})
+        for steps, quick in ((3, False), (None, False), (None, True))
+    ]
     assert record(tmp_path / "demo")["status"] == "finished"

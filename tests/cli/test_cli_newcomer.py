@@ -175,7 +175,7 @@ def test_split_writes_folds_that_train_takes(truevox, nnunet, tmp_path):
     outcome = truevox("split", nnunet, "--folds", 5, "--foreground", "label", "--out", table)
     assert outcome.code == 0, outcome.err
     found = rows(table)
-    assert sorted(row["fold"] for row in found) == ["", "0.0", "1.0", "2.0", "3.0", "4.0"]
+    assert sorted(row["fold"] for row in found) == ["", "0", "1", "2", "3", "4"]
     parts = truevox("split", nnunet, "--shares", "train=3,val=2", "--out", tmp_path / "parts.csv")
     assert parts.code == 0, parts.err
     splits = sorted(row["split"] for row in rows(tmp_path / "parts.csv"))

@@ -333,7 +333,7 @@ def test_lesions_of_a_failed_case_are_missed(tmp_path: Path) -> None:
         lesions = [
             dict.fromkeys(
                 ("prediction_lesion", "prediction_ml", "overlap_ml", "iou", "dice", "assd_mm", "x_mm", "y_mm",
-                 "z_mm", "score", "touches"), ""
+                 "z_mm", "score", "touches", "prediction_px", "reference_px"), ""
             ) | {"case": f"s{k}", "output": "segmentation", "label": "liver", "rule": "any",
                  "reference_lesion": j,
                  "kind": "matched" if name == "a" or j == 0 else "missed", "reference_ml": 1.0}

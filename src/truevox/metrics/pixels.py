@@ -54,7 +54,7 @@ def in_pixels(metric: Definition, *, thresholds: bool = False) -> Definition:
     --------
     >>> from truevox.metrics.registry import definition
     >>> definition("hd95/px").unit, definition("volume_difference_ml/px").name, definition("nsd@2px").id
-    ('px', 'volume_difference/px', 'nsd@2px/voxel/px')
+    ('px', 'volume_difference/px', 'nsd@2px/voxel/pooled/px')
     """
     if metric.id.endswith(SUFFIX):
         raise SettingsError(
