@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """Files that say no spacing: distances and volumes in pixels, and no number that pretends to be more."""
 
 from __future__ import annotations

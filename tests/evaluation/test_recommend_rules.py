@@ -181,7 +181,7 @@ def test_detection(answers, names, rule):
 )
 @pytest.mark.parametrize("category", ["detection", "instance"])
 def test_objects_of_few_voxels_are_found_by_a_lower_iou(category, diameter, threshold):
-    found = recommend(Fingerprint(category=category, structure_mm=diameter, spacing=1, boundary=True))
+    found = recommend(Fingerprint(category=category, structure_mm=diameter, spacing=(1.0,), boundary=True))
     assert found.rule.startswith(f"iou@{threshold}/")
     assert str(threshold) in found.localisation
 

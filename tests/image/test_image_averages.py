@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportIndexIssue=false
 """Coarser grids: volumes stay, border included, whatever the orientation; decided by the length of a step."""
 
 from __future__ import annotations

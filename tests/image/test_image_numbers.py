@@ -180,6 +180,7 @@ def test_a_gradient_goes_through_what_is_exact():
     data = torch.ones(1, 4, 4, 4, requires_grad=True)
     image = Image(data, Grid((4, 4, 4)))
     image.on(image.grid.flip(0).crop((1, 1, 1), (2, 2, 5))).data.sum().backward()
+    assert data.grad is not None
     assert float(data.grad.sum()) == 2 * 2 * 3
 
 

@@ -157,11 +157,12 @@ def test_colours_planes_alpha_and_palettes(tmp_path: Path) -> None:
 def test_a_grey_mask_in_colours_is_its_grey(tmp_path: Path) -> None:
     mask = np.array([[0, 1, 2], [2, 0, 0]], np.uint8)
     full = np.full_like(mask, 255)
-    for name, planes, tags in (
+    kinds: tuple[tuple[str, list[np.ndarray], dict[str, Any]], ...] = (
         ("rgb", [mask] * 3, {"photometric": "rgb"}),
         ("rgba", [*[mask] * 3, full], {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
         ("la", [mask, full], {"photometric": "minisblack", "extrasamples": ["unassalpha"]}),
-    ):
+    )
+    for name, planes, tags in kinds:
         tifffile.imwrite(tmp_path / f"{name}.tif", np.dstack(planes), planarconfig="contig", **tags)
         found = io.load(tmp_path / f"{name}.tif", "label").numpy()
         np.testing.assert_array_equal(found[0, :, :, 0].T, mask)

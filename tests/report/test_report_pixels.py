@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false
 """The report of files that say no spacing, the colours of its pictures, and where volumes come from."""
 
 from __future__ import annotations
