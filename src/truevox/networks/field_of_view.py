@@ -204,12 +204,12 @@ class Runner:
 
 
 class _ShapesKept(TorchFunctionMode):
-    """Norms and activations keep shapes. On the meta device torch takes them apart: nearly all of the time."""
+    """Norms and activations keep shapes; torch takes them apart on the meta device, in most of the time."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         # One voxel per channel is what some norms refuse: they are asked.
-        if args and (name in _NORMS and math.prod(args[0].shape[2:]) > 1 or name in _ACTIVATIONS):
+        if args and ((name in _NORMS and math.prod(args[0].shape[2:]) > 1) or name in _ACTIVATIONS):
             return torch.empty_like(args[0])
         return func(*args, **(kwargs or {}))
 
