@@ -49,6 +49,15 @@ def text_of(call: ast.Call) -> str:
     return str(first.value) if isinstance(first, ast.Constant) else ""
 
 
+def may_be_none(remedy: ast.expr | None) -> bool:
+    """Whether a remedy is left out, empty, or none in one of two cases."""
+    if isinstance(remedy, ast.IfExp):
+        return may_be_none(remedy.body) or may_be_none(remedy.orelse)
+    if isinstance(remedy, ast.Call):
+        return name_of(remedy.func) == "did_you_mean"
+    return remedy is None or (isinstance(remedy, ast.Constant) and not remedy.value)
+
+
 def without_remedy(tree: ast.Module) -> list[tuple[int, str]]:
     """Line and message of every error that is made without a remedy, or with an empty one."""
     missing = []
@@ -57,7 +66,7 @@ def without_remedy(tree: ast.Module) -> list[tuple[int, str]]:
             continue
         given = {word.arg: word.value for word in node.keywords}
         remedy = given.get("remedy")
-        if remedy is None or (isinstance(remedy, ast.Constant) and not remedy.value):
+        if may_be_none(remedy):
             missing.append((node.lineno, text_of(node)))
     return missing
 
@@ -66,10 +75,14 @@ def test_the_search_finds_what_lacks_a_remedy() -> None:
     made = """
 raise errors.GeometryError(f"{a} is flat.", got=1)
 raise LabelError("No value.", remedy=None)
-raise SettingsError("Unknown.", remedy=did_you_mean(word, known))
+raise SettingsError("Unknown.", remedy=did_you_mean(word, known) or "leave it out")
+raise SettingsError("Not known.", remedy=did_you_mean(word, known))
+raise SettingsError("Sometimes.", remedy="leave it out" if word else None)
 raise ValueError("not ours")
 """
-    assert without_remedy(ast.parse(made)) == [(2, "{} is flat."), (3, "No value.")]
+    assert without_remedy(ast.parse(made)) == [
+        (2, "{} is flat."), (3, "No value."), (5, "Not known."), (6, "Sometimes."),
+    ]  # fmt: skip
 
 
 def test_errors_of_other_modules_are_known() -> None:

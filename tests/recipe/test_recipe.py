@@ -98,7 +98,7 @@ def test_a_bad_value_names_its_key_and_what_would_be_right(assignment, key, righ
         ("trian.max_steps=2", "did you mean 'train'?"),
         ("augment.blur.sigm=1", "did you mean 'augment.blur.sigma'?"),
         ("loss.soft_dice.ovr=I", "did you mean 'loss.soft_dice.over'?"),
-        ("quite.different=1", None),
+        ("quite.different=1", "remove it"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_one(assignment, remedy):

@@ -147,7 +147,9 @@ def _column_values(cases: Iterable[Case], column: str, bins: int) -> dict[str, f
         raise SettingsError(
             f"Cases can't be balanced by column '{column}': "
             + ("it holds files." if files else "no case has a value there."),
-            remedy=f"foreground='{column}' balances by the volume of a label" if files else None,
+            remedy=f"foreground='{column}' balances by the volume of a label"
+            if files
+            else "fill the column for at least one case, or name another one",
         )
     words = {v for v in kept.values() if isinstance(v, str)}
     odd = sorted(v for v in words if not is_number(v))

@@ -243,7 +243,9 @@ class EvaluationSettings(_Section):
                 f"The settings can't be used: {'; '.join(_said(one) for one in problems)}.",
                 file=file,
                 expected=", ".join(cls.model_fields) if unknown else None,
-                remedy=did_you_mean(unknown[0], cls.model_fields) if unknown else None,
+                remedy=(did_you_mean(unknown[0], cls.model_fields) or f"remove the key '{unknown[0]}'")
+                if unknown
+                else "correct these values in the settings file or on the command line",
             ) from error
 
 

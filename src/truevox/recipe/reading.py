@@ -127,7 +127,8 @@ def explain(error: ValidationError, model: type[BaseModel], data: Any, file: Pat
     problems = [_problem(key, entries, model) for key, entries in found.items()]
     if len(problems) == 1:
         message, got, expected, remedy = problems[0]
-        return SettingsError(message, file=file, got=got, expected=expected, remedy=remedy)
+        other = f"write another value in the recipe, or --set {next(iter(found)) or 'key'}=..."
+        return SettingsError(message, file=file, got=got, expected=expected, remedy=remedy or other)
     lines = []
     for message, got, expected, remedy in problems:
         parts = [
@@ -162,7 +163,7 @@ def _problem(key: str, entries: list[Any], model: type[BaseModel]) -> tuple[str,
         known = _fields(model, keys[:-1])
         near = difflib.get_close_matches(keys[-1], known, 1, 0.5)
         parent = "".join(f"{k}." for k in keys[:-1])
-        remedy = f"did you mean '{parent}{near[0]}'?" if near else None
+        remedy = f"did you mean '{parent}{near[0]}'?" if near else "remove it"
         return f"The recipe has no key '{key}'.", repr(first["input"]), ", ".join(known), remedy
     if first["type"] == "missing":
         return f"The recipe lacks the key '{key}'.", None, "a value", None

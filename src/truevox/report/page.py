@@ -79,6 +79,7 @@ def write_report(
     Traceback (most recent call last):
     truevox.errors.SettingsError: A report needs an evaluation.
       expected  {"method": folder of `truevox evaluate`}
+      Remedy: name at least one folder that truevox evaluate wrote
     """
     if not evaluations:
         raise SettingsError(

@@ -367,5 +367,7 @@ def _expect_callable(op: Transform, function: Any) -> None:
         raise GraphError(
             f"{type(op).__name__} takes something that can be called on images.",
             got=function.__name__ if isinstance(function, type) else type(function).__name__,
-            remedy="make the transform first, e.g. RandFlip(0.5)" if isinstance(function, type) else None,
+            remedy="make the transform first, e.g. RandFlip(0.5)"
+            if isinstance(function, type)
+            else "pass a function, or a transform of that library",
         )

@@ -262,7 +262,8 @@ def mistakes(error: ValidationError, file: Path | None = None) -> SettingsError:
     problems = [_problem(key, one) for key, one in found.items()]
     if len(problems) == 1:
         message, got, expected, remedy = problems[0]
-        return SettingsError(message, file=file, got=got, expected=expected, remedy=remedy)
+        answer = f"give another answer: --set {next(iter(found))}=..., or the same key in the file"
+        return SettingsError(message, file=file, got=got, expected=expected, remedy=remedy or answer)
     lines = [
         f"  {message} {'; '.join(filter(None, (got and f'got {got}', f'expected {expected}', remedy)))}"
         for message, got, expected, remedy in problems
@@ -281,6 +282,6 @@ def _problem(key: str, one: Any) -> tuple[str, str | None, str, str | None]:
     got = repr(one["input"])
     if key not in allowed:
         near = difflib.get_close_matches(key, allowed, 1, 0.5)
-        remedy = f"did you mean '{near[0]}'?" if near else None
+        remedy = f"did you mean '{near[0]}'?" if near else "remove it"
         return f"There is no question '{key}'.", got, ", ".join(allowed), remedy
     return f"The answer '{key}' can't be used.", got, allowed[key], None

@@ -98,6 +98,7 @@ def save_seg(
     Traceback (most recent call last):
     truevox.errors.LabelError: A DICOM segmentation holds labels or probabilities.
       got       scalar
+      Remedy: make it a label map or probabilities first, or write it as NIfTI (.nii.gz)
     """
     hd = need("highdicom")
     segments = _segments(image, labels, Path(path))
