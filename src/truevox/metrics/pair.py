@@ -112,7 +112,11 @@ class Pair:
                 remedy="bring both to the grid of the reference",
             )
         if not 1 <= p.ndim <= 3 or not p.size:
-            raise GeometryError("Masks have 1 to 3 axes, and at least one voxel.", got=p.shape)
+            raise GeometryError(
+                "Masks have 1 to 3 axes, and at least one voxel.",
+                got=p.shape,
+                remedy="of an array with channels, hand over one: mask[0]",
+            )
         self.prediction, self.reference = as_masks((p, r), ("prediction", "reference"))
         self.spacing = check_spacing(spacing, p.ndim)
         self.score = None if score is None else _same_shape(as_array(score, "score"), p.shape, "score")

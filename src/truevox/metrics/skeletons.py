@@ -33,7 +33,12 @@ def skeleton(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[n
         If scikit-image is not installed.
     """
     if mask.ndim < 2:
-        raise GeometryError("A mask of one axis has no centre line.", got=mask.shape, expected="2 or 3 axes")
+        raise GeometryError(
+            "A mask of one axis has no centre line.",
+            got=mask.shape,
+            expected="2 or 3 axes",
+            remedy="leave cldice out",
+        )
     try:
         from skimage.morphology import skeletonize
     except ImportError:
