@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from truevox import sampling
 from truevox.space import Grid
 
-__all__ = ["Alignment", "Placed", "aligned", "shared_grid"]
+__all__ = ["Alignment", "Placed", "aligned", "in_lengths_of", "shared_grid"]
 
 HALF = 0.5
 """Grids of one shape may differ by less than this share of a voxel: the nearest voxel is the same one."""
@@ -23,6 +23,8 @@ LATTICE = 0.1
 """Grids of other shapes or origins may differ by this share of a voxel from one lattice."""
 NOTED = 0.01
 """A difference beyond this share of a voxel is noted."""
+SIDE = 0.99
+"""Cosine from which on the axes of two grids point the same way."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def aligned(own: Grid, other: Grid, tol_mm: float | None = None, *, parts: bool 
     Axes may be in another order and run the other way. Grids of one shape may be off by less than half a
     voxel along each axis, at the farthest corner: headers that a tool rounded. If they are farther apart, one
     of the headers is wrong, however whole the number of voxels. Grids of other shapes are parts of one
-    lattice where they are off by less than a tenth of a voxel.
+    lattice where they are off by less than a tenth of a voxel. In pixels there is no place that would tell
+    which part it is, nor have pixels a place among millimetres.
 
     Parameters
     ----------
@@ -104,6 +107,8 @@ def aligned(own: Grid, other: Grid, tol_mm: float | None = None, *, parts: bool 
     """
     if own == other:
         return Alignment(own, other, (0, 1, 2), (1, 1, 1), (0, 0, 0), 0.0, 0.0)
+    if own.unit != other.unit:
+        return None
     matrix = own.index_map(other)
     turn = np.rint(matrix[:3, :3])
     if not ((np.abs(turn).sum(0) == 1).all() and (np.abs(turn).sum(1) == 1).all()):
@@ -113,11 +118,27 @@ def aligned(own: Grid, other: Grid, tol_mm: float | None = None, *, parts: bool 
         found = _at(own, other, turn, np.where(turn.sum(1) > 0, 0, np.array(own.shape) - 1))
         if found.mm <= tol_mm if tol_mm is not None else found.voxels < HALF:
             return found
-        if not parts:
-            return None
+    if not parts and (same_shape or own.unit == "px"):
+        return None
     centre = (np.array(other.shape) - 1) / 2
     found = _at(own, other, turn, np.rint((matrix[:3, :3] - turn) @ centre + matrix[:3, 3]))
     return found if (found.mm <= tol_mm if tol_mm is not None else found.voxels < LATTICE) else None
+
+
+def in_lengths_of(own: Grid, other: Grid) -> Grid:
+    """The other grid, if one of the two says no lengths, and all else is the same; else the own.
+
+    All else is their shape, and where their axes point.
+
+    Examples
+    --------
+    >>> in_lengths_of(Grid((5, 4), unit="px"), Grid((5, 4), np.diag([2, 2, 1, 1]))).spacing
+    array([2., 2., 1.])
+    """
+    if own.unit == other.unit or own.shape != other.shape:
+        return own
+    ways = [grid.affine[:3, :3] / grid.spacing for grid in (own, other)]
+    return other if ((ways[0] * ways[1]).sum(0) > SIDE).all() else own
 
 
 def _at(own: Grid, other: Grid, turn: NDArray[np.float64], start: NDArray[Any]) -> Alignment:

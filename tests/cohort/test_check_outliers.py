@@ -101,7 +101,9 @@ def test_equal_masks_of_different_scans_are_a_warning(tmp_path: Path) -> None:
 def test_a_patient_in_two_splits(tmp_path: Path) -> None:
     cases = [
         Case(f"s{k}", {"t1": write(tmp_path / f"{k}.nii", noise(k)), "who": who}, split=split)
-        for k, (who, split) in enumerate([("A", "train"), ("A", "val"), ("B", "val"), (None, "train")])
+        for k, (who, split) in enumerate(
+            [("A", "train"), ("A", "val"), ("B", "val"), (None, "train"), ("NA", "train"), ("NA", "val")]
+        )
     ]
     assert found(check(Cohort(cases), patient="who")) == [("s0; s1", "leak")]
     assert check(Cohort(cases)) == []

@@ -101,6 +101,13 @@ def test_patients_of_a_column_stay_together() -> None:
     assert Counter(c.value("fold") for c in dealt) == dict.fromkeys(map(float, range(5)), 6)
 
 
+def test_scans_of_nobody_knows_whom_are_not_dealt_out() -> None:
+    cohort = Cohort(Case(f"scan{k}", {"who": "NA" if k == 3 else f"p{k}"}) for k in range(9))
+    with pytest.raises(CaseError, match="names no patient") as error:
+        cohort.with_folds(2, patient="who")
+    assert (error.value.case, error.value.got) == ("scan3", "NA")
+
+
 def test_foreground_is_balanced_by_volume(tmp_path: Path) -> None:
     sizes = {}
     for k in range(12):

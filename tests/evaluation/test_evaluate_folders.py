@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truevox import io
-from truevox.errors import CaseError, FileError, SettingsError
+from truevox.errors import CaseError, FileError, LabelError, SettingsError
 from truevox.evaluation import Evaluation, EvaluationSettings, evaluate_folders
 from truevox.evaluation.folders import match_folders
 from truevox.evaluation.label_tables import choose_labels
+from truevox.evaluation.masks import scores_of
 from truevox.evaluation.naming import match_names
 from truevox.evaluation.running import score_all
 from truevox.evaluation.settings import LesionSettings
@@ -396,6 +397,36 @@ def test_channels_of_probabilities_follow_the_labels(tmp_path: Path) -> None:
         assert found == {("a", "x"): (0.0, "ok"), ("a", "y"): (0.0, "ok")}
     io.save(Image(torch.zeros(4, *GRID.shape), GRID, "probability"), tmp_path / "p.nii.gz")
     assert "differ in number" in score_all([job], settings).failures[0].message
+
+
+@pytest.mark.parametrize("labels", ["x=1,y=2", "y=2,x=1", None])
+def test_channels_of_probabilities_are_in_the_order_of_values(tmp_path: Path, labels: str | None) -> None:
+    """In whatever order labels are named: their names are no places."""
+    write(tmp_path / "theirs" / "a.nii.gz", 1, 2, 2)
+    write(tmp_path / "mine" / "a.nii.gz", 1, 2)
+    p = np.zeros((3, math.prod(GRID.shape)), np.float32)
+    p[1, 0], p[2, 1:3] = 0.75, 0.5
+    p[0] = 1 - p[1:].sum(0)
+    settings = EvaluationSettings(metrics=("expected_volume_ml",))
+    [job] = match_folders(tmp_path / "mine", tmp_path / "theirs").jobs
+    job = replace(job, labels=choose_labels(labels).labels, score=tmp_path / "p.nii.gz")
+    for channels in (p, p[1:]):
+        data = torch.from_numpy(channels.reshape(-1, *GRID.shape).copy())
+        io.save(Image(data, GRID, "probability"), tmp_path / "p.nii.gz")
+        found = values_of(score_all([job], settings), "expected_volume_ml")
+        x, y = ("1", "2") if labels is None else ("x", "y")
+        assert found["a", x][0] == pytest.approx(0.75 * GRID.voxel_volume_ml)
+        assert found["a", y][0] == pytest.approx(1.0 * GRID.voxel_volume_ml)
+
+
+def test_channels_of_probabilities_that_nothing_tells_are_refused() -> None:
+    p = np.full((2, 1, 1, 2), 0.25)
+    with pytest.raises(LabelError, match="which channel of the probabilities"):
+        scores_of(p, None, {"1": (1,), "3": (3,)}, declared=False)
+    with pytest.raises(LabelError, match="no background"):
+        scores_of(p, None, {"1": (1,)}, declared=False)
+    regions = scores_of(np.arange(2.0)[:, None, None, None], None, {"b": (1, 2), "a": (2,)}, declared=True)
+    assert (regions["b"].item(), regions["a"].item()) == (0, 1)
 
 
 def test_metrics_of_lesions_follow_the_rule_of_the_table() -> None:

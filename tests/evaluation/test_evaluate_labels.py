@@ -270,6 +270,23 @@ def test_a_mask_of_255_is_one_of_1(tmp_path: Path) -> None:
     assert set(scores(tmp_path, None)) == {"1", "255"}
 
 
+def test_a_mask_of_255_is_the_only_segment_of_the_other_file(tmp_path: Path) -> None:
+    nifti(tmp_path / "mine" / "a.nii.gz", 255 * LIVER)
+    slicer(tmp_path / "theirs" / "a.seg.nrrd", LIVER, [("liver", 0, 1)])
+    for labels in (None, "liver=1"):
+        found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", EvaluationSettings(labels=labels))
+        assert {row["label"]: row["value"] for row in found.rows if row["metric"] == "dice"} == {"liver": 1.0}
+        assert "the label table lacks" not in found.cases[0]["notes"]
+
+
+def test_values_that_the_other_file_does_not_name_are_noted(tmp_path: Path) -> None:
+    nifti(tmp_path / "mine" / "a.nii.gz", LIVER)
+    slicer(tmp_path / "theirs" / "a.seg.nrrd", 3 * LIVER, [("liver", 0, 3)])
+    found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", EvaluationSettings())
+    note = "prediction: values that the other file does not name, which has liver=3: 1"
+    assert found.cases[0]["notes"] == note
+
+
 def test_ignored_voxels_count_in_no_channel(tmp_path: Path) -> None:
     unknown = np.zeros(SHAPE, bool)
     unknown[0] = True

@@ -159,3 +159,48 @@ def test_expected_volumes_that_predict_measured_in_pixels(tmp_path: Path) -> Non
 def test_what_has_no_meaning_in_pixels(name: str) -> None:
     with pytest.raises(SettingsError):
         definition(name)
+
+
+# ---- grids of which one, or none, says a spacing ----------------------------------------------------
+
+
+def test_a_mask_without_spacing_has_that_of_a_reference_of_its_shape(tmp_path: Path) -> None:
+    folders(tmp_path)
+    mask, affine = torch.tensor(SQUARE.T[None, :, :, None].copy()), np.diag([-0.5, -0.5, 2.0, 1.0])
+    affine[:3, 3] = 7, 8, 9
+    (tmp_path / "theirs" / "a.png").unlink()
+    tv.save(tv.Image(mask, tv.Grid((30, 20), affine), kind="label"), tmp_path / "theirs" / "a.nii.gz")
+    for options in ({}, {"resample": True}):
+        settings = EvaluationSettings(metrics=("dice", "hd", "volume_difference_ml"), **options)
+        found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
+        rows = rows_of(found)
+        assert rows["dice"][0] == pytest.approx(200 / 230)
+        assert rows["hd"] == (pytest.approx(1.5), "mm", "ok")
+        assert rows["volume_difference_ml"] == (pytest.approx(30 * 0.5e-3), "ml", "ok")
+        assert "says no spacing: compared voxel by voxel" in found.cases[0]["notes"]
+
+
+@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_pixels_of_another_size_have_no_place(tmp_path: Path, known: bool, resample: bool) -> None:
+    """Neither a part of the image, nor the same coordinates: nobody knows."""
+    folders(tmp_path)
+    (tmp_path / "theirs" / "a.png").unlink()
+    mask = torch.tensor(SQUARE.T[None, :25, :, None].copy())
+    grid = tv.Grid((25, 20), np.diag([-1.0, -1, 1, 1]), unit="mm" if known else "px")
+    tv.save(tv.Image(mask, grid, kind="label"), tmp_path / "theirs" / "a.nii.gz")
+    settings = EvaluationSettings(metrics=("dice",), resample=resample)
+    found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
+    assert "nobody knows where the pixels of one lie" in found.failures[0].message
+    assert "pixel for pixel" in found.failures[0].remedy
+    assert "--resample" not in found.failures[0].remedy
+
+
+def test_axes_in_another_direction_are_not_guessed(tmp_path: Path) -> None:
+    mask = torch.zeros(1, 6, 5, 4, dtype=torch.uint8)
+    mask[:, :2] = 1
+    tv.save(tv.Image(mask, tv.Grid((6, 5, 4), unit="px"), kind="label"), tmp_path / "mine" / "a.nii.gz")
+    grid = tv.Grid((6, 5, 4), np.diag([-1.0, -1, 1, 1]))
+    tv.save(tv.Image(mask, grid, kind="label"), tmp_path / "theirs" / "a.nii.gz")
+    found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", EvaluationSettings(resample=True))
+    assert "order of axes" in found.failures[0].message

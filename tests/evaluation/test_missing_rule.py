@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from truevox.cohort import Case
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation import EvaluationSettings, compare, compare_table, evaluate_folders, summary
 from truevox.evaluation.comparison.missing import RULES, Scores, resolve
-from truevox.evaluation.jobs import Evaluation
+from truevox.evaluation.jobs import LESION_COLUMNS, Evaluation
 from truevox.evaluation.statistics.by_patient import counted
 from truevox.evaluation.tables import write_evaluation
 from truevox.metrics import definition
@@ -180,6 +181,22 @@ def test_a_case_has_one_patient() -> None:
         quick(rows, patient="who")
 
 
+def test_na_is_no_patient(tmp_path: Path) -> None:
+    """Else all scans of nobody knows whom would be one patient's."""
+    rows = [{"case": "s1", "method": m, "value": 0.5, "who": "n/a"} for m in "ab"]
+    with pytest.raises(FileError, match="empty 'who'"):
+        quick(rows, patient="who")
+    mask = nibabel.Nifti1Image(np.ones((3, 3, 3), np.uint8), np.eye(4))
+    nibabel.save(mask, tmp_path / "a.nii")
+    table = tmp_path / "pairs.csv"
+    table.write_text("case,prediction,reference,patient\n" + "".join(
+        f"s{k},a.nii,a.nii,{who}\n" for k, who in enumerate(["NA", "na", "p3"])
+    ))  # fmt: skip
+    assert [row["patient"] for row in evaluate_folders(table).cases] == ["s0", "s1", "p3"]
+    case = Case("s0", {"patient": "NA", "subject": "p7"})
+    assert (case.owner("patient"), case.owner("subject"), case.owner("other")) == ("", "p7", "")
+
+
 # ---- the same numbers everywhere ---------------------------------------------------------------------
 
 ROW = {"label": "liver", "output": "segmentation", "software": "truevox 0"}
@@ -331,12 +348,10 @@ def test_lesions_of_a_failed_case_are_missed(tmp_path: Path) -> None:
         status = [(NAN, "failed") if k == failed else (0.5, "ok") for k in range(4)]
         rows = rows_of({"dice": status}, [f"p{k}" for k in range(4)])
         lesions = [
-            dict.fromkeys(
-                ("prediction_lesion", "prediction_ml", "overlap_ml", "iou", "dice", "assd_mm", "x_mm", "y_mm",
-                 "z_mm", "score", "touches", "prediction_px", "reference_px"), ""
-            ) | {"case": f"s{k}", "output": "segmentation", "label": "liver", "rule": "any",
-                 "reference_lesion": j,
-                 "kind": "matched" if name == "a" or j == 0 else "missed", "reference_ml": 1.0}
+            dict.fromkeys(LESION_COLUMNS, "")
+            | {"case": f"s{k}", "output": "segmentation", "label": "liver", "rule": "any",
+               "reference_lesion": j,
+               "kind": "matched" if name == "a" or j == 0 else "missed", "reference_ml": 1.0}
             for k in range(4) if k != failed for j in range(2)
         ]  # fmt: skip
         folders[name] = tmp_path / name

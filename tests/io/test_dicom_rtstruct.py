@@ -291,6 +291,13 @@ def test_contours_on_the_slices_of_an_oblique_image(tmp_path: Path, grid: tv.Gri
     np.testing.assert_array_equal(tv.load(file, kind="label", region=box).numpy()[0], wanted[box])
 
 
+def test_contours_need_an_image_with_a_spacing(tmp_path: Path, grid: tv.Grid) -> None:
+    file = structure_set(tmp_path / "rt", grid, {"ball": [ring(2)]})
+    tv.save(tv.Image(np.zeros((1, 9, 9, 9), np.uint8), tv.Grid((9, 9, 9), unit="px")), tmp_path / "a.nii.gz")
+    with pytest.raises(GeometryError, match="how large its pixels are"):
+        tv.load(f"{file}?like=../a.nii.gz", kind="label")
+
+
 def test_holes_and_the_volume_of_a_tube(tmp_path: Path, grid: tv.Grid) -> None:
     rings = [r for k in range(5) for r in (ring(k), ring(k, radius=5.0))]
     image = tv.load(structure_set(tmp_path, grid, {"tube": rings}), kind="label")

@@ -375,7 +375,8 @@ def test_pixels_that_are_higher_than_wide(tmp_path: Path) -> None:
     data = dicoms.dataset(VOLUME[0], Modality="OT", PixelAspectRatio=[3, 2])
     header = io.read_header(dicoms.save(tmp_path, "a.dcm", data))
     np.testing.assert_allclose(header.grid.spacing, (1, 1.5, 1))
-    assert any("no pixel spacing: 1 mm is a guess; pixels are 1.5 times as high" in n for n in header.notes)
+    assert header.grid.unit == "px"
+    assert any(n.endswith("in pixels (px); they are 1.5 times as high as wide") for n in header.notes)
 
 
 @pytest.mark.parametrize(("units", "spacing"), [(3, (0.2, 0.3)), (4, (1, 1))])
@@ -415,3 +416,24 @@ def test_big_endian(tmp_path: Path) -> None:
     data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
     file = dicoms.save(tmp_path, "a.dcm", data)
     np.testing.assert_array_equal(io.read(file)[0][0, :, :, 0].T, VOLUME[0])
+
+
+@pytest.mark.parametrize("placed", [False, True])
+@pytest.mark.parametrize("thickness", [None, "5"])
+def test_pixels_without_a_spacing_are_counted(tmp_path: Path, placed: bool, thickness: str | None) -> None:
+    place = PLACE if placed else dict.fromkeys(PLACE)
+    data = dicoms.dataset(
+        VOLUME[0], Modality="OT", **place | {"PixelSpacing": None, "SliceThickness": thickness}
+    )
+    header = io.read_header(dicoms.save(tmp_path, "a.dcm", data))
+    assert header.grid.voxel_measure == (1.0, "px²")
+    np.testing.assert_array_equal(header.grid.affine, np.diag([-1, -1, 1, 1]))
+    assert "no pixel spacing: lengths are in pixels (px)" in header.notes
+    assert not any("mm" in note for note in header.notes)
+
+
+def test_slices_of_pixels_without_a_spacing_are_in_order(tmp_path: Path) -> None:
+    dicoms.series(tmp_path, VOLUME, change=lambda k, data: data.__delattr__("PixelSpacing"))
+    array, header = io.read(tmp_path)
+    np.testing.assert_array_equal(array[0], VOLUME.transpose(2, 1, 0))
+    assert header.grid.voxel_measure == (1.0, "px³")

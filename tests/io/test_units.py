@@ -252,3 +252,11 @@ def test_orientation_of_ome_ngff(tmp_path: Path) -> None:
     header = io.read_header(ngff(tmp_path / "a.zarr", axes, [SCALE]))
     assert (header.grid.orientation, header.notes) == ("RPS", ())
     assert np.allclose(header.grid.to_world((1, 1, 1)), (1, -2, 3))
+
+
+def test_spacings_that_are_not_known_are_refused(tmp_path: Path) -> None:
+    lines = ["NRRD0004", "type: uint8", "dimension: 3", "sizes: 2 2 2", "encoding: raw", "spacings: 1 1 nan"]
+    (tmp_path / "a.nrrd").write_bytes(("\n".join(lines) + "\n\n").encode() + bytes(8))
+    with pytest.raises(GeometryError, match="spacings are not finite") as error:
+        io.read_header(tmp_path / "a.nrrd")
+    assert "in pixels" in (error.value.remedy or "")

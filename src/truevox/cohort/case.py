@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from truevox import io
+from truevox.cohort.cells import is_missing
 from truevox.errors import CaseError, TrueVoxError
 from truevox.io.segments import generated
 from truevox.labels import Labels
@@ -143,3 +144,17 @@ class Case:
                 remedy="fill the cell, or leave the case out (cohort.select)",
             )
         return value
+
+    def owner(self, column: str) -> str:
+        """Whose case it is by a column; empty where the cell is, or says that it is (``NA``).
+
+        Examples
+        --------
+        >>> Case("s1", {"patient": "p1"}).owner("patient"), Case("s2", {"patient": "NA"}).owner("patient")
+        ('p1', '')
+        """
+        value = self.values.get(column)
+        if value is None or column in self.files:
+            return ""
+        name = f"{value:g}" if isinstance(value, float) else str(value).strip()
+        return "" if is_missing(name) else name

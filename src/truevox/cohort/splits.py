@@ -82,6 +82,13 @@ def deal(count: int, shares: Sequence[float], rng: Generator) -> list[int]:
 def _patient(case: Case, column: str | None) -> str:
     if column is None:
         return case.id
+    if case.has(column) and not case.owner(column):
+        raise CaseError(
+            f"Column '{column}' names no patient.",
+            case=case.key,
+            got=str(case.value(column)),
+            remedy="fill the cell, or leave the case out: cases of one patient must not be separated",
+        )
     return str(case.value(column))
 
 

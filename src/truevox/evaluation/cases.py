@@ -199,11 +199,7 @@ def cohort_jobs(
 
 def _patient(case: Case) -> str:
     """What a column of the cohort calls the patient; empty where there is none: then it is the case."""
-    for name in _PATIENT_COLUMNS:
-        if case.has(name) and name not in case.files:
-            value = case.value(name)
-            return f"{value:g}" if isinstance(value, float) else str(value)
-    return ""
+    return next(filter(None, map(case.owner, _PATIENT_COLUMNS)), "")
 
 
 def _job(folder: Path, case: Case, name: str, output: Output) -> Job:

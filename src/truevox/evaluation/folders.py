@@ -144,7 +144,7 @@ def read_pairs(table: Path) -> Matched:
             _cell(table, row["reference"]),
             _cell(table, row.get("image", "")),
             output=row.get("output") or OUTPUT,
-            patient=row.get("patient", "").strip(),
+            patient="" if is_missing(owner := row.get("patient", "").strip()) else owner,
             score=_cell(table, row.get("score", "")),
         )
         for k, row in enumerate(cells, start=1)
@@ -163,7 +163,7 @@ def read_pairs(table: Path) -> Matched:
 
 def _expect_patients(columns: Mapping[str, Sequence[str]], table: Path) -> None:
     """A patient whose name is written in two ways would count as two."""
-    named = [text.strip() for text in columns.get("patient", ())]
+    named = [text.strip() for text in columns.get("patient", ()) if not is_missing(text.strip())]
     plain: dict[str, str] = {}
     for name in named:
         if (first := plain.setdefault(name.casefold(), name)) != name:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truevox import sampling
-from truevox.alignment import Placed, aligned, shared_grid
+from truevox.alignment import Placed, aligned, in_lengths_of, shared_grid
 from truevox.cohort.check import describe_mismatch
 from truevox.errors import GeometryError
 from truevox.io import Header
@@ -54,7 +54,8 @@ def together(
 
     Voxels in another order of axes, and files that store a part of the image only, are put in place without
     interpolation (:func:`truevox.alignment.aligned`). Another grid is refused, or sampled: the nearest voxel,
-    on the grid of the reference and wherever the prediction has foreground beyond it.
+    on the grid of the reference and wherever the prediction has foreground beyond it. If one of the two says
+    no spacing, voxels of the same shape and order are taken for the same.
 
     Parameters
     ----------
@@ -70,13 +71,18 @@ def together(
     Raises
     ------
     GeometryError
-        With both grids, if they differ and ``resample`` is False.
+        With both grids, if they differ and ``resample`` is False; if lengths are in pixels, also with it.
     """
+    lent = in_lengths_of(mine.grid, theirs.grid)
+    notes = [] if lent is mine.grid else ["one of the two files says no spacing: compared voxel by voxel"]
+    mine = replace(mine, grid=lent)
     shared = shared_grid([theirs.grid, mine.grid], tol_mm, parts=mine.part or theirs.part)
     if shared is not None:
         grid, (place, put) = shared
-        notes = _notes(put, place)
+        notes += _notes(put, place)
         return Together(put(prediction), place(reference), grid, notes, put.alignment.mm)
+    if mine.grid.unit != theirs.grid.unit or (mine.grid.unit == "px" and _like(mine.grid, theirs.grid)):
+        raise _nowhere(mine, theirs, case, called)
     if not resample:
         raise GeometryError(
             describe_mismatch(case, {called[0]: mine, called[1]: theirs}, tol_mm),
@@ -96,9 +102,11 @@ def on_grid(
     GeometryError
         If their voxels are other ones.
     """
-    found = aligned(header.grid, grid, tol_mm)
+    found = aligned(in_lengths_of(header.grid, grid), grid, tol_mm)
     if found is None:
         other = Header(header.path, grid, 1, header.dtype)
+        if header.grid.unit != grid.unit:
+            raise _nowhere(header, other, case, (called, "masks"))
         raise GeometryError(
             describe_mismatch(case, {called: header, "masks": other}, tol_mm),
             file=header.path,
@@ -108,6 +116,23 @@ def on_grid(
     lacking = bool((low > 0).any() or (high < grid.shape).any())
     note = f"the {called} do not reach over the whole image: 0 outside" if lacking else ""
     return found.take(array, (0, 0, 0), grid.shape), note
+
+
+def _like(own: Grid, other: Grid) -> bool:
+    return np.allclose(np.sort(own.spacing), np.sort(other.spacing), rtol=1e-3)
+
+
+def _nowhere(mine: Header, theirs: Header, case: str, called: tuple[str, str]) -> GeometryError:
+    """The error for pixels of which nobody knows where they lie on another grid."""
+    return GeometryError(
+        f"'{called[1]}' and '{called[0]}' of case {case} are of different size or order of axes, and without "
+        "a spacing (px) nobody knows where the pixels of one lie in the other.",
+        file=mine.path,
+        got=f"{called[0]} {mine.grid.describe()}",
+        expected=f"{called[1]} {theirs.grid.describe()}",
+        remedy="write the prediction pixel for pixel as the reference; or write spacing and place into both "
+        "files (.nii.gz, .nrrd)",
+    )
 
 
 def _notes(prediction: Placed, reference: Placed) -> list[str]:

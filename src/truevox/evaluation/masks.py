@@ -18,6 +18,7 @@ from truevox.metrics.multilabel import around, value_boxes
 __all__ = ["MaskPair", "Masks", "check_table", "declared", "found_in", "order", "scores_of"]
 
 Mask = NDArray[np.bool_]
+_SUM_SLACK = 0.05
 
 
 class MaskPair(NamedTuple):
@@ -68,6 +69,12 @@ class Masks:
             pair = mask_at(self.prediction, mine, box), mask_at(self.reference, theirs, box)
             score = None if self.scores is None else self.scores[name]
             yield name, MaskPair(*pair, self.known, tuple(one.start for one in box), whole, score)
+
+    def values_of(self, name: str) -> tuple[int, ...]:
+        """The voxel values of a label, in the prediction, else in the reference; 1 for a mask of 255."""
+        mine, theirs = self.places[name]
+        found = {value for _, value in mine or theirs if value is not None}
+        return tuple(sorted(found)) if found and found != {255} else (1,)
 
     def _boxes(self) -> dict[str, tuple[slice, ...]]:
         """Around each label in both images, with a voxel more; one voxel if there is none."""
@@ -151,31 +158,69 @@ def check_table(side: Segments, labels: Labels, strict: bool, what: str) -> str:
             raise
         return ""
     unknown = sorted(set(side.values) - {labels.ignore, *labels.values})
-    if not unknown:
+    if not unknown or side.is_mask_of(labels):
         return ""
     shown = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
     return f"values that the label table lacks, in the {what}: {shown}"
 
 
-def scores_of(scores: NDArray, table: Labels | None, labels: list[str]) -> dict[str, NDArray]:
-    """Probabilities (C, I, J, K) by label: by the names of their file, else in the order of the labels.
+def scores_of(
+    scores: NDArray, table: Labels | None, values: Mapping[str, Collection[int]], *, declared: bool
+) -> dict[str, NDArray]:
+    """Probabilities (C, I, J, K) by label: by the names of their file, else by the values of the labels.
+
+    Labels of the values 1 to n are channels in the order of these values, in whatever order they were named.
+    Others, such as regions, are channels in the order of the table that declares them.
+
+    Parameters
+    ----------
+    scores : (C, I, J, K)
+    table : Labels, optional
+        What their file says of its channels.
+    values : mapping of label to voxel values
+    declared : bool
+        Whether a label table says that these are all labels.
 
     Raises
     ------
     LabelError
         If they are not as many as labels, or one more with the background first.
     """
-    if table is not None and table.layers is not None and set(labels) <= set(table.layers):
-        return {name: scores[table.layers[name]] for name in labels}
-    more = len(scores) - len(labels)
+    if table is not None and table.layers is not None and set(values) <= set(table.layers):
+        return {name: scores[table.layers[name]] for name in values}
+    more = len(scores) - len(values)
     if more not in (0, 1):
         raise LabelError(
             "Probabilities and labels differ in number.",
             got=f"{len(scores)} channels",
-            expected=f"{len(labels)}, or {len(labels) + 1} with the background first",
+            expected=f"{len(values)}, or {len(values) + 1} with the background first",
             remedy="--labels names one label for each channel",
         )
-    return {name: scores[k + more] for k, name in enumerate(labels)}
+    if more:
+        _expect_background(scores)
+    held = sorted(value for some in values.values() for value in some)
+    if held == list(range(1, len(values) + 1)):
+        return {name: scores[next(iter(some)) - 1 + more] for name, some in values.items()}
+    if not declared and len(values) > 1:
+        raise LabelError(
+            "Nothing says which channel of the probabilities is which label.",
+            got=f"{len(scores)} channels; labels of the values {', '.join(map(str, held))}",
+            remedy="--labels names one label for each channel, in their order",
+        )
+    return {name: scores[k + more] for k, name in enumerate(values)}
+
+
+def _expect_background(scores: NDArray) -> None:
+    """Refuse a first channel that is no background: with it, probabilities sum to 1."""
+    total = scores.sum(0, dtype=np.float64)
+    # 0 is where they do not reach; numbers beyond 1 are no probabilities, which metrics say.
+    odd = total[(np.abs(total - 1) > _SUM_SLACK) & (total != 0)]
+    if odd.size and scores.max() <= 1 + _SUM_SLACK:
+        raise LabelError(
+            "There is a channel more than labels, and it is no background: probabilities do not sum to 1.",
+            got=f"sums of {odd.min():.3g} to {odd.max():.3g}",
+            remedy="--labels names one label for each channel",
+        )
 
 
 def order(name: str) -> tuple[bool, int, str]:

@@ -189,7 +189,8 @@ class Scorer:
         elif masks.known is not None or not found.belongs_to(np.count_nonzero(masks.prediction) * size):
             self._note("volumes.json is of another label map: expected volumes are undefined")
         else:
-            solid.cache[EXPECTED] = found.expected / self.grid.voxel_measure[0]
+            same = self.own.unit == self.grid.unit
+            solid.cache[EXPECTED] = found.expected / (self.grid if same else self.own).voxel_measure[0]
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

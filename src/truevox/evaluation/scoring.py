@@ -70,7 +70,7 @@ def _score(job: Job, settings: EvaluationSettings) -> Result:
     masks, notes = _masks(job, mine, theirs, settings)
     measured = {}
     if missing is None:
-        scores, note = _scores(job, one.grid, list(masks.places), settings)
+        scores, note = _scores(job, one.grid, masks, settings)
         masks, notes = replace(masks, scores=scores), [*notes, note]
         if settings.of_expected_volumes and scores is None:
             measured = measured_volumes(job.prediction, job.output)
@@ -110,9 +110,10 @@ def _masks(
     job: Job, mine: Segments, theirs: Segments, settings: EvaluationSettings
 ) -> tuple[Masks, list[str]]:
     """Pairs of masks, and what is odd about their values."""
-    if job.labels is None:
-        return found_in(mine, theirs), []
     sides = (("prediction", mine), ("reference", theirs))
+    if job.labels is None:
+        masks = found_in(mine, theirs)
+        return masks, [f"{what}: {note}" for what, side in sides for note in side.notes]
     notes = [check_table(side, job.labels, job.strict, what) for what, side in sides]
     by_value = settings.by_value or job.binary or generated(job.labels, job.called[1])
     masks = declared(mine, theirs, job.labels, by_value=by_value)
@@ -139,7 +140,7 @@ def _read(path: Path, job: Job) -> tuple[Segments, Header]:
 
 
 def _scores(
-    job: Job, grid: Grid, labels: list[str], settings: EvaluationSettings
+    job: Job, grid: Grid, masks: Masks, settings: EvaluationSettings
 ) -> tuple[dict[str, NDArray] | None, str]:
     """Probabilities by label on the grid that is scored, where a metric needs them; and a note."""
     if job.score is None or not (settings.of_probabilities or settings.of_expected_volumes):
@@ -148,7 +149,11 @@ def _scores(
     array, note = on_grid(
         array, header, grid, case=job.case, called="probabilities", tol_mm=settings.tolerance_mm
     )
-    return scores_of(array, header.labels, labels), note
+    table = job.labels
+    values = {
+        name: masks.values_of(name) if table is None else table.values_of(name) for name in masks.places
+    }
+    return scores_of(array, header.labels, values, declared=table is not None), note
 
 
 def _is_contours(path: Path) -> bool:

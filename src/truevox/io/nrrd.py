@@ -279,6 +279,13 @@ def _grid(
         notes.append(f"no space directions: {known}, orientation and position are guesses")
         if spacings is not None:
             found = numbers(spacings, text.path, axes)
+            if not np.isfinite([found[axis] for axis in space]).all():
+                raise GeometryError(
+                    "The header's spacings are not finite.",
+                    file=text.path,
+                    got=spacings,
+                    remedy="write the spacing of each axis, or leave the field out for lengths in pixels",
+                )
             for a, axis in enumerate(space):
                 affine[a, a] = found[axis]
     origin = text.vectors("space origin")

@@ -108,6 +108,8 @@ class Segments:
         if table is None:
             self._expect_one_channel()
             table = None if other is None or other.table is None else _by_values(other.table, other.path)
+        if self.table is None and self.values == [255] and (one := _only_name(table)) is not None:
+            return {one: ((0, 255),)}  # a mask of 0 and 255 is one of 0 and 1
         ignore = None if table is None else table.ignore
         named: dict[str, Places] = {}
         for channel, counts in enumerate(self.counts):
@@ -115,8 +117,9 @@ class Segments:
                 if value and value != ignore:
                     name = _name(channel, value, table, len(self.array))
                     named[name] = (*named.get(name, ()), (channel, value))
-        if table is None and len(named) == 1 and self.values == [255]:
-            return {"1": named["255"]}  # a mask of 0 and 255 is one of 0 and 1
+        if self.table is None and table is not None and (rest := set(self.values) - {ignore, *table.values}):
+            known = ", ".join(f"{name}={_plus(table.values_of(name))}" for name in table.names)
+            self.notes.append(f"values that the other file does not name, which has {known}: {some(rest)}")
         return named
 
     def _expect_one_channel(self) -> None:
@@ -156,7 +159,7 @@ class Segments:
     def _by_value(self, wanted: Labels) -> dict[str, Places]:
         channels = len(self.array)
         if channels == 1:
-            if self._is_mask_of(wanted):
+            if self.is_mask_of(wanted):
                 self.notes.append("a mask of 0 and 255: 255 is read as 1")
                 return {next(iter(wanted.names)): ((0, 255),)}
             return {name: wanted.places(name, 1) for name in wanted.names}
@@ -185,7 +188,8 @@ class Segments:
             )
         return found
 
-    def _is_mask_of(self, wanted: Labels) -> bool:
+    def is_mask_of(self, wanted: Labels) -> bool:
+        """Whether the file is a mask of 0 and 255, and the table has one class, 1."""
         return (
             len(wanted.names) == 1
             and wanted.values == (1,)
@@ -334,6 +338,13 @@ def read_segments(path: str | Path) -> tuple[Segments, Header]:
             raise
         array, header = read(f"{path}{'&' if '?' in str(path) else '?'}overlap=channels")
     return Segments(label_voxels(array, header), header.path, header.labels), header
+
+
+def _only_name(table: Labels | None) -> str | None:
+    """What a mask is called: as the only class, of value 1, of another file; 1 if that has no names."""
+    if table is None:
+        return "1"
+    return next(iter(table.names)) if len(table.names) == 1 and table.values == (1,) else None
 
 
 def _own_names(table: Labels, wanted: Labels) -> dict[str, str]:

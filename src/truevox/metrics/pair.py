@@ -115,7 +115,7 @@ class Pair:
             raise GeometryError(
                 "Masks have 1 to 3 axes, and at least one voxel.",
                 got=p.shape,
-                remedy="leave channel and batch axes out: mask[0]",
+                remedy="of an array with channels, hand over one: mask[0]",
             )
         self.prediction, self.reference = as_masks((p, r), ("prediction", "reference"))
         self.spacing = check_spacing(spacing, p.ndim)

@@ -37,7 +37,7 @@ def skeleton(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[n
             "A mask of one axis has no centre line.",
             got=mask.shape,
             expected="2 or 3 axes",
-            remedy="pass an image of 2 or 3 axes",
+            remedy="leave cldice out",
         )
     try:
         from skimage.morphology import skeletonize

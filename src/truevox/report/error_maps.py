@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from truevox import io, sampling
-from truevox.alignment import shared_grid
+from truevox.alignment import in_lengths_of, shared_grid
 from truevox.errors import GeometryError, LabelError, TrueVoxError
 from truevox.files import read_json
 from truevox.io.segments import read_segments
@@ -152,7 +152,7 @@ def error_map(files: CaseFiles, values: tuple[int, ...], label: str = "") -> Err
     if files.prediction is not None:
         prediction, own = _mask(files.prediction, values, label)
     notes = list(files.notes)
-    shared = shared_grid([grid, own], parts=True)
+    shared = shared_grid([grid, in_lengths_of(own, grid)], parts=True)
     if shared is not None:
         grid, (place, put) = shared
         reference, prediction = place(reference[None])[0], put(prediction[None])[0]

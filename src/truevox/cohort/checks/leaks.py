@@ -75,20 +75,19 @@ def _shared(uses: Sequence[_Use], what: str, mask: bool, dealt: str | None) -> P
 
 def _patients(cohort: Cohort, column: str | None, dealt: str | None) -> Iterable[Problem]:
     """Cases of one patient in several splits. (One *case* in two splits makes no cohort at all.)"""
-    rows: dict[object, list[Case]] = defaultdict(list)
+    rows: dict[str, list[Case]] = defaultdict(list)
     if column is not None:
         for case in cohort:
-            if case.values.get(column) is not None:
-                rows[case.values[column]].append(case)
+            if name := case.owner(column):
+                rows[name].append(case)
     for name, cases in rows.items():
         if _across(cases, dealt):
-            shown = f"{name:g}" if isinstance(name, float) else name
             yield Problem(
                 "; ".join(case.key for case in cases),
                 str(column),
                 "",
                 "leak",
-                f"Patient {shown} is in different splits: {_named(cases)}.",
+                f"Patient {name} is in different splits: {_named(cases)}.",
                 "keep all cases of a patient in one split; what was trained on can't test",
             )
 

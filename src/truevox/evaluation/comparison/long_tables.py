@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from truevox.cohort.cells import is_missing
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation.comparison.cells import (
     check_range,
@@ -99,9 +100,9 @@ def read_long_table(
                 got=", ".join(map(str, row)),
                 remedy="fill the row up, or remove it",
             )
-        blank = next(
-            (name for name in (*parts, method, patient) if name and not str(row[name]).strip()), None
-        )
+        blank = next((name for name in (*parts, method) if not str(row[name]).strip()), None)
+        if patient and is_missing(str(row[patient]).strip()):
+            blank = patient
         if blank is not None:
             raise FileError(
                 f"Row {line} has an empty '{blank}'.", file=file, remedy="fill the cell, or take the row out"

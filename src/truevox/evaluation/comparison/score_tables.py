@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from truevox.cohort.cells import is_missing
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation.comparison.cells import (
     check_range,
@@ -117,8 +118,10 @@ def read_patients(file: str | Path) -> dict[str, str]:
     owners: dict[str, str] = {}
     for line, row in enumerate(read_rows(Path(file), ("case", "patient")), start=2):
         case, patient = row["case"].strip(), row["patient"].strip()
-        if not patient:
-            raise CaseError(f"Row {line} names no patient.", case=case, file=file, remedy="fill the cell")
+        if is_missing(patient):
+            raise CaseError(
+                f"Row {line} names no patient.", case=case, file=file, got=patient, remedy="fill the cell"
+            )
         if owners.setdefault(case, patient) != patient:
             raise CaseError(
                 f"Row {line} gives the case a second patient.", case=case, file=file,
@@ -146,7 +149,7 @@ def patients_beside(tables: Sequence[EvaluationTable]) -> dict[str, str]:
         for row in named:
             case, patient = str(row["case"]), str(row.get("patient") or "").strip()
             # What is before the slash is no news: another evaluation may know better.
-            if not patient or [patient] == patients_of([case]):
+            if is_missing(patient) or [patient] == patients_of([case]):
                 continue
             known, where = owners.setdefault(case, (patient, table.name))
             if known != patient:

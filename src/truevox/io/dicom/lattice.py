@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from truevox.errors import GeometryError
 from truevox.io.dicom.planes import Plane
-from truevox.io.dicom.stack import LPS_TO_RAS, directions, in_plane, same_planes
+from truevox.io.dicom.stack import LPS_TO_RAS, directions, grid_of, same_planes
 from truevox.space import Grid
 
 __all__ = ["Lattice", "lattice"]
@@ -47,27 +47,22 @@ def lattice(planes: Sequence[Plane], source: Path, like: Grid | None = None) -> 
     if first.position is None or first.orientation is None:
         if like is not None and like.shape == (columns, rows, 1):
             return Lattice(like, np.zeros(len(planes), np.intp))
-        spacing, notes = in_plane(first)
-        notes += ("no position in the patient: orientation and position are guesses",)
-        affine = np.diag([-spacing[1], -spacing[0], 1.0, 1.0])
-        return Lattice(Grid((columns, rows, 1), affine), np.zeros(len(planes), np.intp), notes)
-    x, y = directions(first)
-    normal = np.cross(x, y)
-    spacing, notes = in_plane(first)
+        notes = (*first.notes, "no position in the patient: orientation and position are guesses")
+        affine = np.diag([-first.spacing[1], -first.spacing[0], 1.0, 1.0])
+        grid = Grid((columns, rows, 1), affine, first.unit)
+        return Lattice(grid, np.zeros(len(planes), np.intp), notes)
+    normal = np.cross(*directions(first))
     positions = np.array([p.position for p in planes])
     along = positions @ normal
     start, end = positions[along.argmin()], positions[along.argmax()]
-    steps = _candidates(along, normal, first, like, 1e-2 * min(spacing))
+    steps = _candidates(along, normal, first, like, 1e-2 * min(first.spacing))
     for step in steps:
         index = np.rint((positions - start) @ normal / (step @ normal)).astype(np.intp)
         if index.max() > 0 and like is None:
             step = (end - start) / index[along.argmax()]
         off = np.linalg.norm(positions - start - index[:, None] * step, axis=1).max()
         if off <= max(_OFF * np.linalg.norm(step), 0.01) and index.max() < _MOST_SLICES:
-            affine = np.eye(4)
-            affine[:3, :3] = LPS_TO_RAS @ np.stack([x * spacing[1], y * spacing[0], step], axis=1)
-            affine[:3, 3] = LPS_TO_RAS @ start
-            return Lattice(Grid((columns, rows, int(index.max()) + 1), affine), index, notes)
+            return Lattice(grid_of(first, step, start, int(index.max()) + 1), index, first.notes)
     gaps = np.unique(np.round(np.diff(np.sort(along)), 3))
     raise GeometryError(
         "The frames of this segmentation do not lie on evenly spaced slices.",

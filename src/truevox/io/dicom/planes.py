@@ -13,6 +13,7 @@ import numpy as np
 from truevox.errors import FileError, GeometryError
 from truevox.io.dicom.datasets import AGAIN, extent, number, numbers
 from truevox.io.dicom.vectors import frames_of
+from truevox.space import Unit
 
 __all__ = ["SPACINGS", "Plane", "number", "planes_of"]
 
@@ -36,6 +37,7 @@ _PLACES = (
 )
 # Of ultrasound's regions: an image of tissue, lengths in centimetres.
 _TISSUE, _CENTIMETRES = 1, 3
+NO_SPACING = "no pixel spacing: lengths are in pixels (px)"
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "ImagePlanePixelSpacing")
 """Tags of the spacing in a plane: of the patient, else of the detector."""
 
@@ -44,7 +46,8 @@ SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", 
 class Plane:
     """One frame: its file, its place in the patient (LPS+, mm, as DICOM has it) and its scaling.
 
-    ``spacing`` is between rows, then between columns; ``between`` is SpacingBetweenSlices. ``marks`` are
+    ``spacing`` is between rows, then between columns, and a ratio where ``unit`` is px; ``between`` is
+    SpacingBetweenSlices. ``marks`` are
     what may tell it from other frames at its place, ``units`` what its values are measured in, where the
     file says so, ``table`` the first stored value of a modality look-up table and its values.
     """
@@ -54,7 +57,7 @@ class Plane:
     shape: tuple[int, int]
     position: tuple[float, ...] | None = None
     orientation: tuple[float, ...] | None = None
-    spacing: tuple[float, ...] | None = None
+    spacing: tuple[float, ...] = (1.0, 1.0)
     thickness: float | None = None
     between: float | None = None
     scaling: tuple[float, float] = (1.0, 0.0)
@@ -62,6 +65,7 @@ class Plane:
     units: str = ""
     table: tuple[int, tuple[int, ...]] | None = None
     notes: tuple[str, ...] = ()
+    unit: Unit = "mm"
 
 
 def planes_of(dataset: Any, path: Path) -> tuple[Plane, ...]:
@@ -113,7 +117,7 @@ def _spacing(dataset: Any, path: Path) -> tuple[float, ...] | None:
     return None
 
 
-def _other_spacing(dataset: Any, path: Path) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
+def _other_spacing(dataset: Any, path: Path) -> tuple[tuple[float, ...], Unit, tuple[str, ...]]:
     """The spacing of an image that has none as such: ultrasound's regions, or the shape of its pixels."""
     steps = {
         (number(region, "PhysicalDeltaY", path), number(region, "PhysicalDeltaX", path))
@@ -123,12 +127,20 @@ def _other_spacing(dataset: Any, path: Path) -> tuple[tuple[float, ...] | None, 
     }
     if len(steps) == 1 and all(step := next(iter(steps))):
         # They point right and down, or left and up: lengths alone count.
-        return tuple(abs(s or 0.0) * 10 for s in step), ("the spacing is that of its ultrasound region",)
+        found = tuple(abs(s or 0.0) * 10 for s in step)
+        return found, "mm", ("the spacing is that of its ultrasound region",)
     aspect = numbers(dataset, "PixelAspectRatio", 2, path)
     if aspect is not None and min(aspect) > 0 and aspect[0] != aspect[1]:
         tall = aspect[0] / aspect[1]
-        return (tall, 1.0), (f"no pixel spacing: 1 mm is a guess; pixels are {tall:g} times as high as wide",)
-    return None, ()
+        return (tall, 1.0), "px", (f"{NO_SPACING}; they are {tall:g} times as high as wide",)
+    return (1.0, 1.0), "px", (NO_SPACING,)
+
+
+def _known_spacing(
+    measures: Any, dataset: Any, path: Path
+) -> tuple[tuple[float, ...], Unit, tuple[str, ...]]:
+    found = _spacing(measures, path)
+    return _other_spacing(dataset, path) if found is None else (found, "mm", ())
 
 
 def _scaling(dataset: Any, path: Path) -> tuple[float, float]:
@@ -226,9 +238,7 @@ def _classic(dataset: Any, shape: tuple[int, int], path: Path) -> Plane:
         marks["FrameReferenceTime"] = number(dataset, "FrameReferenceTime", path)
         marks["ImageIndex"] = _pet_volume(dataset, path)
     marks |= _clocks(dataset)
-    spacing, notes = _spacing(dataset, path), ()
-    if spacing is None:
-        spacing, notes = _other_spacing(dataset, path)
+    spacing, unit, notes = _known_spacing(dataset, dataset, path)
     return Plane(
         path,
         0,
@@ -243,6 +253,7 @@ def _classic(dataset: Any, shape: tuple[int, int], path: Path) -> Plane:
         _units(dataset),
         _table(dataset, path),
         notes,
+        unit,
     )
 
 
@@ -293,6 +304,8 @@ def _enhanced(
     scaling = within("PixelValueTransformationSequence")
     # Of 3D ultrasound: in the frame of the volume itself, not of the patient.
     own = numbers(within("PlanePositionVolumeSequence"), "ImagePositionVolume", 3, path)
+    guess = () if own is None else ("positions in the ultrasound volume's own frame: orientation is a guess",)
+    spacing, unit, notes = _known_spacing(measures, top, path)
     return Plane(
         path,
         k,
@@ -300,12 +313,13 @@ def _enhanced(
         own or numbers(within("PlanePositionSequence"), "ImagePositionPatient", 3, path),
         numbers(within("PlaneOrientationVolumeSequence"), "ImageOrientationVolume", 6, path)
         or numbers(within("PlaneOrientationSequence"), "ImageOrientationPatient", 6, path),
-        _spacing(measures, path),
+        spacing,
         _positive(measures, "SliceThickness", path),
         _positive(measures, "SpacingBetweenSlices", path),
         _scaling(scaling, path),
         _kept(marks),
         _units(scaling),
         None,
-        () if own is None else ("positions in the ultrasound volume's own frame: orientation is a guess",),
+        (*guess, *notes),
+        unit,
     )

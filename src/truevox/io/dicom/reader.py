@@ -185,6 +185,7 @@ def _own_grid(dataset: Any, target: Path) -> Grid:
             "Contours need the image that they were drawn on, and it does not lie in this folder.",
             file=target,
             expected=f"series {', '.join(sorted(wanted)) or '(the file names none)'}",
-            remedy=f'name it, by a path from this folder: "{target.name}?like=../ct"',
+            remedy=f'name it, by a path from this folder: "{target.name}?like=../ct"; '
+            "or, for truevox evaluate, by --images FOLDER",
         )
     return open_series(pick(instances, target.parent), target.parent)[0].grid

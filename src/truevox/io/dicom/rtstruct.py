@@ -65,6 +65,13 @@ def open_rtstruct(path: Path, dataset: Any, like: Grid, choice: dict[str, str]) 
     LabelError
         If a chosen structure does not exist, or (reading voxels) structures overlap.
     """
+    if like.unit != "mm":
+        raise GeometryError(
+            "Contours are in millimetres, and the image does not say how large its pixels are.",
+            file=path,
+            got=like.describe(),
+            remedy="name the image that they were drawn on (?like=...)",
+        )
     names = chosen(structure_names(dataset), choice.pop("labels", None), path)
     several = choice.pop("overlap", None) == "channels"
     zero = _values(dataset).get(0)

@@ -95,7 +95,15 @@ def open_seg(
     segments = _segments(dataset, kind, len(planes), path)
     parts = _Frames(path, stored, planes[0].shape, found.slices, segments, scale)
     ignored = _ignored(dataset, kind, names, path)
-    header = Header(path, found.grid, len(names), "uint8", None, found.notes, part=like is None)
+    header = Header(
+        path,
+        found.grid,
+        len(names),
+        "uint8",
+        None,
+        found.notes,
+        part=like is None and found.grid.unit == "mm",
+    )
     if scale is not None or several:
         meaning = str(dataset.get("SegmentationFractionalType") or "probability").lower()
         note = f"one channel per segment{f' ({meaning})' * (scale is not None)}: {', '.join(names.values())}"

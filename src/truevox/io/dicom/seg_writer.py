@@ -253,6 +253,12 @@ def _place(source: Source) -> _Place:
             file=where,
             remedy="a segmentation is written for a series with ImagePositionPatient",
         )
+    if found.grid.unit != "mm":
+        raise GeometryError(
+            "The source does not say how large its pixels are.",
+            file=where,
+            remedy="a segmentation is written for a series with PixelSpacing; for others save .png or .tif",
+        )
     if several:
         # Frames are given in the order of the source's own.
         return _Place(found.grid, [_completed(planes[0].path)], np.argsort(order))

@@ -19,7 +19,7 @@ from truevox.io.dicom.moments import Moments, split
 from truevox.io.dicom.planes import Plane
 from truevox.space import Grid
 
-__all__ = ["LPS_TO_RAS", "Stack", "directions", "even_step", "in_plane", "same_planes", "stack"]
+__all__ = ["LPS_TO_RAS", "Stack", "directions", "even_step", "grid_of", "same_planes", "stack"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 # Directions differ where they move the corner of a slice; writers round them to six digits or so.
@@ -48,7 +48,7 @@ def stack(planes: Sequence[Plane], source: Path) -> Stack:
 
     Axes of the grid: columns (I), rows (J), slices (K, growing along the cross product of the row and
     column directions). The step between slices comes from the first and the last position, so a
-    gantry tilt gives a sheared grid.
+    gantry tilt gives a sheared grid. Where nobody knows how large a pixel is, lengths are in pixels.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def stack(planes: Sequence[Plane], source: Path) -> Stack:
     normal = np.cross(x, y)
     positions = np.array([p.position for p in planes])
     along = positions @ normal
-    spacing, notes = in_plane(planes[0])
+    spacing, known, notes = planes[0].spacing, planes[0].unit == "mm", ()
     places = _places(along, _SAME_PLACE * min(spacing))
     order, moments = split(planes, places, source)
     centres = positions[order[0]]
@@ -73,17 +73,27 @@ def stack(planes: Sequence[Plane], source: Path) -> Stack:
     if step is None:
         thickness = planes[0].between or planes[0].thickness
         step = normal * (thickness or 1.0)
-        notes += () if thickness else ("one slice without thickness: 1 mm is a guess",)
+        notes += ("one slice without thickness: 1 mm is a guess",) if known and not thickness else ()
     else:
         _aligned(positions, order, step, source, min(spacing))
         notes += _step_notes(step, normal, planes[0], centres)
     if moments is not None:
         notes += (moments.note(),)
+    return Stack(grid_of(planes[0], step, centres[0], len(centres)), order, moments, notes)
+
+
+def grid_of(plane: Plane, step: NDArray[np.float64], start: NDArray[np.float64], slices: int) -> Grid:
+    """The grid of slices like this one, from a place by equal steps (LPS, mm).
+
+    In pixels it has no place: a slice is one pixel behind the other, and the first is at the origin.
+    """
+    x, y = directions(plane)
+    if plane.unit == "px":
+        step, start = np.cross(x, y), np.zeros(3)
     affine = np.eye(4)
-    affine[:3, :3] = LPS_TO_RAS @ np.stack([x * spacing[1], y * spacing[0], step], axis=1)
-    affine[:3, 3] = LPS_TO_RAS @ centres[0]
-    rows, columns = planes[0].shape
-    return Stack(Grid((columns, rows, len(centres)), affine), order, moments, notes)
+    affine[:3, :3] = LPS_TO_RAS @ np.stack([x * plane.spacing[1], y * plane.spacing[0], step], axis=1)
+    affine[:3, 3] = LPS_TO_RAS @ start
+    return Grid((plane.shape[1], plane.shape[0], slices), affine, plane.unit)
 
 
 def same_planes(planes: Sequence[Plane], source: Path) -> None:
@@ -103,10 +113,10 @@ def same_planes(planes: Sequence[Plane], source: Path) -> None:
 
 
 def _differs(a: Plane, b: Plane) -> bool:
-    if a.shape != b.shape:
+    if (a.shape, a.unit) != (b.shape, b.unit):
         return True
     for one, two, tolerance in (
-        (a.spacing, b.spacing, 1e-4 * min(a.spacing or (1,))),
+        (a.spacing, b.spacing, 1e-4 * min(a.spacing)),
         (a.orientation, b.orientation, _SAME_DIRECTION),
     ):
         if (one is None) != (two is None):
@@ -122,9 +132,7 @@ def _differs(a: Plane, b: Plane) -> bool:
 
 def _describe(plane: Plane) -> str:
     rows, columns = plane.shape
-    spacing = (
-        "no spacing" if plane.spacing is None else "x".join(f"{s:.4g}" for s in plane.spacing[::-1]) + " mm"
-    )
+    spacing = "x".join(f"{s:.4g}" for s in plane.spacing[::-1]) + f" {plane.unit}"
     towards = (
         "no directions" if plane.orientation is None else " ".join(f"{v:.4g}" for v in plane.orientation)
     )
@@ -152,13 +160,6 @@ def directions(plane: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return both[0] / lengths[0], both[1] / lengths[1]
 
 
-def in_plane(plane: Plane) -> tuple[tuple[float, float], tuple[str, ...]]:
-    """Spacing between rows and between columns, and a note where it is a guess."""
-    if plane.spacing is None:
-        return (1.0, 1.0), ("no pixel spacing: 1 mm is a guess",)
-    return (plane.spacing[0], plane.spacing[1]), ()
-
-
 def _placeless(planes: Sequence[Plane], source: Path) -> Stack:
     """Secondary captures, X-rays, ultrasound: one 2D image, or frames in time, put at the origin."""
     if len({p.path for p in planes}) > 1:
@@ -167,13 +168,13 @@ def _placeless(planes: Sequence[Plane], source: Path) -> Stack:
             file=source,
             remedy="load each file by itself",
         )
-    spacing, notes = in_plane(planes[0])
-    rows, columns = planes[0].shape
-    affine = np.diag([-spacing[1], -spacing[0], planes[0].thickness or 1.0, 1.0])
-    notes += ("no position in the patient: orientation and position are guesses",)
+    (rows, columns), spacing, unit = planes[0].shape, planes[0].spacing, planes[0].unit
+    thickness = (planes[0].thickness or 1.0) if unit == "mm" else 1.0
+    affine = np.diag([-spacing[1], -spacing[0], thickness, 1.0])
+    notes: tuple[str, ...] = ("no position in the patient: orientation and position are guesses",)
     order, found = split(planes, [np.arange(len(planes))], source)
     notes += () if found is None else (found.note(),)
-    return Stack(Grid((columns, rows, 1), affine), order, found, notes)
+    return Stack(Grid((columns, rows, 1), affine, unit), order, found, notes)
 
 
 def _places(along: NDArray[np.float64], tolerance: float) -> list[NDArray[np.intp]]:
