@@ -13,8 +13,8 @@ from torch import nn
 
 from truevox.errors import GraphError
 from truevox.networks import LatticeMap, UNet, field_of_view
-from truevox.networks.field_of_view import tensors_of
 from truevox.networks.probing import averaging_copy
+from truevox.networks.runner import tensors_of
 
 torch.set_num_threads(1)
 HALF = Fraction(1, 2)

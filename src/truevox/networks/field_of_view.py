@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
+from torch import nn
 
 from truevox.errors import GraphError
-from truevox.networks import dimension_rules  # noqa: F401 - registers its rules
+from truevox.networks.copying import as_written
 from truevox.networks.lattice import LatticeMap, find_period
 from truevox.networks.probing import REMEDY, probe
-from truevox.networks.rules import RULES
-from truevox.networks.tracing import Tracer, Track
+from truevox.networks.runner import Runner
+from truevox.networks.tracing import Track
 
-__all__ = ["FieldOfView", "Runner", "field_of_view"]
+__all__ = ["FieldOfView", "field_of_view"]
 
-Shapes = tuple[tuple[int, ...], ...]
 _ANCHORS = (128, 96, 64, 160, 192, 256, 48, 32, 100, 140, 188, 224, 28, 16, 8, 4, 2, 1)
 _TABLES = (64, 128, 256, 512)
-_NORMS = {"batch_norm", "group_norm", "instance_norm", "layer_norm"}
-_ACTIVATIONS = {"elu", "gelu", "leaky_relu", "mish", "relu", "sigmoid", "silu", "softplus", "tanh"}
 _SPOTS = (1, 2, 5, 16, 31, 48, 50, 56, 63, 64)
+_MORE_SPOTS = (*range(1, 9), 12, 20, 24, 28, 32, 33, 36, 40, 44, 52, 60)
 _LARGEST_TRACE = 1024
 _BASELINES = (6720, 960, 240)  # differences of size that the usual strides divide: 2 to 8, 10, 12, 16, 32, 64
 
@@ -134,89 +126,14 @@ def field_of_view(
     ((51, 50, 0), (51, 50, 2))
     """
     runner = Runner(module, ndim, _channels(module) if in_channels is None else in_channels)
-    anchor = _anchor(runner, size)
     views = []
-    for output in range(len(runner.shapes(anchor) or ())):
-        declared = None if offset is None or output else _declared(offset, ndim)
-        views.append(_view(runner, anchor, output, declared))
+    with as_written():
+        anchor = _anchor(runner, size)
+        for output in range(len(runner.shapes(anchor) or ())):
+            declared = None if offset is None or output else _declared(offset, ndim)
+            views.append(_view(runner, anchor, output, declared))
     first, *others = views
     return FieldOfView(first.size, first.map, first.notes, first.whole_input, tuple(others))
-
-
-class Runner:
-    """A module's copy on the meta device, with what is known of it so far."""
-
-    def __init__(self, module: nn.Module, ndim: int, channels: int) -> None:
-        self.original, self.ndim, self.channels = module, ndim, channels
-        memo: dict[int, object] = {}
-        for tensor in (*module.parameters(), *module.buffers()):
-            empty = torch.empty_like(tensor, device="meta")
-            memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
-        self.module = copy.deepcopy(module, memo).eval()
-        self.error: Exception | None = None
-        self._cache: dict[tuple[int, ...], Shapes | None] = {}
-        self._traces: dict[tuple[int, ...], tuple[list[Track | None], list[str]]] = {}
-
-    def input(self, shape: Sequence[int]) -> Tensor:
-        """A tensor of that size without values."""
-        return torch.empty((1, self.channels, *shape), device="meta")
-
-    def shapes(self, shape: Sequence[int]) -> Shapes | None:
-        """Spatial shapes of the outputs, or None if the module refuses that size."""
-        key = tuple(shape)
-        if key not in self._cache:
-            self._cache[key] = self._run(key)
-        return self._cache[key]
-
-    def _run(self, shape: tuple[int, ...]) -> Shapes | None:
-        try:
-            with torch.no_grad(), _ShapesKept():
-                outputs = tensors_of(self.module(self.input(shape)))
-        except Exception as error:  # a module may refuse a size with any exception
-            self.error = error
-            return None
-        sizes = tuple(tuple(out.shape[2:]) if out.dim() > 2 else (1,) * self.ndim for out in outputs)
-        wrong = any(len(out) != self.ndim or min(out, default=0) < 1 for out in sizes)
-        return None if wrong else sizes
-
-    def trace(self, shape: Sequence[int]) -> tuple[list[Track | None], list[str]]:
-        """Tracks of the outputs, and the names of the operations that are not known."""
-        key = tuple(shape)
-        if key not in self._traces:
-            self._traces[key] = self._trace(key)
-        return self._traces[key]
-
-    def _trace(self, shape: tuple[int, ...]) -> tuple[list[Track | None], list[str]]:
-        x = self.input(shape)
-        tracer = Tracer(RULES)
-        tracer.start(x)
-        with torch.no_grad(), tracer:
-            outputs = tensors_of(self.module(x))
-        return [self._checked(tracer.of(out), out) for out in outputs], sorted(set(tracer.unknown))
-
-    def _checked(self, track: Track | None, out: Tensor) -> Track | None:
-        if track is None:
-            return None
-        places = [axis.dim for axis in track.axes]
-        in_order = places == list(range(2, 2 + self.ndim))
-        gone = out.dim() == 2 and all(len(axis) == 1 for axis in track.axes)
-        return track if in_order or gone else None
-
-
-class _ShapesKept(TorchFunctionMode):
-    """Norms and activations keep shapes; torch takes them apart on the meta device, in most of the time."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "")
-        # One voxel per channel is what some norms refuse: they are asked.
-        if args and ((name in _NORMS and math.prod(args[0].shape[2:]) > 1) or name in _ACTIVATIONS):
-            return torch.empty_like(args[0])
-        return func(*args, **(kwargs or {}))
-
-
-def tensors_of(value: object) -> list[Tensor]:
-    """Tensors in a module's result, in order."""
-    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
 def _channels(module: nn.Module) -> int:
@@ -253,19 +170,47 @@ def _view(
         lattice = _one_voxel(runner, anchor, output)
         if lattice is not None:
             return FieldOfView((None,) * runner.ndim, lattice, track.notes, True)
-    strides = tuple(_stride(runner, anchor, output, axis) for axis in range(runner.ndim))
-    sizes, periods = _tables(runner, anchor, output, strides)
-    zero = (Fraction(0),) * runner.ndim
-    lattice = LatticeMap(strides, zero, sizes, periods)
-    larger = lattice.nearest_valid([max(2 * n, 256) for n in anchor])[1]
+    lattice = _of_one_size(runner, anchor, output) or _of_sizes(runner, anchor, output)
+    strides, fixed = lattice.stride, _takes_no_other(runner, anchor)
+    larger = anchor if fixed else lattice.nearest_valid([max(2 * n, 256) for n in anchor])[1]
     if track is None:
         found = probe(runner.original, runner.channels, lattice, output, declared is not None)
         note = f"probed: no arithmetic for {', '.join(unknown) or 'its last view'}"
         offset = declared or found.offset
         return FieldOfView(found.size, _with_offset(lattice, offset), (note, *found.notes), found.whole)
     offset = declared or _offset(runner, (anchor, larger), output, strides)
-    extent, track = _extent(runner, lattice, larger, output)
+    extent, track = _extent(runner, lattice, larger, output, _LARGEST_TRACE if not fixed else 0)
     return FieldOfView(extent, _with_offset(lattice, offset), track.notes, track.whole or None in extent)
+
+
+def _of_sizes(runner: Runner, anchor: tuple[int, ...], output: int) -> LatticeMap:
+    strides = tuple(_stride(runner, anchor, output, axis) for axis in range(runner.ndim))
+    sizes, periods = _tables(runner, anchor, output, strides)
+    return LatticeMap(strides, (Fraction(0),) * runner.ndim, sizes, periods)
+
+
+def _takes_no_other(runner: Runner, anchor: tuple[int, ...]) -> bool:
+    """Whether no other size than this one is taken, as with a table of positions or a dense layer inside."""
+    more = (-1, max(anchor), *_BASELINES)
+    others = (
+        tuple(n + m * (a == axis) for a, n in enumerate(anchor)) for axis in range(len(anchor)) for m in more
+    )
+    return not any(runner.shapes(shape) for shape in others)
+
+
+def _of_one_size(runner: Runner, anchor: tuple[int, ...], output: int) -> LatticeMap | None:
+    """Map of a network that takes one size alone: the output's box is the input's."""
+    if not _takes_no_other(runner, anchor):
+        return None
+    found = [_size(runner, anchor, output, axis, n) for axis, n in enumerate(anchor)]
+    track = runner.trace(anchor)[0][output]
+    strides = [Fraction(n, m) for n, m in zip(anchor, found, strict=True)]
+    if track is not None:
+        strides = [_stride(runner, anchor, output, axis) for axis in range(runner.ndim)]
+    elif any(stride.denominator > 1 and stride.numerator > 1 for stride in strides):
+        return None
+    tables = tuple((*(0,) * (n - 1), m, 0) for n, m in zip(anchor, found, strict=True))
+    return LatticeMap(tuple(strides), (Fraction(0),) * runner.ndim, tables, (1,) * runner.ndim)
 
 
 def _with_offset(lattice: LatticeMap, offset: tuple[Fraction, ...]) -> LatticeMap:
@@ -277,8 +222,11 @@ def _one_voxel(runner: Runner, anchor: tuple[int, ...], output: int) -> LatticeM
     larger = runner.shapes([n + _BASELINES[1] for n in anchor])
     if larger is not None and max(larger[output]) > 1:
         return None
-    tables = []
+    tables: list[tuple[int, ...]] = []
     for axis, size in enumerate(anchor):
+        if axis and _like_first(runner, anchor, output, axis, tables[0]):
+            tables.append(tables[0])
+            continue
         table = [_size(runner, anchor, output, axis, n) for n in range(1, max(64, size) + 1)]
         tables.append(tuple(table if larger is not None else [*table, 0]))
     one = (Fraction(1),) * runner.ndim
@@ -306,7 +254,8 @@ def _stride(runner: Runner, anchor: tuple[int, ...], output: int, axis: int) -> 
     raise GraphError(
         "The network's output does not grow with its input, so that its stride is not known.",
         got=f"axis {axis}: {anchor[axis]} voxels give {near}; with {_BASELINES} more it grows not, or fails",
-        remedy="use a network whose output size follows its input size, or that ends on one voxel",
+        remedy="use a network whose output size follows its input size, or that ends on one voxel; or "
+        "declare where it looks: tv.Network(module, lattice=[tv.networks.LatticeMap.from_rule(...)])",
     )
 
 
@@ -337,14 +286,17 @@ def _like_first(
     runner: Runner, anchor: tuple[int, ...], output: int, axis: int, table: tuple[int, ...]
 ) -> bool:
     """Whether an axis behaves as the first one: same arithmetic, and same sizes where they are tried."""
-    track = runner.trace(anchor)[0][output]
-    if track is None or anchor[axis] != anchor[0]:
+    track, spots = runner.trace(anchor)[0][output], _SPOTS
+    if anchor[axis] != anchor[0]:
         return False
-    ours, first = track.axes[axis], track.axes[0]
-    for name in ("low", "high", "centre"):
-        if not np.array_equal(getattr(ours, name), getattr(first, name)):
-            return False
-    return all(_size(runner, anchor, output, axis, n) == table[n - 1] for n in _SPOTS)
+    if track is None:
+        spots = (*_SPOTS, *_MORE_SPOTS)
+    else:
+        ours, first = track.axes[axis], track.axes[0]
+        for name in ("low", "high", "centre"):
+            if not np.array_equal(getattr(ours, name), getattr(first, name)):
+                return False
+    return all(_size(runner, anchor, output, axis, n) == table[n - 1] for n in spots)
 
 
 def _offset(
@@ -374,7 +326,7 @@ def _offset(
 
 
 def _extent(
-    runner: Runner, lattice: LatticeMap, shape: tuple[int, ...], output: int
+    runner: Runner, lattice: LatticeMap, shape: tuple[int, ...], output: int, largest: int
 ) -> tuple[tuple[int | None, ...], Track]:
     """Largest extent that an output voxel sees, on an input large enough that none sees all of it."""
     while True:
@@ -383,6 +335,6 @@ def _extent(
             raise GraphError("The network takes another path for a larger input.", got=shape, remedy=REMEDY)
         spans = [int((axis.high - axis.low).max()) + 1 for axis in track.axes]
         full = [span >= size for span, size in zip(spans, shape, strict=True)]
-        if not any(full) or max(shape) >= _LARGEST_TRACE:
+        if not any(full) or max(shape) >= largest:
             return tuple(None if all_ else span for span, all_ in zip(spans, full, strict=True)), track
         shape = lattice.nearest_valid([2 * size for size in shape])[1]

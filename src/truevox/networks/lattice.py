@@ -216,10 +216,12 @@ def find_period(table: Sequence[int], stride: Fraction) -> int:
         pairs = zip(tail, tail[period:], strict=False)
         if all(later == (earlier + growth if earlier else 0) for earlier, later in pairs):
             return period
+    sizes = ", ".join(map(str, tail[:12]))
     raise GraphError(
         "The sizes that the network can produce follow no period.",
-        got=tuple(tail),
-        remedy="pass sizes that the network takes by lattice=, or pad inside the network to a multiple",
+        got=f"for {len(table) - len(tail) + 1} input voxels and more: {sizes}, ... (0: none)",
+        remedy="use a network whose output size follows its input size, or declare where it looks: "
+        "tv.Network(module, lattice=[tv.networks.LatticeMap.from_rule(...)])",
     )
 
 

@@ -14,9 +14,11 @@ from truevox.errors import GraphError
 from truevox.image import Kind
 from truevox.labels import Labels
 from truevox.networks.checking import check_impulses, check_size
+from truevox.networks.copying import expect_built
 from truevox.networks.direct import direct_convolutions
 from truevox.networks.field_of_view import FieldOfView, field_of_view
 from truevox.networks.lattice import LatticeMap
+from truevox.networks.runner import tensors_of
 from truevox.pipeline.graph import Signature, node
 from truevox.pipeline.kinds import Batched
 from truevox.space import Grid
@@ -74,6 +76,7 @@ class Network(Batched):
                 got=self.ndim,
                 remedy="give images of the network one to three axes; batch and channel do not count",
             )
+        expect_built(self.module)
         object.__setattr__(self, "_found", {})
 
     def signatures(self, inputs: Sequence[Signature]) -> tuple[Signature, ...]:
@@ -208,7 +211,7 @@ class Network(Batched):
                 got=f"{', '.join(str(tuple(x.shape)) for x in inputs)}, as (batch, channels, *size)",
                 remedy="give it the channels and sizes that it takes",
             ) from error
-        tensors = result if isinstance(result, (tuple, list)) else (result,)
+        tensors = tensors_of(result)
         if len(tensors) != self.outputs:
             raise GraphError(
                 "The network returned another number of tensors.",

@@ -7,7 +7,6 @@ A probe ends after ``SECONDS``.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from truevox.errors import GraphError
+from truevox.networks.copying import copied
 from truevox.networks.lattice import LatticeMap
 
 __all__ = ["REMEDY", "MeanPools", "Probed", "averaging_copy", "probe"]
@@ -66,7 +66,7 @@ def averaging_copy(module: nn.Module, kind: torch.dtype = torch.float64) -> tupl
     >>> mean(torch.ones(1, 2, 5, dtype=torch.float64))[0, 0].tolist(), statistics
     ([1.0, 1.0, 1.0, 1.0], True)
     """
-    twin = copy.deepcopy(module).to(kind).eval()
+    twin = copied(module).to(kind)
     statistics = False
     for parent in list(twin.modules()):
         for name, child in list(parent.named_children()):
@@ -93,6 +93,8 @@ def _contributions(part: nn.Module, weight: Tensor) -> float:
 def probe(module: nn.Module, channels: int, lattice: LatticeMap, output: int, declared: bool) -> Probed:
     """Support of the gradient along each axis, the other axes being as short as the module allows.
 
+    Where the offset is declared and no extent is found, the extent is that of the whole input.
+
     Raises
     ------
     GraphError
@@ -101,9 +103,12 @@ def probe(module: nn.Module, channels: int, lattice: LatticeMap, output: int, de
     until = time.monotonic() + SECONDS
     try:
         return _probe(module, channels, lattice, output, declared, until)
-    except GraphError:
-        raise
     except Exception as error:  # whatever the module's own code raises
+        if declared:
+            none = (None,) * lattice.ndim
+            return Probed(none, (Fraction(0),) * lattice.ndim, ("what it sees was not found",), True)
+        if isinstance(error, GraphError):
+            raise
         raise GraphError(
             "Where the network looks can't be found: it has operations without arithmetic here, and a run on "
             "numbers failed.",
@@ -120,10 +125,8 @@ def _probe(
     offsets: list[Fraction] = []
     for axis in range(lattice.ndim):
         shortest = list(lattice.nearest_valid((1,) * lattice.ndim)[1])
-        shape = [
-            lattice.nearest_valid([max(_WANTED, n)] * lattice.ndim)[1][axis] if a == axis else n
-            for a, n in enumerate(shortest)
-        ]
+        long = lattice.nearest_valid([max(_WANTED, n) for n in shortest])
+        shape = [(long[1][a] or long[0][a]) if a == axis else n for a, n in enumerate(shortest)]
         with MeanPools():
             x, result = _run(twin, channels, shape, output)
             weights = _gradients(x, result, axis, lattice, until)

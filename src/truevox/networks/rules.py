@@ -157,6 +157,19 @@ def _linear(call: Call) -> Track:
     return _each(call, change)
 
 
+@rule("upsample_bicubic2d")
+def _cubic(call: Call) -> Track:
+    """As linear, with one more voxel on both sides."""
+    corners = bool(call.args[2])
+
+    def change(axis: Axis, size: int) -> Axis:
+        scale = (len(axis) - 1) / max(size - 1, 1) if corners else _scale(call, axis, size, 3)
+        source = np.arange(size) * scale if corners else (np.arange(size) + 0.5) * scale - 0.5
+        return axis.pick(np.floor(source) - 1, np.floor(source) + 2, source, scale)
+
+    return _each(call, change)
+
+
 @rule("native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update", "cudnn_batch_norm")
 def _batch_norm(call: Call) -> Track:
     # With running statistics (`training` false) each voxel is scaled by constants.
