@@ -64,10 +64,7 @@ def read_comparison(path: str | Path) -> ComparisonPart:
     """
     folder = Path(path)
     tables = [_table(folder / name, title) for name, title in _TABLES.items() if (folder / name).is_file()]
-    figures = [
-        Figure(file.stem.replace("_", " ").capitalize(), data_uri(_bytes(file)))
-        for file in sorted(folder.glob("*.png"))
-    ]
+    figures = [Figure(_caption(file.stem), data_uri(_bytes(file))) for file in sorted(folder.glob("*.png"))]
     if not tables and not figures:
         raise FileError(
             "The folder holds no comparison.",
@@ -82,6 +79,18 @@ def read_comparison(path: str | Path) -> ComparisonPart:
     return ComparisonPart(tables, figures, settings, dict(settings).get("missing", "worst"), patients)
 
 
+def _caption(stem: str) -> str:
+    """What a figure shows, from the name of its file."""
+    kind, _, rest = stem.partition("_")
+    if stem.startswith("bland_altman_"):
+        return f"Bland-Altman: {stem.removeprefix('bland_altman_')}"
+    return (
+        f"{kind.capitalize()}: {rest}"
+        if kind in ("scores", "ranking")
+        else stem.replace("_", " ").capitalize()
+    )
+
+
 def _table(path: Path, title: str) -> Table:
     """A table without the columns that say nothing here, or that the definitions of the page say."""
     rows = read_table(path)
@@ -94,7 +103,9 @@ def _table(path: Path, title: str) -> Table:
 
 
 def _short(text: str) -> str:
-    """A number with four digits; any other text as it is."""
+    """A number with four digits, a dash for none; any other text as it is."""
+    if text.lower() == "nan":
+        return "–"
     try:
         return text if text.lstrip("-").isdecimal() else f"{float(text):.4g}"
     except ValueError:

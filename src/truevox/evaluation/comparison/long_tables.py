@@ -91,17 +91,22 @@ def read_long_table(
     listed: list[tuple[int, str, float]] = []
     _expect_direction(value, better)
     for line, row in enumerate(table, start=2):
-        lacking = next((name for name in needed if row.get(name) is None), None)
+        lacking = next((name for name in needed if name not in row), None)
         if lacking is not None:
             raise FileError(f"Row {line} lacks '{lacking}'.", file=file, got=", ".join(map(str, row)))
         blank = next(
-            (name for name in (*parts, method, patient) if name and not str(row[name]).strip()), None
+            (
+                name
+                for name in (*parts, method, patient)
+                if name and (row[name] is None or row[name] != row[name] or not str(row[name]).strip())
+            ),
+            None,
         )
         if blank is not None:
             raise FileError(
                 f"Row {line} has an empty '{blank}'.", file=file, remedy="fill the cell, or take the row out"
             )
-        which = str(row[task]) if task else ""
+        which = "" if not task or row[task] is None else str(row[task])
         name = "/".join(str(row[part]) for part in parts)
         cells = tasks.setdefault(which, {})
         if (str(row[method]), name) in cells:
