@@ -415,9 +415,12 @@ def test_a_metric_that_failed_in_all_cases_is_not_compared(tmp_path: Path) -> No
     """All would tie by what stands in for them: a difference of 0, p = 1 and a first rank for each."""
     cases = [f"p{k}" for k in range(6)]
     places = {
-        name: written(tmp_path / name, rows_of({"dice": [(0.8 - j / 10, "ok")] * 6, "hd95": [(NAN, "failed")] * 6}, cases))
+        name: written(
+            tmp_path / name,
+            rows_of({"dice": [(0.8 - j / 10, "ok")] * 6, "hd95": [(NAN, "failed")] * 6}, cases),
+        )
         for j, name in enumerate("ab")
-    }  # fmt: skip
+    }
     found = compare(places)
     assert (
         {row["metric"] for row in found.ranking} == {row["metric"] for row in found.differences} == {"dice"}

@@ -188,8 +188,20 @@ def evaluated(
 
 
 def table_of(arguments: Sequence[str]) -> Path | None:
-    """The table, if it is one file and not an evaluation."""
+    """The table, if it is one file and not an evaluation.
+
+    Raises
+    ------
+    FileError
+        If it is called as a file is, and is not there.
+    """
+    from truevox.errors import FileError
+
     alone = Path(arguments[0]) if len(arguments) == 1 else None
+    if alone is not None and alone.suffix and not alone.exists():
+        raise FileError(
+            "There is no such table.", file=alone, remedy="check the path, from the folder that you are in"
+        )
     return alone if alone is not None and alone.is_file() else None
 
 

@@ -60,8 +60,8 @@ def headline(folders: Sequence[Folder], missing: Missing = "worst") -> list[Bloc
     for a missing value is the same in all tables, so that failing never beats trying
     (:func:`truevox.evaluation.comparison.missing.resolve`).
 
-    The best mean of two methods or more is marked, if all are of the same cases. Whether it is better by more than chance is for the
-    comparison to say.
+    The best mean of two methods or more is marked, if all are of the same cases. Whether it is better by more
+    than chance is for the comparison to say.
     """
     found: dict[str, dict[str, dict[int, Mapping[str, Any]]]] = {}
     for position, folder in enumerate(folders):
@@ -138,7 +138,8 @@ def _numbers(table: Resolved, method: int) -> dict[str, Any]:
         "mean": found.value, "median": float(np.median(values)),
         "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
         "ci_low": found.low, "ci_high": found.high, "n": found.n, "patients": found.patients,
-        "no_interval": found.reason, "filled": True, **{f"n_{word}": count for word, count in table.counts(method).items()},
+        "no_interval": found.reason, "filled": True,
+        **{f"n_{word}": count for word, count in table.counts(method).items()},
     }  # fmt: skip
 
 

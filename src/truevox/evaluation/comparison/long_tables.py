@@ -93,7 +93,10 @@ def read_long_table(
     for line, row in enumerate(table, start=2):
         lacking = next((name for name in needed if name not in row), None)
         if lacking is not None:
-            raise FileError(f"Row {line} lacks '{lacking}'.", file=file, got=", ".join(map(str, row)))
+            raise FileError(
+                f"Row {line} lacks '{lacking}'.", file=file, got=", ".join(map(str, row)),
+                remedy="give every row the same columns",
+            )  # fmt: skip
         blank = next(
             (
                 name
@@ -134,7 +137,7 @@ def read_long_table(
         _long_scores(which, cells, owner, value, better, low, high, file) for which, cells in tasks.items()
     ]
     if not made:
-        raise FileError("The table has no rows.", file=file)
+        raise FileError("The table has no rows.", file=file, remedy="write a row for each case and method")
     return made
 
 

@@ -67,6 +67,11 @@ def read_evaluation(name: str, folder: str | Path) -> EvaluationTable:
     """
     place = Path(folder)
     file = place / "metrics.csv" if place.is_dir() or place.suffix != ".csv" else place
+    if not place.exists():
+        raise FileError(
+            f"There is no evaluation '{name}': nothing is at this place.", file=place,
+            remedy="check the path, from the folder that you are in",
+        )  # fmt: skip
     if not file.exists():
         raise FileError(
             f"'{name}' is no evaluation: it has no metrics.csv.",
@@ -309,7 +314,7 @@ def scores_from(
     if len({one.removesuffix(SUFFIX) for one in known}) < len(known):
         counted = {one.endswith(SUFFIX): name for name in names for one in ids[name]}
         raise CaseError(
-            f"'{metric}' is in pixels in one evaluation and in millimetres in another: nothing compares them.",
+            f"'{metric}' is in pixels in one evaluation and in millimetres in another.",
             got=f"pixels: {counted[True]}; millimetres: {counted[False]}",
             file=files[counted[True]],
             remedy="give the files of the one a spacing, or those of the other none, and evaluate again",
@@ -391,6 +396,7 @@ def _with_patients(scores: Scores, unit: str, patients: Mapping[str, str] | None
                 "The table of patients lacks cases.",
                 case=unknown[0],
                 got=f"{len(unknown)} of {len(scores.cases)} cases without a patient",
+                remedy="add a row (case,patient) for each, spelled as in metrics.csv",
             )
         named = [patients[case] for case in scores.cases]
     return Scores(**{**vars(scores), "patients": tuple(named)})
