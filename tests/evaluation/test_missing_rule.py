@@ -117,8 +117,8 @@ def test_nan_is_undefined_and_infinite_is_missed() -> None:
     ]
     assert table.values.tolist() == [[3, 5, 4, 5], [2, 5, 3, 1]]
     assert "1 missed, 1 undefined" in " ".join(
-        found.remarks
-    ) or "1 undefined for this method only, 1 missed" in " ".join(found.remarks)
+        found.warnings
+    ) or "1 undefined for this method only, 1 missed" in " ".join(found.warnings)
     with pytest.raises(CaseError, match="infinitely good"):
         quick(long(a=[0.5, "inf"], b=[0.5, 0.6]))
 
@@ -371,7 +371,7 @@ def test_ranks_of_two_patients_have_no_interval() -> None:
         (1, None, None),
         (2, None, None),
     ]
-    assert "2 patients: no interval is shown for fewer than 3." in " ".join(found.remarks)
+    assert "2 patients: no interval is shown for fewer than 3." in " ".join(found.warnings)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_a_metric_that_failed_in_all_cases_is_not_compared(tmp_path: Path) -> No
     assert (
         {row["metric"] for row in found.ranking} == {row["metric"] for row in found.differences} == {"dice"}
     )
-    assert "6 cases left out: not complete (no method has a value)" in " ".join(found.remarks)
+    assert "6 cases left out: not complete (no method has a value)" in " ".join(found.warnings)
     # One that failed everywhere is the last, and says so.
     places["b"] = written(tmp_path / "c", rows_of({"dice": [(NAN, "failed")] * 6}, cases))
     found = compare(places)

@@ -154,8 +154,8 @@ def compare(
         else:
             found = compare_table(table, **chosen, **common)
         files = found.write(out, figures=figures)
-        record.update(remarks=list(found.remarks), files=[file.name for file in files])
-    for text in found.remarks:
+        record.update(warnings=list(found.warnings), files=[file.name for file in files])
+    for text in found.warnings:
         say(f"Note: {text}")
     typer.echo(text_of(found))
     pictures = sum(file.suffix == ".png" for file in files)

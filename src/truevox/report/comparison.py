@@ -45,13 +45,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class ComparisonPart:
-    """Tables, figures and settings of a comparison."""
+    """Tables, figures and settings of a comparison, and what its reader should know first."""
 
     tables: list[Table]
     figures: list[Figure]
     settings: list[tuple[str, str]]
     missing: str = "worst"
     patients: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_comparison(path: str | Path) -> ComparisonPart:
@@ -76,7 +77,11 @@ def read_comparison(path: str | Path) -> ComparisonPart:
     settings = _settings(summary)
     owners = summary.get("patients") if isinstance(summary, dict) else None
     patients = {str(k): str(v) for k, v in owners.items()} if isinstance(owners, dict) else {}
-    return ComparisonPart(tables, figures, settings, dict(settings).get("missing", "worst"), patients)
+    said = summary.get("warnings") if isinstance(summary, dict) else None
+    warnings = [str(text) for text in said] if isinstance(said, list) else []
+    return ComparisonPart(
+        tables, figures, settings, dict(settings).get("missing", "worst"), patients, warnings
+    )
 
 
 def _caption(stem: str) -> str:
