@@ -100,7 +100,7 @@ def test_folders_that_can_not_be_compared(truevox: TrueVox, tmp_path: Path) -> N
     assert outcome.code == 3
     assert "'empty' is no evaluation: it has no metrics.csv" in outcome.err
     outcome = truevox("compare", one, tmp_path / "nowhere", "--out", tmp_path / "out", *FAST)
-    assert "'nowhere' is no evaluation" in outcome.err
+    assert "There is no evaluation 'nowhere'" in outcome.err
     other = evaluation(tmp_path / "b", B, "dice@2/voxel")
     outcome = truevox("compare", one, other, "--out", tmp_path / "out", *FAST)
     assert (outcome.code, "define 'dice' differently" in outcome.err) == (3, True)

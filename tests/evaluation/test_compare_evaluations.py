@@ -113,7 +113,7 @@ def test_a_patient_is_one_however_often_scanned(tmp_path: Path) -> None:
     found = quick(places)
     assert (found.differences[0]["n"], found.differences[0]["patients"]) == (6, 2)
     assert found.differences[0]["p"] == 0.5
-    assert any("2 patients: no p-value of this test can be below 0.5" in text for text in found.remarks)
+    assert any("2 patients: no p-value of this test can be below 0.5" in text for text in found.warnings)
     assert quick(places, unit="case").differences[0]["p"] == 2 / 2**6
     shared = quick(places, patients={case: case[:2] + case[-1] for case in cases})
     assert shared.differences[0]["patients"] == 6
@@ -151,7 +151,7 @@ def test_gaps_get_the_worst_value_and_are_said(tmp_path: Path) -> None:
     [one] = found.differences
     assert (one["n"], one["dropped"], one["filled"]) == (5, 1, 3)
     assert one["mean_difference"] == pytest.approx(np.mean([0.1, 0.7, 0.9, 1.0, 0.1]))
-    said = "\n".join(found.remarks)
+    said = "\n".join(found.warnings)
     assert (
         "'b' gets the worst value, 0 (end of the metric's range), for 2 cases (1 failed, 1 without a row)"
         in said
@@ -165,7 +165,7 @@ def test_gaps_are_left_out_and_said(tmp_path: Path) -> None:
     [one] = found.differences
     assert (one["n"], one["dropped"], one["filled"]) == (2, 4, 0)
     assert one["mean_difference"] == pytest.approx(0.1)
-    assert any("3 cases left out: not complete (--missing drop)" in text for text in found.remarks)
+    assert any("3 cases left out: not complete (--missing drop)" in text for text in found.warnings)
 
 
 def test_an_endless_metric_takes_the_worst_value_of_any_method(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_an_endless_metric_takes_the_worst_value_of_any_method(tmp_path: Path) -
     second = [row("p0", 7.0, name), row("p1", math.nan, name, "failed")]
     found = quick(two(tmp_path, scores([1.0, 2.0], name), second))
     assert found.differences[0]["mean_difference"] == pytest.approx((1 - 7 + 2 - 7) / 2)
-    assert any("7 (worst value of any method)" in text for text in found.remarks)
+    assert any("7 (worst value of any method)" in text for text in found.warnings)
 
 
 def test_nothing_left_is_said(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_nothing_left_is_said(tmp_path: Path) -> None:
     found = quick(two(tmp_path, nothing, nothing))
     assert found.differences == ()
     assert found.ranking == []
-    assert any("nothing to compare" in text for text in found.remarks)
+    assert any("nothing to compare" in text for text in found.warnings)
     found.write(tmp_path / "out")
 
 
@@ -209,7 +209,7 @@ def test_bland_altman_of_volumes(tmp_path: Path) -> None:
     assert (one["lower"], one["upper"]) == pytest.approx((-2.572487, 3.372487), abs=5e-7)
     assert rows["a", "b"]["bias"] == pytest.approx(np.mean(np.subtract(FIRST, SECOND)))
     assert one["icc"] is None
-    assert any("intraclass correlation of volumes is not available" in text for text in found.remarks)
+    assert any("intraclass correlation of volumes is not available" in text for text in found.warnings)
     only = quick(two(tmp_path, volumes(FIRST) + scores(A), volumes(SECOND) + scores(B)), metrics=["dice"])
     assert {r["metric"] for r in only.agreement} == {"dice"}
     tested = {r["metric"] for r in found.differences}
@@ -226,7 +226,7 @@ def test_icc_where_there_are_volumes(tmp_path: Path) -> None:
     msc = n * x.mean(1).var(ddof=1)
     mse = ((x - x.mean(0) - x.mean(1)[:, None] + x.mean()) ** 2).sum() / ((n - 1) * (k - 1))
     assert rows["a", "reference"]["icc"] == pytest.approx((msr - mse) / (msr + mse + k / n * (msc - mse)))
-    assert not any("not available" in text for text in found.remarks)
+    assert not any("not available" in text for text in found.warnings)
     assert {r["metric"] for r in found.differences} == {"absolute_volume_difference_ml"}
 
 
@@ -283,7 +283,7 @@ def test_no_case_in_common(tmp_path: Path) -> None:
 
 def test_a_metric_that_one_lacks_is_left_out_and_said(tmp_path: Path) -> None:
     found = quick(two(tmp_path, scores(A) + scores(A, "jaccard"), scores(B)), better={"jaccard": "higher"})
-    assert "jaccard of 'tumour' is left out: b has none." in found.remarks
+    assert "jaccard of 'tumour' is left out: b has none." in found.warnings
     assert {r["metric"] for r in found.differences} == {"dice"}
 
 
@@ -387,7 +387,7 @@ def test_files(tmp_path: Path) -> None:
     whole = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert whole["settings"]["test"] == "permutation"
     assert whole["differences"][0]["p"] == 0.015625
-    assert whole["remarks"] == list(found.remarks)
+    assert whole["warnings"] == list(found.warnings)
     pictures = [file for file in written if file.suffix == ".png"]
     assert {file.name for file in pictures} >= {
         "scores_dice_tumour.png", "ranking_dice_tumour.png", "bland_altman_tumour.png", "rank_stability.png",

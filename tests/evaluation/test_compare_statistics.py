@@ -14,7 +14,11 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 
 from truevox.errors import SettingsError
 from truevox.evaluation.statistics.agreement import bland_altman, icc
-from truevox.evaluation.statistics.effects import probability_of_superiority, rank_biserial
+from truevox.evaluation.statistics.effects import (
+    probability_of_superiority,
+    rank_biserial,
+    rank_biserial_left_out,
+)
 from truevox.evaluation.statistics.equivalence import tost
 from truevox.evaluation.statistics.intervals import Resamples, bootstrap, mean_of, quantile_of, ratio_of
 from truevox.evaluation.statistics.paired import (
@@ -305,3 +309,10 @@ def test_agreement_of_raters() -> None:
     assert cohen_kappa(RATINGS[0], RATINGS[3]) == pytest.approx(-0.2)
     assert fleiss_kappa(RATINGS) == pytest.approx(0.272727, abs=5e-7)
     assert np.isnan(cohen_kappa([1, 1], [1, 1]))
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=12))
+def test_effects_without_each_patient_are_those_of_the_others(drawn: list[int]) -> None:
+    d = np.array(drawn, float)
+    others = [float(rank_biserial(np.delete(d, k))(np.ones((1, len(d) - 1)))[0]) for k in range(len(d))]
+    np.testing.assert_allclose(rank_biserial_left_out(d), others, atol=1e-12)

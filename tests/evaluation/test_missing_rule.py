@@ -7,6 +7,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -117,8 +118,8 @@ def test_nan_is_undefined_and_infinite_is_missed() -> None:
     ]
     assert table.values.tolist() == [[3, 5, 4, 5], [2, 5, 3, 1]]
     assert "1 missed, 1 undefined" in " ".join(
-        found.remarks
-    ) or "1 undefined for this method only, 1 missed" in " ".join(found.remarks)
+        found.warnings
+    ) or "1 undefined for this method only, 1 missed" in " ".join(found.warnings)
     with pytest.raises(CaseError, match="infinitely good"):
         quick(long(a=[0.5, "inf"], b=[0.5, 0.6]))
 
@@ -385,7 +386,7 @@ def test_ranks_of_two_patients_have_no_interval() -> None:
         (1, None, None),
         (2, None, None),
     ]
-    assert "2 patients: no interval is shown for fewer than 3." in " ".join(found.remarks)
+    assert "2 patients: no interval is shown for fewer than 3." in " ".join(found.warnings)
 
 
 @pytest.mark.parametrize(
@@ -423,3 +424,68 @@ def test_a_report_takes_patients_and_rule_of_its_comparison(tmp_path: Path, opti
             assert f"{number(row['bias_low'])} to {number(row['bias_high'])}" in page
             assert f"{number(row['upper_low'])} to {number(row['upper_high'])}" in page
     assert RULES["drop"] in page
+
+
+def test_a_metric_that_failed_in_all_cases_is_not_compared(tmp_path: Path) -> None:
+    """All would tie by what stands in for them: a difference of 0, p = 1 and a first rank for each."""
+    cases = [f"p{k}" for k in range(6)]
+    places = {
+        name: written(
+            tmp_path / name,
+            rows_of({"dice": [(0.8 - j / 10, "ok")] * 6, "hd95": [(NAN, "failed")] * 6}, cases),
+        )
+        for j, name in enumerate("ab")
+    }
+    found = compare(places)
+    assert (
+        {row["metric"] for row in found.ranking} == {row["metric"] for row in found.differences} == {"dice"}
+    )
+    assert "6 cases left out: not complete (no method has a value)" in " ".join(found.warnings)
+    # One that failed everywhere is the last, and says so.
+    places["b"] = written(tmp_path / "c", rows_of({"dice": [(NAN, "failed")] * 6}, cases))
+    found = compare(places)
+    assert [(row["method"], row["mean"]) for row in found.ranking] == [("a", pytest.approx(0.8)), ("b", 0.0)]
+
+
+def test_a_signed_mean_has_the_patients_of_its_neighbours_and_no_best(tmp_path: Path) -> None:
+    """Eight scans of two patients by the table of the comparison; the evaluation took each for a patient."""
+    cases = [f"s{k}" for k in range(8)]
+    places = {}
+    for j, name in enumerate("ab"):
+        gaps = [(NAN, "failed")] * j
+        values = {
+            "dice": gaps + [(0.8, "ok")] * (8 - j),
+            "volume_difference_ml": gaps + [(k - 3.0 - j, "ok") for k in range(j, 8)],
+        }
+        places[name] = written(tmp_path / name, rows_of(values, cases))
+    folders = [
+        replace(one, patients={case: f"p{k // 4}" for k, case in enumerate(cases)})
+        for one in read_folders(places)
+    ]
+    [block] = headline(folders)
+    for _, cells in block.rows:
+        assert {cell.counted.split(" of ")[1] for cell in cells if cell} == {"2 patients"}
+    bests = {title: [cells[k].best for _, cells in block.rows] for k, (title, *_) in enumerate(block.metrics)}
+    assert bests == {"Dice": [True, False], "Volume difference": [False, False]}, "one of them lacks a case"
+
+
+def test_pixels_and_millimetres_are_not_compared(tmp_path: Path) -> None:
+    cases = ["p1", "p2", "p3"]
+    rows = rows_of({"dice": [(0.8, "ok")] * 3}, cases)
+    places = {"mm": written(tmp_path / "mm", rows)}
+    places["px"] = written(tmp_path / "px", [row | {"definition": f"{row['definition']}/px"} for row in rows])
+    with pytest.raises(
+        CaseError, match=r"pixels in one(.|\n)*pixels: px; millimetres: mm(.|\n)*Remedy: give"
+    ):
+        compare(places)
+
+
+def test_nothing_in_a_row_of_python_is_an_empty_cell() -> None:
+    rows = [
+        {"case": f"p{k}", "method": m, "value": None if (k, m) == (0, "b") else 0.5}
+        for k in range(4)
+        for m in "ab"
+    ]
+    assert compare_table(rows, low=0, high=1).ranking[-1]["mean"] == pytest.approx(0.375)
+    with pytest.raises(FileError, match="Row 2 has an empty 'case'"):
+        compare_table([row | {"case": None} for row in rows])

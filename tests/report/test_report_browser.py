@@ -112,6 +112,19 @@ def test_missed_cases_of_a_large_cohort_are_seen(browser: Any, tmp_path: Path) -
     page.close()
 
 
+def test_volumes_without_references_leave_the_rest_of_the_page(browser: Any, tmp_path: Path) -> None:
+    """Where references are gone nothing can be drawn; the scripts of the page once ended there."""
+    row = ("liver", "volume_difference_ml", 1.0, "ml", "ok", "volume_difference/threshold", "segmentation")
+    write_tables(tmp_path / "a", [(f"p{k}", *row) for k in range(3)])
+    write_report(tmp_path / "page.html", {"a": tmp_path / "a"})
+    page = browser.new_page()
+    seen = Watched(page, tmp_path / "page.html")
+    assert page.locator("#v-chart svg").count() == 0
+    assert len(seen.column("#c-table", 1)) == 3
+    assert seen.heard == []
+    page.close()
+
+
 def test_numbers_are_written_alike_by_the_page_and_by_its_scripts(watched: Watched) -> None:
     values = [0.9996, 0.99999994, -0.9999, 1.0, 0.0, 0.05, 0.0014, 0.00012, 0.00009, 9.996, 55.5, 12345.6]
     source = (Path(words.__file__).parent / "assets" / "core.js").read_text(encoding="utf-8")

@@ -393,3 +393,20 @@ def test_tables_of_a_comparison_hold_what_says_something(tmp_path: Path) -> None
     )
     assert agreement.columns == ["label", "metric", "unit", "first", "second", "n", "bias"]
     assert agreement.rows == [["liver", "volume_ml", "ml", "a", "b", "9", "-1.235"]]
+
+
+def test_a_comparison_says_first_what_stands_in(tmp_path: Path) -> None:
+    (tmp_path / "ranking.csv").write_text("label,metric,method,ci_low\nliver,dice,a,nan\nliver,dice,b,0.25\n")
+    (tmp_path / "comparison.json").write_text(json.dumps({"warnings": ["'a' gets the worst value"]}))
+    found = read_comparison(tmp_path)
+    assert found.warnings == ["'a' gets the worst value"]
+    assert [row[-1] for row in found.tables[0].rows] == ["–", "0.25"]
+
+
+def test_an_infinite_value_is_missed_and_has_no_agreement(tmp_path: Path) -> None:
+    """MONAI's distance to an empty mask, and a volume that is none."""
+    rows = scores([("p", "hd95", math.inf, "ok"), ("p", "volume_difference_ml", math.inf, "ok")])
+    write_tables(tmp_path, rows)
+    folder = read_folder("m", tmp_path)
+    assert [one.status for one in folder.scores] == ["missed", "missed"]
+    assert agreements([folder]) == []

@@ -154,8 +154,8 @@ def compare(
         else:
             found = compare_table(table, **chosen, **common)
         files = found.write(out, figures=figures)
-        record.update(remarks=list(found.remarks), files=[file.name for file in files])
-    for text in found.remarks:
+        record.update(warnings=list(found.warnings), files=[file.name for file in files])
+    for text in found.warnings:
         say(f"Note: {text}")
     typer.echo(text_of(found))
     pictures = sum(file.suffix == ".png" for file in files)
@@ -188,8 +188,20 @@ def evaluated(
 
 
 def table_of(arguments: Sequence[str]) -> Path | None:
-    """The table, if it is one file and not an evaluation."""
+    """The table, if it is one file and not an evaluation.
+
+    Raises
+    ------
+    FileError
+        If it is called as a file is, and is not there.
+    """
+    from truevox.errors import FileError
+
     alone = Path(arguments[0]) if len(arguments) == 1 else None
+    if alone is not None and alone.suffix and not alone.exists():
+        raise FileError(
+            "There is no such table.", file=alone, remedy="check the path, from the folder that you are in"
+        )
     return alone if alone is not None and alone.is_file() else None
 
 

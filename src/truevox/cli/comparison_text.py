@@ -46,6 +46,8 @@ def ranking_table(found: Comparison) -> str:
         )
         for row in found.ranking
     ]  # fmt: skip
+    if len(rows) == 1:
+        return "No ranking: nothing is left to compare."
     rule = RULES[found.settings["missing"]]
     return f"Ranking ({found.settings['scheme'].replace('_', ' ')}):\n{aligned(rows)}\n{rule}"
 

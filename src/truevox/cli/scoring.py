@@ -297,7 +297,10 @@ def score(
 def table(totals: Sequence[Summary]) -> str:
     """The summary as a plain table: means of all scans, intervals by patient."""
     rows = [("label", "metric", "unit", "mean", "95 % interval", "median", "n", "of which, or left out")]
+    keys = {(s.output, s.label) for s in totals}
+    joint = len({label for _, label in keys}) < len(keys)  # two outputs have a label of one name
     for s in totals:
+        label = f"{s.output}/{s.label}" if joint else s.label
         interval = (
             f"{number(s.ci_low)} to {number(s.ci_high)}" if not s.no_interval else f"none: {s.no_interval}"
         )
@@ -307,7 +310,7 @@ def table(totals: Sequence[Summary]) -> str:
         rest = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         if s.n_left_out:
             rest += f"; {s.n_left_out} left out"
-        rows.append((s.label, s.metric, s.unit, number(s.mean), interval, number(s.median), s.counted, rest))
+        rows.append((label, s.metric, s.unit, number(s.mean), interval, number(s.median), s.counted, rest))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 

@@ -73,7 +73,7 @@ def agreements(folders: Sequence[Folder]) -> list[Agreement]:
     for number, folder in enumerate(folders):
         groups: dict[tuple[str, str], dict[str, dict[str, Score]]] = defaultdict(lambda: defaultdict(dict))
         for one in folder.scores:
-            if one.status != "failed" and not math.isnan(one.value):
+            if one.status != "failed" and math.isfinite(one.value):
                 groups[one.output, one.label][one.metric][one.case] = one
         for (output, label), metrics in groups.items():
             points: list[tuple[str, float, float]] = []

@@ -45,13 +45,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class ComparisonPart:
-    """Tables, figures and settings of a comparison."""
+    """Tables, figures and settings of a comparison, and what its reader should know first."""
 
     tables: list[Table]
     figures: list[Figure]
     settings: list[tuple[str, str]]
     missing: str = "worst"
     patients: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_comparison(path: str | Path) -> ComparisonPart:
@@ -64,10 +65,7 @@ def read_comparison(path: str | Path) -> ComparisonPart:
     """
     folder = Path(path)
     tables = [_table(folder / name, title) for name, title in _TABLES.items() if (folder / name).is_file()]
-    figures = [
-        Figure(file.stem.replace("_", " ").capitalize(), data_uri(_bytes(file)))
-        for file in sorted(folder.glob("*.png"))
-    ]
+    figures = [Figure(_caption(file.stem), data_uri(_bytes(file))) for file in sorted(folder.glob("*.png"))]
     if not tables and not figures:
         raise FileError(
             "The folder holds no comparison.",
@@ -79,7 +77,23 @@ def read_comparison(path: str | Path) -> ComparisonPart:
     settings = _settings(summary)
     owners = summary.get("patients") if isinstance(summary, dict) else None
     patients = {str(k): str(v) for k, v in owners.items()} if isinstance(owners, dict) else {}
-    return ComparisonPart(tables, figures, settings, dict(settings).get("missing", "worst"), patients)
+    said = summary.get("warnings") if isinstance(summary, dict) else None
+    warnings = [str(text) for text in said] if isinstance(said, list) else []
+    return ComparisonPart(
+        tables, figures, settings, dict(settings).get("missing", "worst"), patients, warnings
+    )
+
+
+def _caption(stem: str) -> str:
+    """What a figure shows, from the name of its file."""
+    kind, _, rest = stem.partition("_")
+    if stem.startswith("bland_altman_"):
+        return f"Bland-Altman: {stem.removeprefix('bland_altman_')}"
+    return (
+        f"{kind.capitalize()}: {rest}"
+        if kind in ("scores", "ranking")
+        else stem.replace("_", " ").capitalize()
+    )
 
 
 def _table(path: Path, title: str) -> Table:
@@ -94,7 +108,9 @@ def _table(path: Path, title: str) -> Table:
 
 
 def _short(text: str) -> str:
-    """A number with four digits; any other text as it is."""
+    """A number with four digits, a dash for none; any other text as it is."""
+    if text.lower() == "nan":
+        return "–"
     try:
         return text if text.lstrip("-").isdecimal() else f"{float(text):.4g}"
     except ValueError:

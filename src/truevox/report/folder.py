@@ -202,6 +202,8 @@ def _score(row: Mapping[str, str], path: Path) -> Score:
             got=row["value"],
             remedy="evaluate again",
         ) from None
+    # An infinite distance says that a mask was empty, as in a comparison.
+    status = "missed" if row["status"] == "ok" and math.isinf(value) else row["status"]
     return Score(
         row["case"],
         row["output"],
@@ -209,7 +211,7 @@ def _score(row: Mapping[str, str], path: Path) -> Score:
         row["metric"],
         value,
         row["unit"],
-        row["status"],
+        status,
         row["definition"],
         when_empty,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from truevox.errors import CaseError, SettingsError
 from truevox.evaluation.comparison.missing import COUNTS, Missing, Resolved, Scores, resolve
 from truevox.evaluation.comparison.score_tables import scores_from
 from truevox.evaluation.statistics.by_patient import counted
+from truevox.evaluation.summary import summary
 from truevox.report.folder import Folder, Score
 from truevox.report.words import metric_title, number, unit_suffix
 from truevox.report.worst import better
@@ -58,12 +60,12 @@ def headline(folders: Sequence[Folder], missing: Missing = "worst") -> list[Bloc
     for a missing value is the same in all tables, so that failing never beats trying
     (:func:`truevox.evaluation.comparison.missing.resolve`).
 
-    The best mean of two methods or more is marked. Whether it is better by more than chance is for the
-    comparison to say.
+    The best mean of two methods or more is marked, if all are of the same cases. Whether it is better by more
+    than chance is for the comparison to say.
     """
     found: dict[str, dict[str, dict[int, Mapping[str, Any]]]] = {}
     for position, folder in enumerate(folders):
-        for row in folder.summary:
+        for row in folder.summary if len(folders) == 1 else _by_patient(folder):
             name = folder.structure(str(row.get("output", "")), str(row.get("label", "")))
             found.setdefault(name, {}).setdefault(str(row.get("metric", "")), {})[position] = row
     scores = _by_metric(folders) if len(folders) > 1 else {}
@@ -71,7 +73,26 @@ def headline(folders: Sequence[Folder], missing: Missing = "worst") -> list[Bloc
         for metric, rows in metrics.items():
             groups = {k: scores.get((k, name, metric), {}) for k in rows}
             rows.update(_compared(name, metric, folders, rows, groups, missing))
+            if len(rows) > 1 and not _same_cases(rows, groups):
+                rows.update({k: {**row, "apart": True} for k, row in rows.items()})
     return [_block(name, metrics, len(folders)) for name, metrics in found.items()]
+
+
+def _by_patient(folder: Folder) -> list[dict[str, Any]]:
+    """The summary again: a comparison may know patients better than the evaluation did."""
+    scores = ({**vars(one), "patient": folder.patient(one.case)} for one in folder.scores)
+    return [one.as_row() for one in summary(scores)]
+
+
+def _same_cases(rows: Mapping[int, Mapping[str, Any]], groups: Mapping[int, Mapping[str, Score]]) -> bool:
+    """Whether means are of the same cases and of one definition, so that one may be called the best."""
+    if all(row.get("filled") for row in rows.values()):
+        return True
+    valued = [
+        {(case, one.definition) for case, one in own.items() if not math.isnan(one.value)}
+        for own in groups.values()
+    ]
+    return all(one == valued[0] for one in valued)
 
 
 def _by_metric(folders: Sequence[Folder]) -> dict[tuple[int, str, str], dict[str, Score]]:
@@ -117,7 +138,8 @@ def _numbers(table: Resolved, method: int) -> dict[str, Any]:
         "mean": found.value, "median": float(np.median(values)),
         "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
         "ci_low": found.low, "ci_high": found.high, "n": found.n, "patients": found.patients,
-        "no_interval": found.reason, **{f"n_{word}": count for word, count in table.counts(method).items()},
+        "no_interval": found.reason, "filled": True,
+        **{f"n_{word}": count for word, count in table.counts(method).items()},
     }  # fmt: skip
 
 
@@ -136,7 +158,9 @@ def _block(name: str, metrics: Mapping[str, Mapping[int, Mapping[str, Any]]], me
                 str(first.get("definition", "")),
             )
         )
-        best = _best({position: row.get("mean") for position, row in rows.items()}, direction)
+        apart = any(row.get("apart") for row in rows.values())
+        means = {position: row.get("mean") for position, row in rows.items()}
+        best = set() if apart else _best(means, direction)
         for position, row_cells in cells.items():
             row = rows.get(position)
             row_cells.append(None if row is None else _cell(row, position in best))
@@ -145,7 +169,7 @@ def _block(name: str, metrics: Mapping[str, Mapping[int, Mapping[str, Any]]], me
 
 
 def _best(means: Mapping[int, Any], direction: str) -> set[int]:
-    known = {position: mean for position, mean in means.items() if isinstance(mean, (int, float))}
+    known = {k: mean for k, mean in means.items() if isinstance(mean, (int, float)) and mean == mean}
     if len(known) < 2 or direction == "none":
         return set()
     badness = {

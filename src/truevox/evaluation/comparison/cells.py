@@ -18,6 +18,7 @@ __all__ = ["check_range", "expect_one_spelling", "infinite_is_missed", "number",
 
 _NO_NUMBER = ("", "na", "n/a", "none", "null", "nan")
 _SHOWN = 3
+_AS_CSV = "write the table as CSV in UTF-8, its columns named in the first row"
 
 
 def read_rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
@@ -46,7 +47,7 @@ def read_rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
                     f"The table lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}.",
                     file=file,
                     got=", ".join(columns) or "an empty file",
-                    remedy=_separators(columns),
+                    remedy=_separators(columns, needed),
                 )
             if len(set(columns)) < len(columns):
                 twice = next(name for name in columns if columns.count(name) > 1)
@@ -72,11 +73,13 @@ def read_rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def _separators(columns: Sequence[str]) -> str:
+def _separators(columns: Sequence[str], needed: Sequence[str]) -> str:
     """What to do about a header without the columns that it should have."""
+    if not columns or columns[0].startswith(("PK", "{", "[", "%", "<", "\x93NUMPY")):
+        return _AS_CSV
     if len(columns) == 1 and re.search(r"[;\t|]", columns[0]):
         return "separate the cells by commas"
-    return "name its columns by options, or write the table again"
+    return f"write a row for each score with the columns {', '.join(needed)}, or name yours by options"
 
 
 def number(cell: object, file: Path, row: int, case: str = "") -> float:

@@ -18,7 +18,11 @@ from truevox.evaluation.statistics.by_patient import (
     proportion_interval,
     share_interval,
 )
-from truevox.evaluation.statistics.effects import probability_of_superiority, rank_biserial
+from truevox.evaluation.statistics.effects import (
+    probability_of_superiority,
+    rank_biserial,
+    rank_biserial_left_out,
+)
 from truevox.evaluation.statistics.equivalence import tost
 from truevox.evaluation.statistics.intervals import Resamples, bootstrap, mean_of
 from truevox.evaluation.statistics.paired import (
@@ -139,8 +143,8 @@ def _intervals(
     patients, level = table.field.patient_of, 1 - analysis.alpha
     ahead = sign * paired_differences(of_patients(differences, patients), np.zeros(table.field.patients))
     effect = rank_biserial(ahead)
-    alone = Resamples(np.arange(len(ahead)), analysis.resamples, analysis.seed)
     if analysis.interval != "t":
+        alone = Resamples(np.arange(len(ahead)), analysis.resamples, analysis.seed)
         found = bootstrap(
             [effect, probability_of_superiority(ahead)], alone, method=analysis.interval, level=level
         )
@@ -151,8 +155,7 @@ def _intervals(
     mean = mean_interval(differences, patients, level=level, low=-reach, high=reach)
     value = float(effect(np.ones((1, len(ahead))))[0])
     # From -1..1 to a share of 1 and back.
-    without = np.concatenate([effect(weights) for weights in alone.left_out()])
-    pulls = np.nan_to_num((value - without) / 2)
+    pulls = np.nan_to_num((value - rank_biserial_left_out(ahead)) / 2)
     share = share_interval(
         (value + 1) / 2, pulls, len(ahead), level=level, effective=float((ahead != 0).sum())
     )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from truevox.evaluation.comparison.agreements import DIFFERENCE_METRIC, VOLUME_METRICS, volume_differences
 from truevox.evaluation.comparison.missing import Scores
-from truevox.evaluation.comparison.rank_figures import draw_ranking, draw_tau
+from truevox.evaluation.comparison.rank_figures import draw_ranking, draw_tau, short
 from truevox.evaluation.comparison.standings import Standing
 from truevox.figures import BLACK, BLUE, GREY, VERMILION, tidy, write_figure
 
@@ -89,7 +89,7 @@ def draw_scores(one: Standing) -> Figure:
     """Every case of every method, in the order of the ranking; a line joins what is one case."""
     scores, values = one.table.scores, one.table.values[one.order]
     count, cases = values.shape
-    names = [scores.methods[k] for k in one.order]
+    names = [short(scores.methods[k]) for k in one.order]
     figure = Figure(figsize=(min(16.0, 4.2 + 0.8 * count), 4.8), layout="constrained")
     axis = figure.subplots()
     shift = np.random.default_rng(0).uniform(-_JITTER, _JITTER, cases)
@@ -162,7 +162,8 @@ def draw_bland_altman(scores: Scores, found: Comparison) -> Figure:
         differences = scores.values[k, kept]
         place = (means[0] + means[1])[k, kept] / 2 if known else differences.argsort().argsort() + 1
         _draw_limits(axis, place, differences, rows[name])
-        axis.set_title(name, fontsize=10)
+        axis.set_title(short(name, 40), fontsize=10)
+    _write_limits(axes.ravel(), [rows[name] for name in names])
     for axis in axes[:, 0]:
         axis.set_ylabel("prediction - reference (ml)")
     for axis in axes[-1]:
@@ -177,10 +178,24 @@ def _draw_limits(axis: Axes, place: np.ndarray, differences: np.ndarray, row: di
         axis.axhline(row[name], color=colour, linestyle="-" if name == "bias" else "--", linewidth=1.3)
         if not math.isnan(row[f"{name}_low"]):
             axis.axhspan(row[f"{name}_low"], row[f"{name}_high"], color=colour, alpha=0.12, linewidth=0)
-        if not math.isnan(row[name]):
-            axis.text(
-                1.02, row[name], f"{row[name]:+.3g}", transform=axis.get_yaxis_transform(), va="center",
-                fontsize=9, color=colour,
-            )  # fmt: skip
     axis.plot(place, differences, "o", color=BLUE, markersize=4, alpha=0.7, markeredgewidth=0)
     tidy(axis)
+
+
+def _write_limits(axes: Sequence[Axes], rows: Sequence[dict]) -> None:
+    """Bias and limits beside each panel: apart from one another, also where the lines are not."""
+    for axis, row in zip(axes, rows, strict=False):
+        low, high = axis.get_ylim()
+        least = 0.06 * (high - low)
+        shown = [("lower", BLACK), ("bias", VERMILION), ("upper", BLACK)]
+        known = [(row[name], colour) for name, colour in shown if not math.isnan(row[name])]
+        if known and known[0][0] == known[-1][0]:  # nothing differs: one number says it
+            known = known[:1]
+        middle = sum(value for value, _ in known) / max(1, len(known))
+        crowded = known and known[-1][0] - known[0][0] < 2 * least
+        for k, (value, colour) in enumerate(known):
+            place = middle + (k - (len(known) - 1) / 2) * least if crowded else value
+            axis.text(
+                1.02, place, f"{value:+.3g}", transform=axis.get_yaxis_transform(), va="center", fontsize=9,
+                color=colour,
+            )  # fmt: skip

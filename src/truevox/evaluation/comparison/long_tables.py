@@ -92,22 +92,20 @@ def read_long_table(
     listed: list[tuple[int, str, float]] = []
     _expect_direction(value, better)
     for line, row in enumerate(table, start=2):
-        lacking = next((name for name in needed if row.get(name) is None), None)
+        lacking = next((name for name in needed if name not in row), None)
         if lacking is not None:
             raise FileError(
-                f"Row {line} lacks '{lacking}'.",
-                file=file,
-                got=", ".join(map(str, row)),
-                remedy="fill the row up, or remove it",
-            )
-        blank = next((name for name in (*parts, method) if not str(row[name]).strip()), None)
-        if patient and is_missing(str(row[patient]).strip()):
+                f"Row {line} lacks '{lacking}'.", file=file, got=", ".join(map(str, row)),
+                remedy="give every row the same columns",
+            )  # fmt: skip
+        blank = next((name for name in (*parts, method) if _is_blank(row[name])), None)
+        if patient and (_is_blank(row[patient]) or is_missing(str(row[patient]).strip())):
             blank = patient
         if blank is not None:
             raise FileError(
                 f"Row {line} has an empty '{blank}'.", file=file, remedy="fill the cell, or take the row out"
             )
-        which = str(row[task]) if task else ""
+        which = "" if not task or row[task] is None else str(row[task])
         name = "/".join(str(row[part]) for part in parts)
         cells = tasks.setdefault(which, {})
         if (str(row[method]), name) in cells:
@@ -135,12 +133,12 @@ def read_long_table(
         _long_scores(which, cells, owner, value, better, low, high, file) for which, cells in tasks.items()
     ]
     if not made:
-        raise FileError(
-            "The table has no rows.",
-            file=file,
-            remedy="write a row for each case and method below the line of names",
-        )
+        raise FileError("The table has no rows.", file=file, remedy="write a row for each case and method")
     return made
+
+
+def _is_blank(cell: Any) -> bool:
+    return cell is None or cell != cell or not str(cell).strip()
 
 
 def _long_scores(

@@ -158,6 +158,7 @@ def resolve(scores: Scores, missing: Missing = "worst") -> Resolved:
     3. Any other gap (the case failed, has no row, or the value is undefined for this method only) gets the
        worst value: the end of the metric's range; or, where that is infinite, what an empty mask would get on
        this case, or the worst value of any method on any case if that is worse.
+    4. A metric that has no value at all, of any method on any case, is not compared.
 
     With ``missing="drop"`` a case that is not complete is left out for all methods instead of 2 and 3.
 
@@ -207,6 +208,8 @@ def resolve(scores: Scores, missing: Missing = "worst") -> Resolved:
     replaced = gap & ~rightly_empty
     values[rightly_empty] = abs(scores.best) if scores.better == "zero" else scores.best
     values = np.where(replaced, worst, values)
+    if replaced[:, kept].all():  # no method has a value on any case: all would tie by what stands in
+        kept[:] = False
     used = np.broadcast_to(worst, gap.shape)[replaced & kept]
     return Resolved(
         scores,

@@ -59,8 +59,19 @@ def draw_ranking(one: Standing) -> Figure:
     return figure
 
 
+def short(name: str, most: int = 28) -> str:
+    """A name that leaves room for the figure.
+
+    Examples
+    --------
+    >>> short("nnU-Net"), short("a very long name of a method", 12)
+    ('nnU-Net', 'a very long…')
+    """
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
+
+
 def _names(one: Standing) -> list[str]:
-    return [one.table.scores.methods[k] for k in one.order]
+    return [short(one.table.scores.methods[k]) for k in one.order]
 
 
 def _below(axis: Axes, names: Sequence[str]) -> None:
@@ -115,7 +126,7 @@ def _podium(axis: Axes, one: Standing) -> None:
     for k, colour in enumerate(colours(count)):
         dots.plot(
             spot[k], values[k], "o", color=colour, markersize=3.5, markeredgewidth=0, alpha=0.7,
-            label=one.table.scores.methods[order[k]],
+            label=short(one.table.scores.methods[order[k]]),
         )  # fmt: skip
         share = np.bincount(place[k], minlength=count)
         bars.bar(np.arange(count) + (k - (count - 1) / 2) * width, share, width * 0.9, color=colour)
@@ -161,10 +172,10 @@ def _schemes(axis: Axes, one: Standing) -> None:
     apart = (np.arange(count) - (count - 1) / 2) * (0.3 / count)
     for k, method in enumerate(one.order):
         ranks = [one.rankings[name].ranks[method] + apart[k] for name in names]
-        label = one.table.scores.methods[method]
+        label = short(one.table.scores.methods[method])
         axis.plot(range(len(names)), ranks, "o-", markersize=6, linewidth=1.8, label=label)
     _ranks_down(axis, count)
-    axis.set_xticks(range(len(names)), [name.replace("_then_", "\nthen ") for name in names], fontsize=9)
+    axis.set_xticks(range(len(names)), [name.replace("_then_", "\nthen ") for name in names], fontsize=8)
     axis.legend(
         fontsize=9 if count <= _FEW else 7, frameon=False, loc="upper left",
         bbox_to_anchor=(1.0, 1.0), borderaxespad=0,
@@ -195,7 +206,7 @@ def draw_tau(found: Sequence[Standing]) -> Figure:
         axis.plot([k, k], [low, high], color=BLACK, linewidth=4, solid_capstyle="butt")
         axis.plot(k, middle, "o", color="white", markeredgecolor=BLACK, markersize=7)
         axis.plot(k, tau.mean(), "D", color=VERMILION, markeredgecolor="white", markersize=6)
-    _below(axis, [one.title for one in found])
+    _below(axis, [short(one.title, 60) for one in found])
     axis.set_xlim(-0.7, len(found) - 0.3)
     axis.set_ylim(-1.05, 1.05)
     axis.axhline(0, color=GREY, linewidth=0.8)

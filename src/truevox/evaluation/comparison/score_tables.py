@@ -68,6 +68,11 @@ def read_evaluation(name: str, folder: str | Path) -> EvaluationTable:
     """
     place = Path(folder)
     file = place / "metrics.csv" if place.is_dir() or place.suffix != ".csv" else place
+    if not place.exists():
+        raise FileError(
+            f"There is no evaluation '{name}': nothing is at this place.", file=place,
+            remedy="check the path, from the folder that you are in",
+        )  # fmt: skip
     if not file.exists():
         raise FileError(
             f"'{name}' is no evaluation: it has no metrics.csv.",
@@ -308,16 +313,27 @@ def scores_from(
     CaseError
         If definitions differ, no case is shared, names are spelled in two ways, or a value is out of range.
     """
+    from truevox.metrics.pixels import SUFFIX
+
     names = tuple(files)
     ids = {name: {str(row["definition"]) for row in group[name].values()} for name in names}
-    if len(set().union(*ids.values())) > 1:
+    known = set().union(*ids.values())
+    if len({one.removesuffix(SUFFIX) for one in known}) < len(known):
+        counted = {one.endswith(SUFFIX): name for name in names for one in ids[name]}
+        raise CaseError(
+            f"'{metric}' is in pixels in one evaluation and in millimetres in another.",
+            got=f"pixels: {counted[True]}; millimetres: {counted[False]}",
+            file=files[counted[True]],
+            remedy="give the files of the one a spacing, or those of the other none, and evaluate again",
+        )
+    if len(known) > 1:
         raise CaseError(
             f"The evaluations define '{metric}' differently: their numbers can't be compared.",
             got="; ".join(f"{name}: {', '.join(sorted(one))}" for name, one in ids.items()),
             file=files[names[-1]],
             remedy="evaluate all methods with one definition, or choose other metrics",
         )
-    [ident] = ids[names[0]]
+    [ident] = known
     direction, low, high, best = _range(metric, ident, better)
     if direction == "none":
         return None
@@ -395,7 +411,7 @@ def _with_patients(scores: Scores, unit: str, patients: Mapping[str, str] | None
                 "The table of patients lacks cases.",
                 case=unknown[0],
                 got=f"{len(unknown)} of {len(scores.cases)} cases without a patient",
-                remedy="add a row case,patient for each of them, or compare with unit='case'",
+                remedy="add a row (case,patient) for each, spelled as in metrics.csv",
             )
         named = [patients[case] for case in scores.cases]
     return Scores(**{**vars(scores), "patients": tuple(named)})

@@ -50,7 +50,7 @@ class Comparison:
         The columns of ``agreement.csv``.
     volumes : tuple of Scores
         Volumes and their differences, as read.
-    remarks : tuple of str
+    warnings : tuple of str
         What its reader should know first: gaps and what stands in for them, what is left out.
     """
 
@@ -61,7 +61,7 @@ class Comparison:
     standings: tuple[Standing, ...]
     agreement: tuple[dict[str, Any], ...]
     volumes: tuple[Scores, ...]
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def ranking(self) -> list[dict[str, Any]]:
@@ -121,7 +121,7 @@ class Comparison:
             "software": software(),
             "methods": list(self.methods),
             "settings": self.settings,
-            "remarks": list(self.remarks),
+            "warnings": list(self.warnings),
             "differences": list(self.differences),
             "friedman": list(self.friedman),
             "ranking": self.ranking,

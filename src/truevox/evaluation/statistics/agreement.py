@@ -225,6 +225,11 @@ def icc(measurements: ArrayLike, *, level: float = 0.95) -> Correlations:
     )
 
 
+def _rounded(value: float) -> float:
+    """What float noise makes of 0 is 0."""
+    return float(np.round(value, 12)) + 0.0
+
+
 def _without(value: float, n: int, patients: float, rest: float) -> Interval | None:
     """Of few patients, of patients that do not vary, or of a perfect agreement: F says nothing then."""
     if n < FEWEST:
@@ -238,7 +243,7 @@ def _one_way(patients: float, rest: float, n: int, k: int, degrees: int, level: 
     """(MSB - MSW) / (MSB + (k - 1) MSW), and the same with the error of two ways."""
     from scipy.stats import f
 
-    value = float((patients - rest) / (patients + (k - 1) * rest)) if patients + rest > 0 else float("nan")
+    value = _rounded((patients - rest) / (patients + (k - 1) * rest)) if patients + rest > 0 else float("nan")
     if (without := _without(value, n, patients, rest)) is not None or np.isnan(value):
         return without or no_interval(value, n, n, "neither patients nor measurements vary")
     ratio, tail = patients / rest, (1 + level) / 2
@@ -251,7 +256,7 @@ def _agreement(patients: float, rater: float, error: float, n: int, k: int, leve
     from scipy.stats import f
 
     whole = patients + (k - 1) * error + k * (rater - error) / n
-    value = float((patients - error) / whole) if whole > 0 else float("nan")
+    value = _rounded((patients - error) / whole) if whole > 0 else float("nan")
     if (without := _without(value, n, patients, rater + error)) is not None or np.isnan(value):
         return without or no_interval(value, n, n, "neither patients nor measurements vary")
     # A negative estimate stands for none: the approximation is made of variances.

@@ -6,7 +6,9 @@ function agreement() {
   fill(structure, known);
   const draw = () => {
     const s = data.structures.indexOf(known[chosen(structure)]);
-    const own = data.agreement.filter((one) => one.s === s);
+    // Where no reference is found there is nothing to draw: the table has the numbers.
+    const own = data.agreement.filter((one) => one.s === s && one.cases.length > 0);
+    if (own.length === 0) return byId("v-chart").replaceChildren();
     const means = own.flatMap((one) => one.mean), apart = own.flatMap((one) => [...one.difference, ...one.lines.slice(0, 3).filter((x) => x !== null), 0]);
     const range = (values) => {
       const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b)), room = 0.06 * (high - low || 1);
