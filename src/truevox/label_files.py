@@ -172,7 +172,7 @@ def described(table: Mapping[Any, Any]) -> dict[str, Any]:
         raise LabelError(
             "The label 'ignore' is one value.",
             got=ignore,
-            remedy="name one whole number; several values to ignore become one before",
+            remedy="name one whole number, such as 255, and give that value to all voxels to ignore",
         )
     return {"names": names, "ignore": ignore}
 

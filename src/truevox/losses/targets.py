@@ -31,7 +31,7 @@ def check_activation(activation: str | None) -> None:
             "`activation` of a loss does not fit.",
             got=activation,
             expected="'sigmoid', 'softmax' or None",
-            remedy="activation=None says that probabilities, not logits, are passed",
+            remedy="leave it out: a sigmoid for one channel, a softmax for several",
         )
 
 
@@ -331,7 +331,7 @@ def _in_unit(x: Tensor, name: str) -> None:
             f"`{name}` of a loss are shares between 0 and 1.",
             got=f"{low:g} to {high:g}",
             expected="0 to 1",
-            remedy="put torch.sigmoid or torch.softmax behind logits, or state the loss's activation",
+            remedy="call the loss itself on logits, and scale masks of 0 and 255 to 1",
         )
 
 

@@ -297,7 +297,7 @@ def _check(
                 f"`{name}` of a U-Net does not fit.",
                 got=got,
                 expected=expected,
-                remedy=f"choose `{name}` as is expected here",
+                remedy=f"change {name}= where the U-Net is made (in a recipe: network.{name})",
             )
 
     kinds: tuple[tuple[str, object, Callable[[], bool], str], ...] = (

@@ -303,7 +303,7 @@ class Run:
             message,
             case=name,
             node=node,
-            remedy="correct the node, or what it is given; the error above names the line",
+            remedy="correct the node, or what it is given; the traceback (--debug) names the line",
         )
 
 

@@ -93,7 +93,7 @@ def write_report(
                 f"{name} is a number of cases.",
                 got=value,
                 expected="0 or more",
-                remedy=f"write {name}=0 for none",
+                remedy=f"write {name}=0 to show none",
             )
     folders = read_folders(evaluations)
     text = _render(folders, comparison, title, cases_in_viewer, worst)

@@ -35,7 +35,7 @@ def table_of(op: Transform, signature: Signature | Image) -> Labels:
         raise GraphError(
             f"{what} takes one label at a time.",
             got=f"{signature.channels} channels",
-            remedy="take one channel: label[0:1]",
+            remedy="give it an image of one channel (label[0:1]), or a column per label",
         )
     if signature.labels is None:
         raise GraphError(
