@@ -114,7 +114,7 @@ def compare(
     from truevox.cli.record import recorded
     from truevox.evaluation import compare as compare_evaluations
     from truevox.evaluation import compare_table
-    from truevox.evaluation.comparison.score_tables import read_patients
+    from truevox.evaluation.comparison.patients import read_patients
 
     common: dict[str, Any] = {
         "test": test, "correction": correction, "missing": missing, "margins": margins_of(margin or []),

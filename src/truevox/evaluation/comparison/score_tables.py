@@ -20,10 +20,10 @@ from truevox.evaluation.comparison.cells import (
     read_rows,
 )
 from truevox.evaluation.comparison.missing import Scores, patients_of
+from truevox.evaluation.comparison.patients import with_patients
 
 __all__ = [
-    "EvaluationTable", "patients_beside", "read_evaluation", "read_patients", "scores_from", "scores_of",
-    "volumes_of",
+    "EvaluationTable", "patients_beside", "read_evaluation", "scores_from", "scores_of", "volumes_of",
 ]  # fmt: skip
 
 _NEEDED = ("case", "label", "metric", "value", "status", "definition")
@@ -109,33 +109,6 @@ def _status(row: Mapping[str, str], value: float, file: Path, line: int) -> str:
     return "undefined" if status == "ok" and math.isnan(value) else status
 
 
-def read_patients(file: str | Path) -> dict[str, str]:
-    r"""Case to patient, from a table with the columns ``case`` and ``patient``.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp()) / "patients.csv"
-    >>> _ = file.write_text("case,patient\nscan1,p07\nscan2,p07\n")
-    >>> read_patients(file)
-    {'scan1': 'p07', 'scan2': 'p07'}
-    """
-    owners: dict[str, str] = {}
-    for line, row in enumerate(read_rows(Path(file), ("case", "patient")), start=2):
-        case, patient = row["case"].strip(), row["patient"].strip()
-        if is_missing(patient):
-            raise CaseError(
-                f"Row {line} names no patient.", case=case, file=file, got=patient, remedy="fill the cell"
-            )
-        if owners.setdefault(case, patient) != patient:
-            raise CaseError(
-                f"Row {line} gives the case a second patient.", case=case, file=file,
-                got=f"{patient}, and {owners[case]}", remedy="keep one row per case",
-            )  # fmt: skip
-    expect_one_spelling({str(file): owners.values()}, "patient", file)
-    return owners
-
-
 def patients_beside(tables: Sequence[EvaluationTable]) -> dict[str, str]:
     """Case to patient: the column ``patient`` of the tables, that of the ``cases.csv`` beside them, else what
     stands before the first ``/`` of the case.
@@ -216,7 +189,7 @@ def scores_of(
             continue
         made = scores_from(label, metric, group, files, better or {})
         if made is not None:
-            found.append(_with_patients(made, unit, patients))
+            found.append(with_patients(made, unit, patients))
         elif metric not in _VOLUMES:
             remarks.append(f"{metric} of '{label}' is left out: neither large nor small values are better.")
     if not found:
@@ -252,7 +225,7 @@ def volumes_of(
             continue
         made = scores_from(label, metric, group, files, {metric: "zero"})
         if made is not None:
-            found.append(_with_patients(made, unit, patients))
+            found.append(with_patients(made, unit, patients))
     return found
 
 
@@ -390,28 +363,3 @@ def _range(metric: str, ident: str, better: Mapping[str, str]) -> tuple[Any, flo
             expected=known.better, remedy="leave the option out",
         )  # fmt: skip
     return given or known.better, float(known.low), float(known.high), float(known.best)
-
-
-def _with_patients(scores: Scores, unit: str, patients: Mapping[str, str] | None) -> Scores:
-    if unit not in ("patient", "case"):
-        raise SettingsError(
-            "There is no such unit.",
-            got=unit,
-            expected="patient or case",
-            remedy="'patient' keeps the scans of a patient together, 'case' takes each for itself",
-        )
-    if unit == "case":
-        named = list(scores.cases)
-    elif patients is None:
-        named = patients_of(scores.cases)
-    else:
-        unknown = [case for case in scores.cases if case not in patients]
-        if unknown:
-            raise CaseError(
-                "The table of patients lacks cases.",
-                case=unknown[0],
-                got=f"{len(unknown)} of {len(scores.cases)} cases without a patient",
-                remedy="add a row (case,patient) for each, spelled as in metrics.csv",
-            )
-        named = [patients[case] for case in scores.cases]
-    return Scores(**{**vars(scores), "patients": tuple(named)})
