@@ -338,7 +338,7 @@ class Image:
         if isinstance(other, (int, float, np.number)) and other == 0:
             raise GeometryError(
                 "An image was divided by 0.",
-                remedy="leave out what is 0, or divide by an image and treat its zeros first",
+                remedy="divide by a number other than 0; for a mask, multiply by the mask",
             )
         return self._binary(other, lambda a, b: a / b)
 

@@ -299,7 +299,7 @@ class FocalTversky(Tversky):
                 "`gamma` of a focal Tversky loss does not fit.",
                 got=self.gamma,
                 expected="above 0",
-                remedy="gamma=0.75 is usual; gamma=1 is the Tversky loss",
+                remedy="gamma=4/3 is published; gamma=1 is the Tversky loss",
             )
 
     def _cost(self, sums: Sums, nr: Tensor, dr: Tensor) -> Tensor:
