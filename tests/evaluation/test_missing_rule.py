@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from truevox.cli.scoring import table as printed
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation import EvaluationSettings, compare, compare_table, evaluate_folders, summary
 from truevox.evaluation.comparison.missing import RULES, Scores, resolve
@@ -474,3 +475,10 @@ def test_nothing_in_a_row_of_python_is_an_empty_cell() -> None:
     assert compare_table(rows, low=0, high=1).ranking[-1]["mean"] == pytest.approx(0.375)
     with pytest.raises(FileError, match="Row 2 has an empty 'case'"):
         compare_table([row | {"case": None} for row in rows])
+
+
+def test_outputs_with_a_label_of_one_name_are_told_apart() -> None:
+    rows = rows_of({"dice": [(0.8, "ok"), (0.6, "ok")]}, ["p1", "p2"])
+    assert "organ/" not in printed(summary(rows))
+    text = printed(summary(rows + [row | {"output": "organ", "value": 0.1} for row in rows]))
+    assert [line.split("/")[0] for line in text.splitlines()[1:]] == [ROW["output"], "organ"]
