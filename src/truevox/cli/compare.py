@@ -334,4 +334,6 @@ def refuse_for_tables(options: Mapping[str, object]) -> None:
 
     for name, value in options.items():
         if value:
-            raise SettingsError(f"--{name} is for evaluations, not for a table.", got=value)
+            raise SettingsError(
+                f"--{name} is for evaluations, not for a table.", got=value, remedy="leave it out"
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from typing import Any, Literal
 
 from truevox.errors import SettingsError
@@ -83,10 +84,14 @@ class Analysis:
         for metric, margin in self.margins.items():
             if not (math.isfinite(margin) and margin > 0):
                 raise SettingsError(
-                    f"The margin of '{metric}' is no positive number in its unit.", got=margin
+                    f"The margin of '{metric}' is no positive number in its unit.",
+                    got=margin,
+                    remedy="give the largest mean difference that does not matter, e.g. 0.02",
                 )
         if not 0 < self.alpha < 1:
             raise SettingsError("alpha lies between 0 and 1.", got=self.alpha)
+        if not isinstance(self.seed, Integral) or self.seed < 0:
+            raise SettingsError("A seed is a whole number, 0 or above.", got=self.seed, remedy="give another")
         for name in ("resamples", "rank_resamples", "draws"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SettingsError(f"{name} is at least 1.", got=getattr(self, name))
