@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truevox.cohort import Case
+from truevox.cli.scoring import table as printed
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation import EvaluationSettings, compare, compare_table, evaluate_folders, summary
 from truevox.evaluation.comparison.missing import RULES, Scores, resolve
@@ -465,7 +466,10 @@ def test_a_signed_mean_has_the_patients_of_its_neighbours_and_no_best(tmp_path: 
     [block] = headline(folders)
     for _, cells in block.rows:
         assert {cell.counted.split(" of ")[1] for cell in cells if cell} == {"2 patients"}
-    bests = {title: [cells[k].best for _, cells in block.rows] for k, (title, *_) in enumerate(block.metrics)}
+    bests = {
+        title: [getattr(cells[k], "best", None) for _, cells in block.rows]
+        for k, (title, *_) in enumerate(block.metrics)
+    }
     assert bests == {"Dice": [True, False], "Volume difference": [False, False]}, "one of them lacks a case"
 
 
@@ -489,3 +493,17 @@ def test_nothing_in_a_row_of_python_is_an_empty_cell() -> None:
     assert compare_table(rows, low=0, high=1).ranking[-1]["mean"] == pytest.approx(0.375)
     with pytest.raises(FileError, match="Row 2 has an empty 'case'"):
         compare_table([row | {"case": None} for row in rows])
+
+
+def test_outputs_with_a_label_of_one_name_are_told_apart() -> None:
+    rows = rows_of({"dice": [(0.8, "ok"), (0.6, "ok")]}, ["p1", "p2"])
+    assert "organ/" not in printed(summary(rows))
+    text = printed(summary(rows + [row | {"output": "organ", "value": 0.1} for row in rows]))
+    assert [line.split("/")[0] for line in text.splitlines()[1:]] == [ROW["output"], "organ"]
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "a"])
+def test_a_seed_is_a_whole_number(seed: object) -> None:
+    rows = [{"case": f"p{k}", "method": m, "value": k} for k in range(3) for m in "ab"]
+    with pytest.raises(SettingsError, match="A seed is a whole number"):
+        compare_table(rows, seed=seed)  # type: ignore[arg-type]

@@ -410,3 +410,18 @@ def test_an_infinite_value_is_missed_and_has_no_agreement(tmp_path: Path) -> Non
     folder = read_folder("m", tmp_path)
     assert [one.status for one in folder.scores] == ["missed", "missed"]
     assert agreements([folder]) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (",ok,", ",,", "status in the table is not known(.|\n)*nothing"),
+        (",dice/voxel", "", "Row 2 has another number"),
+    ],
+)
+def test_a_damaged_table_is_no_report(tmp_path: Path, old: str, new: str, text: str) -> None:
+    write_tables(tmp_path, scores([("p", "dice", 0.5, "ok")]))
+    file = tmp_path / "metrics.csv"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(FileError, match=text):
+        read_folder("m", tmp_path)

@@ -15,6 +15,7 @@ from truevox.files import read_json, unreadable
 __all__ = ["CaseFiles", "Folder", "Score", "read_folder", "read_folders", "read_table"]
 
 _METRICS = ("case", "label", "metric", "value", "unit", "status", "definition", "output")
+_STATUS = ("ok", "undefined", "missed", "spurious", "failed")
 _LESIONS = ("case", "output", "label", "kind", "reference_ml", "prediction_ml")
 _FAILURES = ("case", "output", "file", "message", "remedy")
 _CASES = ("case", "prediction", "reference")
@@ -155,7 +156,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     Raises
     ------
     FileError
-        If it can't be read, or lacks columns.
+        If it can't be read, lacks columns, or a row is cut off.
 
     Examples
     --------
@@ -168,12 +169,19 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             table = csv.DictReader(stream)
-            rows = [{key: value or "" for key, value in row.items() if key} for row in table]
+            read = list(table)
             found = list(table.fieldnames or ())
     except OSError as error:
         raise unreadable(error, path) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"The file is no CSV table: {error}.", file=path, remedy="evaluate again") from error
+    for number, row in enumerate(read, start=2):
+        if None in row or None in row.values():
+            raise FileError(
+                f"Row {number} has another number of cells than the header.", file=path,
+                remedy="write the table again; it may have been cut off",
+            )  # fmt: skip
+    rows = [{key: value for key, value in row.items() if key} for row in read]
     missing = [name for name in columns if name not in found]
     if missing:
         raise FileError(
@@ -202,6 +210,11 @@ def _score(row: Mapping[str, str], path: Path) -> Score:
             got=row["value"],
             remedy="evaluate again",
         ) from None
+    if row["status"] not in _STATUS:
+        raise FileError(
+            "A status in the table is not known.", case=row["case"], file=path,
+            got=row["status"] or "nothing", expected=", ".join(_STATUS), remedy="evaluate again",
+        )  # fmt: skip
     # An infinite distance says that a mask was empty, as in a comparison.
     status = "missed" if row["status"] == "ok" and math.isinf(value) else row["status"]
     return Score(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from typing import Any, Literal
 
 from truevox.errors import SettingsError
@@ -94,6 +95,8 @@ class Analysis:
             raise SettingsError(
                 "alpha lies between 0 and 1.", got=self.alpha, remedy="write 0.05 for intervals of 95 %"
             )
+        if not isinstance(self.seed, Integral) or self.seed < 0:
+            raise SettingsError("A seed is a whole number, 0 or above.", got=self.seed, remedy="give another")
         for name in ("resamples", "rank_resamples", "draws"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SettingsError(

@@ -163,7 +163,7 @@ def draw_bland_altman(scores: Scores, found: Comparison) -> Figure:
         place = (means[0] + means[1])[k, kept] / 2 if known else differences.argsort().argsort() + 1
         _draw_limits(axis, place, differences, rows[name])
         axis.set_title(short(name, 40), fontsize=10)
-    _write_limits(axes.ravel(), [rows[name] for name in names])
+    _write_limits(axes.ravel().tolist(), [rows[name] for name in names])
     for axis in axes[:, 0]:
         axis.set_ylabel("prediction - reference (ml)")
     for axis in axes[-1]:

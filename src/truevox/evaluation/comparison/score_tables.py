@@ -85,11 +85,9 @@ def read_evaluation(name: str, folder: str | Path) -> EvaluationTable:
         key = (row["case"], row.get("output", ""), row["label"], row["metric"])
         if key in seen:
             raise CaseError(
-                f"Row {line} gives {row['metric']} of '{row['label']}' a second time.",
-                case=row["case"],
-                file=file,
-                remedy="evaluate again into an empty folder",
-            )
+                f"Row {line} gives {row['metric']} of '{row['label']}' a second time.", case=row["case"],
+                file=file, remedy="evaluate again into an empty folder",
+            )  # fmt: skip
         seen.add(key)
         numbers = {name: number(row.get(name), file, line, row["case"]) for name in ("value", "when_empty")}
         rows.append(row | numbers | {"status": _status(row, numbers["value"], file, line), "row": line})
@@ -295,10 +293,9 @@ def scores_from(
         counted = {one.endswith(SUFFIX): name for name in names for one in ids[name]}
         raise CaseError(
             f"'{metric}' is in pixels in one evaluation and in millimetres in another.",
-            got=f"pixels: {counted[True]}; millimetres: {counted[False]}",
-            file=files[counted[True]],
+            got=f"pixels: {counted[True]}; millimetres: {counted[False]}", file=files[counted[True]],
             remedy="give the files of the one a spacing, or those of the other none, and evaluate again",
-        )
+        )  # fmt: skip
     if len(known) > 1:
         raise CaseError(
             f"The evaluations define '{metric}' differently: their numbers can't be compared.",
