@@ -166,9 +166,9 @@ def test_memory_is_flat_over_epochs(tmp_path):
     assert max(resident) - resident[0] < 4096  # KiB
 
 
-def test_pixels_of_a_batch_are_still_no_millimetres():
-    grid = tv.Grid((8, 8), unit="px")
-    case = Case("p1", {"image": tv.Image(torch.rand(1, 8, 8, 1), grid)})
+def test_pixels_of_a_batch_are_still_no_millimetres(tmp_path):
+    tv.save(tv.Image(torch.rand(1, 8, 8, 1), tv.Grid((8, 8), unit="px")), tmp_path / "a.nii")
+    case = Case("p1", {"image": tmp_path / "a.nii"})
     x = tv.RandomCrop((4, 4, 1))(tv.Input("image"))
     p = tv.Network(torch.nn.Conv2d(1, 1, 1))(x)
     samples = Samples(Plan([p]), [case], [], 0, None)
