@@ -19,7 +19,7 @@ from truevox import io
 from truevox.cohort import Case
 from truevox.errors import LabelError, SettingsError
 from truevox.evaluation import EvaluationSettings, evaluate_folders
-from truevox.evaluation.label_tables import beside
+from truevox.evaluation.label_tables import beside, choose_labels
 from truevox.image import Image
 from truevox.labels import Labels
 from truevox.pipeline.cases import as_case
@@ -376,3 +376,14 @@ def test_images_in_memory_keep_the_names_of_their_file(tmp_path: Path) -> None:
     [lazy] = right.call.op.read(as_case({"mask": tv.load(layered(tmp_path / "b.seg.nrrd"), "label")[:1]}))
     with pytest.raises(LabelError, match="declare"):  # the kidney's value
         lazy.image()
+
+
+def test_remedies_fit_what_is_wrong(tmp_path: Path) -> None:
+    image = Image(torch.full((1, 2, 2, 2), torch.nan), Grid((2, 2, 2)))
+    io.save(image, tmp_path / "a.nii.gz")
+    with pytest.raises(LabelError) as error:
+        tv.load(tmp_path / "a.nii.gz", "label")
+    assert "not finite" in str(error.value.remedy)
+    with pytest.raises(LabelError) as error:
+        choose_labels("a=1;b=2")
+    assert "a=1,b=2" in str(error.value.remedy)
