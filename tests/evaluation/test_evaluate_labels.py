@@ -387,3 +387,14 @@ def test_remedies_fit_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(LabelError) as error:
         choose_labels("a=1;b=2")
     assert "a=1,b=2" in str(error.value.remedy)
+
+
+def test_channels_without_names_are_not_guessed_where_order_and_values_disagree(tmp_path: Path) -> None:
+    nifti(tmp_path / "mine" / "a.nii.gz", np.stack([LIVER, KIDNEY]))
+    nifti(tmp_path / "theirs" / "a.nii.gz", LIVER + 2 * KIDNEY)
+    assert scores(tmp_path, "liver=1,kidney=2") == {"liver": 1.0, "kidney": 1.0}
+    found = evaluate_folders(
+        tmp_path / "mine", tmp_path / "theirs", EvaluationSettings(labels="kidney=2,liver=1")
+    )
+    assert "order of the labels is not that of their values" in found.failures[0].message
+    assert found.failures[0].remedy.endswith("liver=1,kidney=2")
