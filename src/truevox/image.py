@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from truevox import sampling
+from truevox.alignment import in_lengths_of
 from truevox.errors import GeometryError
 from truevox.labels import Labels
 from truevox.lattices import slices_to_lattice
@@ -221,11 +222,26 @@ class Image:
         -------
         Image
             On exactly ``grid``. Samples are float32 where interpolated.
+
+        Raises
+        ------
+        GeometryError
+            If one of the two grids is in pixels and the other one in mm, unless their shape and the order of
+            their axes are the same: then voxels are taken for the same.
         """
         if self.kind == "value":
             return dataclasses.replace(self, grid=grid)
         if grid == self.grid and field is None:
             return self
+        if grid.unit != self.grid.unit:
+            if in_lengths_of(self.grid, grid) is not grid:
+                raise GeometryError(
+                    "Without a spacing (px) nobody knows where voxels lie among those in mm.",
+                    file=None if self.header is None else self.header.path,
+                    got=f"{self.grid.describe()} and {grid.describe()}",
+                    remedy="write the spacing into the file, or make both grids in one unit",
+                )
+            return dataclasses.replace(self, grid=grid).on(grid, field=field)
         seen = self._sampled(grid, antialias, field)
         if mirror and grid.handedness != self.grid.handedness:
             seen = seen.mirrored()

@@ -116,7 +116,7 @@ def _values(name: str, given: Mapping[str, Any], above: tuple[str, ...]) -> tupl
         raise LabelError(
             f"A region is made of '{name}', which the table lacks.",
             expected=", ".join(given),
-            remedy=f"add '{name}' to the table with its value, or name another class",
+            remedy="values are whole numbers, and names those of the table, e.g. a=1,b=2,whole=a+b",
         )
     value = given[name]
     if (number := whole_number(value)) is not None:
@@ -196,13 +196,16 @@ def table_in(file: Path) -> dict[str, Any]:
     if suffix in (".yaml", ".yml", ".json"):
         return _of_mapping(_mapping(text, suffix))
     if suffix in (".csv", ".tsv"):
-        rows = list(csv.DictReader(text.splitlines(), delimiter="\t" if suffix == ".tsv" else ","))
+        lines = text.splitlines()
+        # As some spreadsheets write it.
+        apart = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
+        rows = list(csv.DictReader(lines, delimiter="\t" if suffix == ".tsv" else apart))
         key = next((k for k in ("index", "value") if rows and k in rows[0]), None)
         if key is None or "name" not in rows[0]:
             raise LabelError(
                 "A table of labels has the columns 'name' and 'index'.",
                 got=", ".join(rows[0] if rows else []),
-                remedy="name the columns so in the first line of the table",
+                remedy="write a first line 'index,name'",
             )
         return {"names": _foreground((row["name"], row[key]) for row in rows)}
     if suffix in (".txt", ".label"):

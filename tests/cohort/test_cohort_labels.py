@@ -90,6 +90,7 @@ TABLES = {
     "t.yaml": yaml.safe_dump({"background": 0, "left ventricle": 3, "myocardium": 7}),
     "t.json": json.dumps({"names": {"left ventricle": 3, "myocardium": 7}, "swap": [], "ignore": None}),
     "t.csv": "index,name,colour\n0,nothing,black\n3,left ventricle,red\n7,myocardium,green\n",
+    "semicolons.csv": "index;name\n0;nothing\n3;left ventricle\n7;myocardium\n",
     "t.tsv": "name\tvalue\nleft ventricle\t3\nmyocardium\t7\n",
     "t.txt": SNAP,
 }

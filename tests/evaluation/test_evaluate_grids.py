@@ -209,3 +209,17 @@ def test_error_maps_of_rounded_headers_compare_voxels(tmp_path: Path) -> None:
     codes = error_map(files, (1,)).codes
     assert np.count_nonzero(codes == TP) == mask.sum()
     assert not (codes >= FP).any()
+
+
+def test_a_place_that_is_a_guess_is_told_when_it_is_used(tmp_path: Path) -> None:
+    mask = np.ones((4, 4, 4), np.uint8)
+    write(tmp_path / "theirs" / "a.nii.gz", mask, Grid((4, 4, 4)))
+    (tmp_path / "mine").mkdir()
+    lines = ["NRRD0004", "type: uint8", "dimension: 3", "sizes: 8 8 8", "encoding: raw"]
+    lines += ["spacings: 0.5 0.5 0.5"]
+    (tmp_path / "mine" / "a.nrrd").write_bytes(("\n".join(lines) + "\n\n").encode() + bytes([1]) * 512)
+    _, found = score(tmp_path, resample=True)
+    assert (
+        "the prediction has no space directions: spacing only, orientation and position are guesses"
+        in (found.cases[0]["notes"])
+    )

@@ -19,7 +19,7 @@ from truevox import io
 from truevox.cohort import Case
 from truevox.errors import LabelError, SettingsError
 from truevox.evaluation import EvaluationSettings, evaluate_folders
-from truevox.evaluation.label_tables import beside
+from truevox.evaluation.label_tables import beside, choose_labels
 from truevox.image import Image
 from truevox.labels import Labels
 from truevox.pipeline.cases import as_case
@@ -376,3 +376,25 @@ def test_images_in_memory_keep_the_names_of_their_file(tmp_path: Path) -> None:
     [lazy] = right.call.op.read(as_case({"mask": tv.load(layered(tmp_path / "b.seg.nrrd"), "label")[:1]}))
     with pytest.raises(LabelError, match="declare"):  # the kidney's value
         lazy.image()
+
+
+def test_remedies_fit_what_is_wrong(tmp_path: Path) -> None:
+    image = Image(torch.full((1, 2, 2, 2), torch.nan), Grid((2, 2, 2)))
+    io.save(image, tmp_path / "a.nii.gz")
+    with pytest.raises(LabelError) as error:
+        tv.load(tmp_path / "a.nii.gz", "label")
+    assert "not finite" in str(error.value.remedy)
+    with pytest.raises(LabelError) as error:
+        choose_labels("a=1;b=2")
+    assert "a=1,b=2" in str(error.value.remedy)
+
+
+def test_channels_without_names_are_not_guessed_where_order_and_values_disagree(tmp_path: Path) -> None:
+    nifti(tmp_path / "mine" / "a.nii.gz", np.stack([LIVER, KIDNEY]))
+    nifti(tmp_path / "theirs" / "a.nii.gz", LIVER + 2 * KIDNEY)
+    assert scores(tmp_path, "liver=1,kidney=2") == {"liver": 1.0, "kidney": 1.0}
+    found = evaluate_folders(
+        tmp_path / "mine", tmp_path / "theirs", EvaluationSettings(labels="kidney=2,liver=1")
+    )
+    assert "order of the labels is not that of their values" in found.failures[0].message
+    assert found.failures[0].remedy.endswith("liver=1,kidney=2")

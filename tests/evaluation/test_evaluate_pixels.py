@@ -12,6 +12,7 @@ import torch
 from PIL import Image as Pillow
 
 import truevox as tv
+from truevox.cohort import Case, check
 from truevox.errors import GeometryError, SettingsError
 from truevox.evaluation import EvaluationSettings, evaluate_folders, summary
 from truevox.evaluation.settings import LesionSettings
@@ -170,8 +171,8 @@ def test_a_mask_without_spacing_has_that_of_a_reference_of_its_shape(tmp_path: P
     affine[:3, 3] = 7, 8, 9
     (tmp_path / "theirs" / "a.png").unlink()
     tv.save(tv.Image(mask, tv.Grid((30, 20), affine), kind="label"), tmp_path / "theirs" / "a.nii.gz")
-    for options in ({}, {"resample": True}):
-        settings = EvaluationSettings(metrics=("dice", "hd", "volume_difference_ml"), **options)
+    for resample in (False, True):
+        settings = EvaluationSettings(metrics=("dice", "hd", "volume_difference_ml"), resample=resample)
         found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", settings)
         rows = rows_of(found)
         assert rows["dice"][0] == pytest.approx(200 / 230)
@@ -204,3 +205,20 @@ def test_axes_in_another_direction_are_not_guessed(tmp_path: Path) -> None:
     tv.save(tv.Image(mask, grid, kind="label"), tmp_path / "theirs" / "a.nii.gz")
     found = evaluate_folders(tmp_path / "mine", tmp_path / "theirs", EvaluationSettings(resample=True))
     assert "order of axes" in found.failures[0].message
+
+
+def test_pixels_are_not_sampled_among_millimetres(tmp_path: Path) -> None:
+    data = torch.arange(30.0).reshape(1, 6, 5, 1)
+    photo = tv.Image(data, tv.Grid((6, 5), unit="px"))
+    known = tv.Grid((6, 5), np.diag([0.5, 0.5, 2, 1]))
+    there = photo.on(known)
+    assert there.grid == known
+    assert torch.equal(there.data, data)
+    with pytest.raises(GeometryError, match="nobody knows where voxels lie"):
+        photo.on(known.crop((0, 0, 0), (3, 3, 1)))
+    tv.save(photo, tmp_path / "a.nii.gz")
+    tv.save(tv.Image(data[:, :3], known.crop((0, 0, 0), (3, 5, 1))), tmp_path / "b.nii.gz")
+    cohort = tv.Cohort([Case("p1", {"t1": tmp_path / "a.nii.gz", "t2": tmp_path / "b.nii.gz"})])
+    [problem] = [one for one in check(cohort) if one.kind == "grid"]
+    assert "one of the two says no spacing" in problem.message
+    assert "resample" not in problem.remedy

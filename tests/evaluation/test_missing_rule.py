@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from truevox.cohort import Case
 from truevox.cli.scoring import table as printed
+from truevox.cohort import Case
 from truevox.errors import CaseError, FileError, SettingsError
 from truevox.evaluation import EvaluationSettings, compare, compare_table, evaluate_folders, summary
 from truevox.evaluation.comparison.missing import RULES, Scores, resolve

@@ -350,3 +350,20 @@ def test_what_can_not_be_written_is_refused(ct: Path, tmp_path: Path) -> None:
     refused(LabelError, "which voxels to ignore", tv.Image(ones, grid, "label"), labels=ignoring)
     dicoms.series(ct, np.zeros(SHAPE, np.int16), name="2")
     refused(CaseError, "2 series lie here", tv.Image(ones, grid, "label"))
+
+
+def test_a_source_that_no_segmentation_can_refer_to_is_told(
+    ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by highdicom, of frames of nuclear medicine without a frame of reference."""
+
+    def refuse(**settings: object) -> None:
+        raise ValueError("the source image has no Frame of Reference UID")
+
+    monkeypatch.setattr(hd.seg, "Segmentation", refuse)
+    grid = io.read_header(ct).grid
+    mask = tv.Image(torch.ones(1, *grid.shape, dtype=torch.uint8), grid, "label", labels=tv.Labels({"a": 1}))
+    with pytest.raises(FileError, match="can't refer to this source: the source image has no") as error:
+        dicom.save_seg(mask, tmp_path / "a.dcm", source=ct)
+    assert "name a series" in (error.value.remedy or "")
+    assert not (tmp_path / "a.dcm").exists()

@@ -18,8 +18,9 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import truevox as tv
 from truevox import kernels
+from truevox.cohort import Case
 from truevox.pipeline import Cache, Plan, Pointwise, node
-from truevox.pipeline.data import Samples, Steps, batches
+from truevox.pipeline.data import Samples, Steps, batches, frame_of_batch
 from truevox.pipeline.workers import WorkerError
 
 
@@ -163,3 +164,15 @@ def test_memory_is_flat_over_epochs(tmp_path):
     python, resident = zip(*(map(int, line.split()) for line in done.stdout.splitlines()), strict=True)
     assert max(python) - python[0] < 200_000  # bytes; one scan of the 20 is 7000
     assert max(resident) - resident[0] < 4096  # KiB
+
+
+def test_pixels_of_a_batch_are_still_no_millimetres(tmp_path):
+    tv.save(tv.Image(torch.rand(1, 8, 8, 1), tv.Grid((8, 8), unit="px")), tmp_path / "a.nii")
+    case = Case("p1", {"image": tmp_path / "a.nii"})
+    x = tv.RandomCrop((4, 4, 1))(tv.Input("image"))
+    p = tv.Network(torch.nn.Conv2d(1, 1, 1))(x)
+    samples = Samples(Plan([p]), [case], [], 0, None)
+    samples.nodes = [x]
+    batch = next(iter(batches(samples, Steps(0, 1, 2))))
+    frame = frame_of_batch(batch, [x], [case], 0)
+    assert [values[0].grid.unit for values in frame.memo[x.call]] == ["px", "px"]

@@ -165,6 +165,8 @@ def _resampled(prediction: NDArray, mine: Header, reference: NDArray, theirs: He
     inside = tuple(slice(-a, n - a) for a, n in zip(low.tolist(), theirs.grid.shape, strict=True))
     beyond = int(np.count_nonzero((out != 0).any(0))) - int(np.count_nonzero((out[:, *inside] != 0).any(0)))
     notes = [f"resampled: from {mine.grid.describe()} to {theirs.grid.describe()}"]
+    for what, header in (("prediction", mine), ("reference", theirs)):
+        notes += [f"the {what} has {note}" for note in header.notes if "guess" in note]
     if not beyond:
         return Together(out[:, *inside], reference, theirs.grid, notes, None)
     ml = beyond * grid.voxel_volume_ml

@@ -272,7 +272,9 @@ def as_labels(array: NDArray, path: Path, labels: Labels | None, step: float = 0
             "A label image holds values that are not integers.",
             file=path,
             got=f"{int(np.count_nonzero(bad))} voxels, e.g. {example:.10g}",
-            remedy="if these are probabilities, declare the column as such; if they were interpolated, "
+            remedy="replace what is not finite by 0, or by a value to ignore"
+            if not np.isfinite(example)
+            else "if these are probabilities, declare the column as such; if they were interpolated, "
             "resample the mask again with nearest neighbours",
         )
     array = found

@@ -179,6 +179,16 @@ class Segments:
                     expected=f"0 and 1, or 0 and {', '.join(map(str, wanted.values_of(name)))}",
                     remedy="write one channel of label values, or one mask per label, in their order",
                 )
+        values = [wanted.values_of(name) for name in wanted.names]
+        if sorted(values) == [(k,) for k in range(1, channels + 1)] != values:
+            ordered = sorted(wanted.names, key=wanted.values_of)
+            raise LabelError(
+                "The channels have no names, and the order of the labels is not that of their values.",
+                file=self.path,
+                got=", ".join(f"{name}={_plus(wanted.values_of(name))}" for name in wanted.names),
+                remedy="name the labels in the order of the channels, with rising values, e.g. "
+                + ",".join(f"{name}={k}" for k, name in enumerate(ordered, 1)),
+            )
         if (np.count_nonzero(self.array, axis=0) == 1).all():
             raise LabelError(
                 "Every voxel is in exactly one channel, so one of them must be the background.",

@@ -127,6 +127,7 @@ class Samples(Dataset):
                 {"data": _as_input(i), "affine": torch.from_numpy(i.grid.affine.copy())} for i in images
             ],
             "fills": [i.fills().tolist() for i in images],
+            "units": [i.grid.unit for i in images],
             "targets": targets,
             "remarks": [*run.remarks, *self._cache_remarks()],
         }
@@ -179,6 +180,7 @@ def collate(samples: Sequence[dict[str, Any] | Failure], tables: Sequence[Labels
         "case": [s["case"] for s in good],
         "nodes": nodes,
         "fills": [[s["fills"][k] for s in good] for k in range(len(nodes))],
+        "units": [[s["units"][k] for s in good] for k in range(len(nodes))],
         "targets": targets,
         "remarks": [r for s in good for r in s["remarks"]],
     }
@@ -262,17 +264,17 @@ def frame_of_batch(batch: dict[str, Any], nodes: Sequence[Node], cases: Sequence
     size = len(batch["number"])
     frame = Frame([cases[c] for c in batch["case"]], [Draw(seed, n) for n in batch["number"]])
     known: dict[Call, list[list[Any]]] = {}
-    for node, part, fills in zip(nodes, batch["nodes"], batch["fills"], strict=True):
+    parts = zip(nodes, batch["nodes"], batch["fills"], batch["units"], strict=True)
+    for node, part, fills, units in parts:
         outputs = known.setdefault(node.call, [[None] * len(node.call.signatures) for _ in range(size)])
         affines = part["affine"].cpu().numpy().astype(np.float64)
         for k in range(size):
             data = part["data"][k]
             shape = tuple(data.shape[1:])
             signature = node.signature
-            held = Held(
-                Image(data, Grid(shape, affines[k]), signature.kind, tuple(fills[k]), signature.labels)
-            )
-            held.batch = (part["data"], k)
-            outputs[k][node.index] = held
+            grid = Grid(shape, affines[k], units[k])
+            image = Held(Image(data, grid, signature.kind, tuple(fills[k]), signature.labels))
+            image.batch = (part["data"], k)
+            outputs[k][node.index] = image
     frame.memo = {call: [tuple(o) for o in outputs] for call, outputs in known.items()}
     return frame

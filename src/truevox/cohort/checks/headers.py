@@ -112,7 +112,10 @@ def grid_problems(
             f"{first.path}; {other.path}",
             "grid",
             describe_mismatch(case.key, {names[0]: first, name: other}, tol_mm),
-            f"tv.Like({names[0]})({name}) in the pipeline, or `truevox check COHORT --fix resample`",
+            f"tv.Like({names[0]})({name}) in the pipeline, or `truevox check COHORT --fix resample`"
+            if first.grid.unit == other.grid.unit
+            else "write the spacing into the file that has none; or, if voxels are in one order, "
+            "`truevox check COHORT --fix copy-header`",
             where,
         )
 
@@ -124,6 +127,8 @@ def describe_mismatch(case: str, headers: Mapping[str, io.Header], tol_mm: float
     displacement = first.grid.displacement(second.grid)
     limit = "less than half a voxel" if tol_mm is None else f"{tol_mm:g} mm"
     how_far = f"{displacement:.3g} mm" if np.isfinite(displacement) else "not defined: the shapes differ"
+    if first.grid.unit != second.grid.unit:
+        how_far = "not known: one of the two says no spacing (px)"
     return (
         f"'{two}' and '{one}' of case {case} are not on the same grid.\n"
         f"  {one:<{width}}  {first.grid.describe()}  {first.path}\n"

@@ -109,24 +109,31 @@ def save_seg(
         for number, name in enumerate(segments.names, start=1)
     ]
     with quiet():
-        result = hd.seg.Segmentation(
-            source_images=place.datasets,
-            pixel_array=array,
-            segmentation_type="FRACTIONAL" if image.kind == "probability" else "BINARY",
-            segment_descriptions=described,
-            series_instance_uid=hd.UID(),
-            series_number=series_number,
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer="TrueVox",
-            manufacturer_model_name="truevox",
-            software_versions=software(),
-            device_serial_number="1",
-            content_label="SEGMENTATION",
-            series_description=description[:64],
-            # highdicom can't leave out all frames.
-            omit_empty_frames=bool(array.any()),
-        )
+        try:
+            result = hd.seg.Segmentation(
+                source_images=place.datasets,
+                pixel_array=array,
+                segmentation_type="FRACTIONAL" if image.kind == "probability" else "BINARY",
+                segment_descriptions=described,
+                series_instance_uid=hd.UID(),
+                series_number=series_number,
+                sop_instance_uid=hd.UID(),
+                instance_number=1,
+                manufacturer="TrueVox",
+                manufacturer_model_name="truevox",
+                software_versions=software(),
+                device_serial_number="1",
+                content_label="SEGMENTATION",
+                series_description=description[:64],
+                # highdicom can't leave out all frames.
+                omit_empty_frames=bool(array.any()),
+            )
+        except (AttributeError, ValueError) as error:
+            raise FileError(
+                f"A segmentation can't refer to this source: {error}",
+                file=str(getattr(place.datasets[0], "filename", path)),
+                remedy="name a series whose header is whole, or write .nii.gz, .nrrd",
+            ) from error
         with atomic_path(path) as temporary:
             result.save_as(temporary)
     return Labels({name: number for number, name in enumerate(segments.names, start=1)})
