@@ -71,13 +71,11 @@ class Labels:
 
     def __post_init__(self) -> None:
         table = resolved(self.names)
-        pairs = tuple((str(a), str(b)) for a, b in self.swap)
+        pairs = tuple({frozenset(pair): (str(pair[0]), str(pair[1])) for pair in self.swap}.values())
         object.__setattr__(self, "names", table)
         object.__setattr__(self, "swap", pairs)
         if not table:
-            raise LabelError(
-                "A label table names at least one foreground class.", remedy='e.g. {"tumour": 1}'
-            )
+            raise LabelError("A label table names at least one class.", remedy='e.g. {"tumour": 1}')
         if any(0 in self.values_of(n) for n in table):
             raise LabelError("Value 0 is the background and needs no name.", got=table, remedy="leave it out")
         ignored = whole_number(self.ignore)
@@ -91,8 +89,11 @@ class Labels:
             object.__setattr__(self, "layers", layers)
         if self.ignore is not None and any(self.ignore in self.values_of(n) for n in table):
             raise LabelError("The value to ignore is also a class.", got=self.ignore)
-        if unknown := {n for pair in pairs for n in pair} - set(table):
+        paired = [n for pair in pairs for n in pair]
+        if unknown := set(paired) - set(table):
             raise LabelError("Mirrored pairs name classes that the table lacks.", got=sorted(unknown))
+        if len(set(paired)) < len(paired):
+            raise LabelError("A class has one partner in a mirror, another class.", got=pairs)
         if uneven := [(a, b) for a, b in pairs if len(self.values_of(a)) != len(self.values_of(b))]:
             raise LabelError("Mirrored classes have as many values as each other.", got=uneven)
 
