@@ -96,6 +96,13 @@ def check_table(
             got=sorted(unknown),
             remedy="add these classes to the table, or remove their pairs from 'swap'",
         )
+    paired = [n for pair in swap for n in pair]
+    if len(set(paired)) < len(paired):
+        raise LabelError(
+            "A class has one partner in a mirror, another class.",
+            got=tuple(swap),
+            remedy="keep one pair for each class in 'swap'",
+        )
     if uneven := [(a, b) for a, b in swap if len(values[a]) != len(values[b])]:
         raise LabelError(
             "Mirrored classes have as many values as each other.",

@@ -71,7 +71,8 @@ class Labels:
 
     def __post_init__(self) -> None:
         table = resolved(self.names)
-        pairs = tuple((str(a), str(b)) for a, b in self.swap)
+        # Written both ways, a pair is one pair.
+        pairs = tuple({frozenset(pair): (str(pair[0]), str(pair[1])) for pair in self.swap}.values())
         layers = None if self.layers is None else {str(n): whole_number(k) for n, k in self.layers.items()}
         check_table(table, pairs, self.ignore, layers)
         object.__setattr__(self, "names", table)

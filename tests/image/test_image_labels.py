@@ -75,6 +75,8 @@ def test_decode_thresholds_strictly():
         (lambda: Labels({"a": 1}, ignore=1), "also a class"),
         (lambda: Labels({"a": 1}, swap=[("a", "b")]), "lacks"),
         (lambda: Labels({"a": [1, 2], "b": 3}, swap=[("a", "b")]), "as many values"),
+        (lambda: Labels({"a": 1, "b": 2, "c": 3}, swap=[("a", "b"), ("b", "c")]), "one partner"),
+        (lambda: Labels({"a": 1, "b": 2}, swap=[("a", "a")]), "one partner"),
         (lambda: Labels({"a": 1}).check(np.array([0, 1, 4])), "does not declare"),
         (lambda: Labels({"a": 1}).check(np.array([0, 0.5])), "between the integers"),
         (lambda: Labels({"a": 1}).check(np.array([0, np.nan])), "integers|declare"),
@@ -127,6 +129,14 @@ def test_channels_of_probabilities_change_places_too():
     there = image.on(image.grid.transformed(image.grid.about_centre(turned[:3, :3])))
     inside = there.data[:, 1:3, 0, 0]
     torch.testing.assert_close(inside, p.flip(1)[[0, 2, 1, 3]][:, 1:3, 0, 0], atol=0.1, rtol=0)
+
+
+def test_a_pair_written_both_ways_is_one_pair():
+    """Twice the same exchange of channels is none, while values would change places all the same."""
+    table = Labels({"left": 1, "right": 2}, swap=[("left", "right"), ("right", "left"), ("left", "right")])
+    assert len(table.swap) == 1
+    assert table.channel_swap == (0, 2, 1)
+    assert table.mirrored(np.array([0, 1, 2])).tolist() == [0, 2, 1]
 
 
 def test_labels_without_pairs_have_no_mirror():

@@ -161,6 +161,7 @@ def test_every_option_of_lightning_is_either_known_or_refused():
         ({"precision": 64}, 'precision="bf16"'),
         ({"strategy": "fsdp"}, "ddp"),
         ({"callbacks": [StochasticWeightAveraging(1e-3)]}, "average="),
+        ({"callbacks": [EarlyStopping]}, "the object, not its class or name"),
         ({"callbacks": StochasticWeightAveraging(1e-3)}, "average="),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import truevox as tv
 from truevox import Grid, Image
 from truevox.errors import GraphError
 from truevox.networks import Network, field_of_view, probing
@@ -90,6 +91,45 @@ def test_answers_by_name_are_outputs_in_their_order():
     fine, coarse = Network(Named(), ndim=2, outputs=2)(image())
     assert (fine.grid.shape, coarse.grid.shape) == (SHAPE, (16, 16, 1))
     assert coarse.grid.to_world((0, 0, 0)).tolist() == [0.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_what_training_returns_otherwise_is_told(several: bool):
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 1)
+
+        def forward(self, x: Tensor) -> object:
+            made = self.conv(x)
+            if self.training:
+                return [made, made] if several else torch.stack([made, made], 1)
+            return made
+
+    node = Network(Deep().train(), ndim=2)
+    text = "another number of tensors" if several else "another size than it is known for"
+    with pytest.raises(GraphError, match=rf"{text}(.|\n)*deep supervision"):
+        node(image())
+    node.module.eval()
+    assert node(image()).grid.shape == SHAPE
+
+
+@pytest.mark.parametrize("kind", ["named", "normed", "half"])
+def test_memory_is_planned_for_networks_of_any_kind(kind: str):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = nn.utils.weight_norm(nn.Conv3d(1, 1, 3, padding=1))
+    net(torch.ones(1, 1, 4, 4, 4))
+
+    class Named(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"only": 2 * x}
+
+    half = nn.Conv3d(1, 1, 3, padding=1).to(torch.bfloat16)
+    node = Network({"named": Named(), "normed": net, "half": half}[kind])
+    scan = tv.Input("scan")
+    model = tv.Model(train=None, predict={"p": tv.Put(like=scan)(tv.Sigmoid()(node(tv.GridCrop(8)(scan))))})
+    assert model.memory({"scan": image((12, 12, 12))}).total > 0
 
 
 class Positions(nn.Module):

@@ -21,7 +21,9 @@ from truevox import kernels
 from truevox.errors import SettingsError
 from truevox.model.grids import grids_of
 from truevox.networks import Network
+from truevox.networks.copying import as_written, copied, weight_type
 from truevox.networks.direct import few_channels
+from truevox.networks.runner import tensors_of
 from truevox.pipeline.graph import Call, ancestors
 from truevox.pipeline.kinds import FanIn, Pointwise
 from truevox.sampling import coincidence
@@ -276,15 +278,15 @@ def _peak_activation(
     op: Network, batch: int, channels: Sequence[int], grids: Sequence[Grid]
 ) -> tuple[int, int]:
     """Bytes alive at once inside a network, and of its outputs, on the meta device: no memory, no time."""
-    import copy
-
-    module = copy.deepcopy(op.module).to("meta").eval()
+    module, dtype = copied(op.module, values=False), weight_type(op.module)
     kept = op.kept_axes(grids[op.defines])
     shapes = [[grid.shape[axis] for axis in kept] for grid in grids]
     counter = _Alive()
-    with torch.no_grad():
-        given = [torch.empty(batch, c, *s, device="meta") for c, s in zip(channels, shapes, strict=True)]
+    with torch.no_grad(), as_written():
+        given = [
+            torch.empty(batch, c, *s, device="meta", dtype=dtype)
+            for c, s in zip(channels, shapes, strict=True)
+        ]
         with counter:
-            result = module(*given)
-    outputs = result if isinstance(result, (tuple, list)) else (result,)
+            outputs = tensors_of(module(*given))
     return counter.peak, sum(4 * t.numel() for t in outputs)

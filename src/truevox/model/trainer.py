@@ -94,6 +94,12 @@ def checked(options: Mapping[str, Any] | None) -> dict[str, Any]:
         if name in REFUSED and value is not None:
             raise _refused(f"The option {name!r} of Lightning's Trainer", value, REFUSED[name])
     for callback in _listed(given.get("callbacks")):
+        if not isinstance(callback, pl.Callback):
+            raise SettingsError(
+                "A callback is an object of Lightning's class Callback.",
+                got=repr(callback)[:100],
+                remedy='give the object, not its class or name: {"callbacks": [EarlyStopping("loss")]}',
+            )
         for kind in type(callback).__mro__:
             if kind.__name__ in CALLBACKS and kind.__module__.startswith("lightning"):
                 raise _refused(f"The callback {kind.__name__}", callback, CALLBACKS[kind.__name__])

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from truevox.errors import GraphError
 
-__all__ = ["as_written", "copied", "expect_built"]
+__all__ = ["as_written", "copied", "expect_built", "weight_type"]
 
 
 def expect_built(module: nn.Module) -> None:
@@ -30,6 +30,11 @@ def expect_built(module: nn.Module) -> None:
             got=", ".join(waiting[:3]),
             remedy="run it once before: module(torch.zeros(1, channels, *size))",
         )
+
+
+def weight_type(module: nn.Module) -> torch.dtype:
+    """Type of a module's weights, and so of what it takes."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
 def copied(module: nn.Module, *, values: bool = True) -> nn.Module:

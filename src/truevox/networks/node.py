@@ -25,6 +25,11 @@ from truevox.space import Grid
 
 __all__ = ["Network"]
 
+_DEEP = (
+    "networks with deep supervision return more in training than in evaluation: turn that off, or return "
+    "the same tuple in both, with outputs= as many"
+)
+
 
 @node
 class Network(Batched):
@@ -217,9 +222,18 @@ class Network(Batched):
                 "The network returned another number of tensors.",
                 got=len(tensors),
                 expected=self.outputs,
-                remedy="say outputs= as many as the module returns",
+                remedy=_DEEP if self.module.training else f"tv.Network(module, outputs={len(tensors)})",
             )
-        return tuple(_unsqueezed(t, dropped) for t in tensors)
+        made = tuple(_unsqueezed(t, dropped) for t in tensors)
+        for tensor, grid in zip(made, self.grids(grids), strict=True):
+            if tuple(tensor.shape[2:]) != grid.shape:
+                raise GraphError(
+                    "The network returned another size than it is known for.",
+                    got=f"{tuple(tensor.shape)}, as (batch, channels, *size)",
+                    expected=f"a size of {grid.shape}",
+                    remedy=_DEEP if self.module.training else "declare lattice= as the network works",
+                )
+        return made
 
 
 def _in_channels(module: nn.Module) -> Any:

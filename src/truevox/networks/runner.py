@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from truevox.networks import dimension_rules  # noqa: F401 - registers its rules
-from truevox.networks.copying import copied
+from truevox.networks.copying import copied, weight_type
 from truevox.networks.rules import RULES
 from truevox.networks.tracing import Tracer, Track
 
@@ -30,7 +30,7 @@ class Runner:
     def __init__(self, module: nn.Module, ndim: int, channels: int) -> None:
         self.original, self.ndim, self.channels = module, ndim, channels
         self.module = copied(module, values=False)
-        self.dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+        self.dtype = weight_type(module)
         self.error: Exception | None = None
         self._cache: dict[tuple[int, ...], Shapes | None] = {}
         self._traces: dict[tuple[int, ...], tuple[list[Track | None], list[str]]] = {}
