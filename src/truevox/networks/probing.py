@@ -24,6 +24,7 @@ from torch.utils import _pytree as pytree
 from truevox.errors import GraphError
 from truevox.networks.copying import copied
 from truevox.networks.lattice import LatticeMap
+from truevox.progress import spinner
 
 __all__ = ["REMEDY", "MeanPools", "Probed", "averaging_copy", "probe"]
 
@@ -102,7 +103,8 @@ def probe(module: nn.Module, channels: int, lattice: LatticeMap, output: int, de
     """
     until = time.monotonic() + SECONDS
     try:
-        return _probe(module, channels, lattice, output, declared, until)
+        with spinner(f"Finding out where {type(module).__name__} looks (at most {SECONDS:g} s)"):
+            return _probe(module, channels, lattice, output, declared, until)
     except Exception as error:  # whatever the module's own code raises
         if declared:
             none = (None,) * lattice.ndim
